@@ -1,0 +1,35 @@
+"""The checkpoints that ship with the package, each a native folder."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from circuitkit.errors import CheckpointError
+
+_FOLDER = Path(__file__).parent / "bundled"
+
+
+def bundled_checkpoints() -> dict[str, Path]:
+    """Name and folder of every bundled checkpoint."""
+    return {path.parent.name: path.parent for path in sorted(_FOLDER.glob("*/config.json"))}
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """The folder of a bundled name, or the folder itself.
+
+    Raises:
+        CheckpointError: if it is neither.
+    """
+    bundled = bundled_checkpoints()
+    if str(name_or_path) in bundled:
+        return bundled[str(name_or_path)]
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        return folder
+    near = difflib.get_close_matches(str(name_or_path), bundled, n=1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    raise CheckpointError(
+        f"no such checkpoint: {name_or_path}; expected a folder or one of "
+        f"{', '.join(bundled) or '(none bundled)'}.{meant}"
+    )

@@ -1,0 +1,118 @@
+"""A checkpoint on disk: read strictly, hashed, its weights loaded only when asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from circuitkit.checkpoints.bundled import find_checkpoint
+from circuitkit.checkpoints.native import (
+    CONFIG,
+    REFERENCE,
+    TOKENIZER,
+    WEIGHTS,
+    read_config,
+    read_reference,
+    read_tokenizer,
+    read_weights,
+)
+from circuitkit.errors import CheckpointError
+from circuitkit.files import read_bounded, sha256_files
+from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
+from circuitkit.task import Pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A saved model: what it is, and how to load it.
+
+    ``sha256`` covers config, weights and tokenizer: everything that decides what
+    the model computes. ``tokenizer`` is None in a folder without one, which then
+    does tasks given as token ids only.
+    """
+
+    path: Path
+    name: str
+    architecture: Architecture
+    start_token: int | None
+    tokenizer: Tokenizer | None = field(compare=False, repr=False)
+    sha256: str
+    training: dict[str, Any] | None = field(compare=False, repr=False)
+
+    def load_model(self, device: str | torch.device = "cpu") -> Transformer:
+        """The model in float32, ready to run, without gradients on its weights.
+
+        Raises:
+            CheckpointError: if a tensor is missing, unexpected, misshapen or not finite.
+        """
+        weights = read_weights(self.path / WEIGHTS, self.architecture)
+        with torch.device("meta"):
+            model = Transformer(self.architecture)
+        model.load_state_dict(weights, strict=True, assign=True)
+        if self.architecture.tied_unembedding:
+            model.lm_head.weight = model.transformer.wte.weight
+        return model.requires_grad_(requires_grad=False).eval().to(device)
+
+    def load_reference(self) -> Int[Tensor, "n length"]:
+        """The sample of pretraining text over which means are measured.
+
+        Raises:
+            CheckpointError: if the folder has none, or a wrong one.
+        """
+        return read_reference(self.path / REFERENCE, self.architecture)
+
+    def encode(self, pairs: list[Pair]) -> EncodedPairs:
+        """Pairs as this checkpoint reads them.
+
+        Raises:
+            TaskError: if a prompt does not fit or an answer is not one token.
+        """
+        return encode_pairs(
+            pairs,
+            self.tokenizer,
+            start_token=self.start_token,
+            vocab_size=self.architecture.vocab_size,
+            n_ctx=self.architecture.n_ctx,
+        )
+
+
+def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """Read a bundled checkpoint by name, or a folder.
+
+    Raises:
+        CheckpointError: if it is no whole, consistent circuitkit checkpoint.
+    """
+    folder = find_checkpoint(name_or_path)
+    config = read_config(folder / CONFIG)
+    tokenizer = read_tokenizer(folder / TOKENIZER, config.architecture.vocab_size)
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder} has no {WEIGHTS}; the checkpoint is incomplete.")
+    hashed = [folder / CONFIG, folder / WEIGHTS, *([folder / TOKENIZER] if tokenizer else [])]
+    return Checkpoint(
+        path=folder,
+        name=config.name,
+        architecture=config.architecture,
+        start_token=config.start_token,
+        tokenizer=tokenizer,
+        sha256=sha256_files(*hashed),
+        training=_read_training(folder / "training.json"),
+    )
+
+
+def _read_training(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(read_bounded(path, CheckpointError, "a training record"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}. Restore or delete it.") from None
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path} holds {type(record).__name__}, expected a JSON object.")
+    return record

@@ -1,0 +1,215 @@
+"""The native checkpoint folder (DESIGN section 5), read strictly and written whole.
+
+Tensor names and shapes are those of the model's own ``state_dict``, which are
+those of the public release (INTEROP section 3).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Int
+from pydantic import BaseModel, NonNegativeInt, ValidationError, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from circuitkit.circuit import first_problem
+from circuitkit.errors import CheckpointError
+from circuitkit.files import read_bounded, write_whole
+from circuitkit.model import Architecture, Transformer
+from circuitkit.provenance import STRICT
+
+FORMAT = "circuitkit.checkpoint/1"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+TOKENIZER, REFERENCE = "tokenizer.json", "reference.safetensors"
+
+_HEAD = "lm_head.weight"
+_EMBEDDING = "transformer.wte.weight"
+
+
+class CheckpointConfig(BaseModel):
+    """``config.json``: the name, the token put before every prompt, the architecture."""
+
+    model_config = STRICT
+    format: Literal["circuitkit.checkpoint/1"]
+    name: str
+    start_token: NonNegativeInt | None = None
+    architecture: Architecture
+
+    @model_validator(mode="after")
+    def _start_token_exists(self) -> CheckpointConfig:
+        if self.start_token is not None and self.start_token >= self.architecture.vocab_size:
+            raise ValueError(f"start_token {self.start_token} lies outside the vocabulary")
+        return self
+
+
+def read_config(path: Path) -> CheckpointConfig:
+    """Read ``config.json``.
+
+    Raises:
+        CheckpointError: if it is missing, no JSON, or holds an unknown key or a wrong value.
+    """
+    data = read_bounded(path, CheckpointError, f"a checkpoint folder ({CONFIG})", limit=2**20)
+    try:
+        return CheckpointConfig.model_validate_json(data)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: {first_problem(error)}. Expected {FORMAT}.") from None
+
+
+def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer | None:
+    """Read ``tokenizer.json``, None when there is none.
+
+    Raises:
+        CheckpointError: if it is corrupt, or has ids the model does not know.
+    """
+    if not path.exists():
+        return None
+    data = read_bounded(path, CheckpointError, "a tokenizer", limit=64 * 2**20)
+    try:
+        tokenizer = Tokenizer.from_buffer(data)
+    except Exception as error:  # the library raises bare Exception
+        raise CheckpointError(f"{path} is not a tokenizer: {error}. Restore it.") from None
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if largest >= vocab_size:
+        raise CheckpointError(
+            f"{path} has token id {largest}, but config.json says vocab_size = {vocab_size}. "
+            "Is it another model's tokenizer?"
+        )
+    return tokenizer
+
+
+def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
+    """Read every tensor the architecture calls for, in float32, and no other.
+
+    Raises:
+        CheckpointError: if the file is corrupt, a tensor is missing, unexpected or
+            misshapen, or a value is not finite.
+    """
+    with torch.device("meta"):
+        expected = {name: tuple(t.shape) for name, t in Transformer(arch).state_dict().items()}
+    found = _open_tensors(path, expected)
+    if arch.tied_unembedding:
+        found.setdefault(_HEAD, found.get(_EMBEDDING, torch.empty(0)))
+    _check_names(path, arch, expected, found)
+    for name, tensor in found.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path}: {name} holds NaN or infinite values; is it damaged?")
+    if arch.tied_unembedding and not torch.equal(found[_HEAD], found[_EMBEDDING]):
+        raise CheckpointError(f"{path}: {_HEAD} differs from {_EMBEDDING}, to which it is tied.")
+    return found
+
+
+def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Load the tensors whose name and shape are right; the others come as empty stand-ins."""
+    found = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                shape = tuple(file.get_slice(name).get_shape())
+                right = expected.get(name) == shape
+                found[name] = (
+                    file.get_tensor(name).float() if right else torch.empty(shape, device="meta")
+                )
+    except FileNotFoundError:
+        raise CheckpointError(f"no such file: {path}; the checkpoint is incomplete.") from None
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file: {error}. Was the save or copy interrupted?"
+        ) from None
+    return found
+
+
+def _check_names(
+    path: Path, arch: Architecture, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]
+) -> None:
+    missing = [f"{n} {expected[n]}" for n in expected if n not in found]
+    extra = [f"{n} {tuple(found[n].shape)}" for n in found if n not in expected]
+    wrong = [
+        f"{n} is {tuple(found[n].shape)}, expected {expected[n]}"
+        for n in expected
+        if n in found and tuple(found[n].shape) != expected[n]
+    ]
+    problems = [
+        _listed("lacks", missing, "that config.json calls for"),
+        _listed("holds", extra, "that config.json does not know"),
+        _listed("has", wrong, "of the wrong shape"),
+    ]
+    told = [problem for problem in problems if problem]
+    if told:
+        hint = f"The config says n_layer = {arch.n_layer}, d_model = {arch.d_model}."
+        raise CheckpointError(f"{path} " + f"\n{path.name} ".join(told) + f"\n  {hint}")
+
+
+def _listed(verb: str, names: list[str], why: str) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(names[:6]) + (f", … ({len(names) - 6} more)" if len(names) > 6 else "")
+    return f"{verb} {len(names)} tensor{'s' * (len(names) > 1)} {why}:\n  {shown}"
+
+
+def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
+    """Read ``reference.safetensors``: whole numbers ``[n, length]``, length at most n_ctx.
+
+    Raises:
+        CheckpointError: if it is missing, corrupt or does not fit the model.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing: the checkpoint has no reference sample of text.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            tokens = file.get_tensor("tokens") if names == ["tokens"] else torch.empty(0)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {error}.") from None
+    whole = not tokens.is_floating_point() and not tokens.is_complex() and tokens.dtype != torch.bool
+    if tokens.ndim != 2 or not whole or 0 in tokens.shape or tokens.shape[1] > arch.n_ctx:
+        raise CheckpointError(
+            f"{path}: expected one tensor 'tokens' of integers (n, length ≤ {arch.n_ctx}), got "
+            f"{', '.join(names)} with {tokens.dtype} {tuple(tokens.shape)}."
+        )
+    tokens = tokens.to(torch.int32)
+    if int(tokens.min()) < 0 or int(tokens.max()) >= arch.vocab_size:
+        raise CheckpointError(
+            f"{path} holds token ids from {int(tokens.min())} to {int(tokens.max())}, expected 0 to "
+            f"{arch.vocab_size - 1}. Is it another model's sample?"
+        )
+    return tokens
+
+
+def save_checkpoint(
+    folder: str | Path,
+    model: Transformer,
+    *,
+    name: str,
+    tokenizer: Tokenizer | None = None,
+    start_token: int | None = None,
+    reference: Int[Tensor, "n length"] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a native checkpoint folder; ``config.json`` last, so that half of one is none.
+
+    Raises:
+        UsageError: if the folder cannot be written to.
+    """
+    folder = Path(folder)
+    config = CheckpointConfig(
+        format=FORMAT, name=name, start_token=start_token, architecture=model.arch
+    )
+    weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
+    if model.arch.tied_unembedding:
+        del weights[_HEAD]
+    write_whole(folder / WEIGHTS, save(weights))
+    if tokenizer is not None:
+        write_whole(folder / TOKENIZER, tokenizer.to_str(pretty=True))
+    if reference is not None:
+        small = torch.uint16 if model.arch.vocab_size <= 2**16 else torch.int32
+        write_whole(folder / REFERENCE, save({"tokens": reference.to(small).contiguous()}))
+    if training is not None:
+        write_whole(folder / "training.json", json.dumps(training, indent=1) + "\n")
+    write_whole(folder / CONFIG, config.model_dump_json(indent=1) + "\n")

@@ -1,0 +1,261 @@
+"""The circuit: which nodes do a task, through which weights, and how well.
+
+In: a ``circuit.json`` or the result of ``extract``. Out: the same file, byte
+for byte, and a networkx graph. No torch: a circuit can be read, compared and
+drawn without the checkpoint it came from.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PlainSerializer,
+    PlainValidator,
+    PositiveInt,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from circuitkit.errors import CircuitError
+from circuitkit.files import read_bounded, sha256, write_whole
+from circuitkit.nodes import Edge, Node, NodeSet, Site
+from circuitkit.provenance import STRICT, Named, Provenance
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+FORMAT = "circuitkit.circuit/1"
+FILE = "circuit.json"
+
+Outcome = Literal["target_met", "target_missed", "collapsed"]
+Granularity = Literal["node", "edge"]
+Ablation = Literal["mean", "zero"]
+
+
+def _read_nodes(value: Any) -> NodeSet:
+    if isinstance(value, NodeSet):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError('expected {"SITE": [channel, ...], ...}')
+    for site, channels in value.items():
+        plain = isinstance(channels, list) and all(type(channel) is int for channel in channels)
+        if not plain or not channels or sorted(set(channels)) != channels:
+            raise ValueError(f"{site}: expected a list of distinct channels in ascending order")
+    return NodeSet({Site.parse(site): channels for site, channels in value.items()})
+
+
+def _read_edge(value: Any) -> Edge:
+    if isinstance(value, Edge):
+        return value
+    if not isinstance(value, list) or list(map(type, value)) != [str, str, float]:
+        raise ValueError('expected ["SOURCE", "TARGET", weight]')
+    if not math.isfinite(value[2]) or value[2] == 0:
+        raise ValueError(f"an edge is a finite nonzero weight, got {value[2]}")
+    return Edge(Node.parse(value[0]), Node.parse(value[1]), value[2])
+
+
+NodesField = Annotated[
+    NodeSet,
+    PlainValidator(_read_nodes),
+    PlainSerializer(lambda nodes: {str(site): list(nodes[site]) for site in nodes.channels}),
+    WithJsonSchema({"type": "object"}),
+]
+EdgeField = Annotated[
+    Edge,
+    PlainValidator(_read_edge),
+    PlainSerializer(lambda edge: [str(edge.source), str(edge.target), edge.weight]),
+    WithJsonSchema({"type": "array"}),
+]
+
+
+class Scores(BaseModel):
+    """One number for each of the four models that are scored on the test split."""
+
+    model_config = STRICT
+    model: FiniteFloat
+    circuit: FiniteFloat
+    complement: FiniteFloat
+    empty: FiniteFloat
+
+
+class Minimality(BaseModel):
+    """Whether no single node (edge) can go with the target still met, and where that was tried."""
+
+    model_config = STRICT
+    nodes_1_minimal: bool
+    edges_1_minimal: bool
+    split: str
+    n_pairs: PositiveInt
+
+
+class Calibration(BaseModel):
+    """The logit difference of the circuit is read as ``scale * d + shift``."""
+
+    model_config = STRICT
+    scale: Annotated[FiniteFloat, Field(gt=0)]
+    shift: FiniteFloat
+
+
+class Side(BaseModel):
+    """One prompt of the example pair as the model reads it.
+
+    ``activations`` holds the kept nodes' values, one a token, in the run of the circuit.
+    """
+
+    model_config = STRICT
+    tokens: tuple[str, ...]
+    answer: str
+    logit_difference: FiniteFloat
+    activations: dict[str, tuple[FiniteFloat, ...]]
+
+
+class Surroundings(BaseModel):
+    """What a reader needs to see around a circuit; never counted in its size.
+
+    ``embedding`` holds [token, node, weight] for the example's tokens and the kept
+    reads of the residual stream, ``unembedding`` [node, token, weight] for the kept
+    channels and the two answers, ``biases`` and ``means`` a value a node.
+    """
+
+    model_config = STRICT
+    question: str
+    source: str
+    d_head: PositiveInt
+    n_nodes_model: PositiveInt
+    n_edges_model: NonNegativeInt
+    a: Side
+    b: Side
+    embedding: tuple[tuple[str, str, FiniteFloat], ...]
+    unembedding: tuple[tuple[str, str, FiniteFloat], ...]
+    biases: dict[str, FiniteFloat]
+    means: dict[str, FiniteFloat]
+
+
+class Circuit(BaseModel):
+    """The nodes and edges that do a task, with their losses on the test split.
+
+    ``n_edges_induced`` counts every nonzero weight between kept nodes; ``edges``
+    are those kept, fewer only when ``granularity`` is ``edge``. A circuit whose
+    target was raised, because the model itself misses it, holds the one asked for
+    in ``requested_target_loss_nats``.
+    """
+
+    model_config = STRICT
+    format: Literal["circuitkit.circuit/1"] = FORMAT
+    task: Named
+    checkpoint: Named
+    ablation: Ablation
+    target_loss_nats: FiniteFloat
+    requested_target_loss_nats: FiniteFloat | None = None
+    granularity: Granularity
+    seed: NonNegativeInt
+    outcome: Outcome
+    nodes: NodesField
+    edges: tuple[EdgeField, ...]
+    n_nodes: NonNegativeInt
+    n_edges: NonNegativeInt
+    n_edges_induced: NonNegativeInt
+    loss_nats: Scores
+    accuracy: Scores
+    n_pairs: PositiveInt
+    minimality: Minimality
+    calibration: Calibration | None = None
+    surroundings: Surroundings | None = None
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> Circuit:
+        if (self.n_nodes, self.n_edges) != (len(self.nodes), len(self.edges)):
+            raise ValueError(
+                f"n_nodes and n_edges say {self.n_nodes} and {self.n_edges}, "
+                f"but the file lists {len(self.nodes)} and {len(self.edges)}"
+            )
+        if self.n_edges_induced < self.n_edges:
+            raise ValueError("n_edges_induced is smaller than n_edges")
+        ends = [(edge.source, edge.target) for edge in self.edges]
+        if len(set(ends)) != len(ends):
+            raise ValueError("an edge is listed twice")
+        loose = [node for pair in ends for node in pair if node not in self.nodes]
+        if loose:
+            raise ValueError(f"an edge ends at {loose[0]}, which is not among the nodes")
+        return self
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Circuit:
+        """Read the circuit of a folder made by ``extract``.
+
+        Raises:
+            CircuitError: if the folder holds no ``circuit.json``, or a wrong one.
+        """
+        path = Path(folder) / FILE
+        data = read_bounded(path, CircuitError, f"a folder made by 'circuitkit extract' ({FILE})")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise CircuitError(f"{path} is not a circuit: {first_problem(error)}") from None
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``circuit.json`` into a folder, whole or not at all."""
+        write_whole(Path(folder) / FILE, self.to_json())
+
+    def to_json(self) -> str:
+        """The text of ``circuit.json``; the same circuit always gives the same bytes."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    @property
+    def sha256(self) -> str:
+        """The hash of ``circuit.json``, which a validation is bound to."""
+        return sha256(self.to_json().encode())
+
+    def graph(self) -> nx.DiGraph:
+        """The circuit as a directed graph; nodes and edges carry plain values.
+
+        Node ids are those of the file. Besides the counted edges (``kind="weight"``)
+        it holds the residual links (``kind="residual"``): a write of a channel to
+        each later read of it.
+        """
+        import networkx as nx
+
+        graph = nx.DiGraph(task=self.task.name, checkpoint=self.checkpoint.name)
+        for node in self.nodes:
+            graph.add_node(str(node), site=str(node.site), channel=node.channel)
+        for edge in self.edges:
+            graph.add_edge(str(edge.source), str(edge.target), kind="weight", weight=edge.weight)
+        for write, read in residual_links(self.nodes):
+            graph.add_edge(str(write), str(read), kind="residual", weight=1.0)
+        return graph
+
+
+def residual_links(nodes: NodeSet) -> list[tuple[Node, Node]]:
+    """Each write of the residual stream with every later read of the same channel."""
+    writes = [node for node in nodes if node.site.place == "resid_delta"]
+    reads = [node for node in nodes if node.site.place in ("act_in", "final_resid")]
+    return [
+        (write, read)
+        for write in writes
+        for read in reads
+        if write.channel == read.channel and write.site < read.site
+    ]
+
+
+def head_pairs(nodes: NodeSet) -> list[tuple[Node, Node]]:
+    """The kept q channels with the k channel they multiply."""
+    queries = [node for node in nodes if node.site.kind == "attn.q"]
+    keys = [Node(Site(q.site.layer, "attn", "k"), q.channel) for q in queries]
+    return [(q, k) for q, k in zip(queries, keys, strict=True) if k in nodes]
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing a strict reading refused: where, what was got, what was expected."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(map(str, problem["loc"])) or "the file"
+    got = repr(problem["input"])
+    return f"{where}: {problem['msg']}; got {got if len(got) <= 80 else got[:77] + '...'}"

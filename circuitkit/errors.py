@@ -1,0 +1,59 @@
+"""What can go wrong through no fault of ours.
+
+A message says what is wrong, what was got, what was expected and what to do.
+Honest negatives (a target missed, a claim that fails) are outcomes in the
+result, never exceptions.
+
+```
+CircuitkitError            the command line turns each into one message, exit code 2
+├── UsageError             arguments that cannot be combined, a folder in the way
+├── CheckpointError        a folder that is not a whole, consistent checkpoint
+├── TaskError              a task file, template or pair that cannot be used
+├── ConfigError            a training configuration with a wrong key or value
+├── CorpusError            text to train on that is missing, empty or unreadable
+├── TrainingError          a run that had to stop: a NaN loss, a full disk
+├── CircuitError           a circuit folder or file that is wrong or incomplete
+├── MismatchError          files that do not belong together: hashes differ
+└── ReportError            a diagram or page that could not be drawn
+```
+"""
+
+
+class CircuitkitError(Exception):
+    """Base of every error a user can cause."""
+
+
+class UsageError(CircuitkitError):
+    """Arguments that cannot be combined, or an output folder in the way."""
+
+
+class CheckpointError(CircuitkitError):
+    """A folder that is not a whole, consistent checkpoint."""
+
+
+class TaskError(CircuitkitError):
+    """A task file, a template or a pair that cannot be used."""
+
+
+class ConfigError(CircuitkitError):
+    """A training configuration with a wrong key or value."""
+
+
+class CorpusError(CircuitkitError):
+    """Text to train on that is missing, empty or unreadable."""
+
+
+class TrainingError(CircuitkitError):
+    """A training run that had to stop; its message names the last good save."""
+
+
+class CircuitError(CircuitkitError):
+    """A circuit folder or file that is wrong or incomplete."""
+
+
+class MismatchError(CircuitkitError):
+    """Files that do not belong together: one was made from another's other version."""
+
+
+class ReportError(CircuitkitError):
+    """A diagram or a page that could not be drawn."""

@@ -1,0 +1,27 @@
+"""The engine: one transformer for every architecture circuitkit reads.
+
+Axes, the same names everywhere: ``batch seq d_model head d_head d_mlp vocab
+width``, where ``width`` is the number of channels of a site (and ``d_in`` is
+d_model plus the concatenated position channels, the width of ``act_in``).
+
+In: an ``Architecture`` and tokens. Out: logits, and at each site whatever a
+``Tap`` makes of the activations there.
+"""
+
+from circuitkit.model.config import Architecture
+from circuitkit.model.pairs import EncodedPairs, encode_pairs, logit_differences, pair_losses
+from circuitkit.model.taps import Tap, chain, gate_tap, record_tap
+from circuitkit.model.transformer import Transformer
+
+__all__ = [
+    "Architecture",
+    "EncodedPairs",
+    "Tap",
+    "Transformer",
+    "chain",
+    "encode_pairs",
+    "gate_tap",
+    "logit_differences",
+    "pair_losses",
+    "record_tap",
+]

@@ -1,0 +1,142 @@
+"""Pairs as the model reads them, and the one definition of the task loss.
+
+In: a task's pairs and a tokenizer. Out: padded tokens, and per pair a loss in
+nats of which ln 2 is an exact floor for anything that cannot tell the two
+prompts apart. Source: Gao et al. 2025, section 2.2; the two-sided form is ours
+(EXTRACTION section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from circuitkit.errors import TaskError
+from circuitkit.task import Pair, Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedPairs:
+    """The prompts of n pairs, all a-sides first: row i and row n + i are a pair.
+
+    Prompts are padded on the right, which a causal model cannot see from ``last``.
+    """
+
+    tokens: Int[Tensor, "rows seq"]
+    last: Int[Tensor, " rows"]
+    answers: Int[Tensor, " rows"]
+    foils: Int[Tensor, " rows"]
+    templates: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.templates)
+
+    def __getitem__(self, chosen: slice | Int[Tensor, " some"]) -> EncodedPairs:
+        """The chosen pairs, both sides."""
+        pairs = torch.arange(len(self))[chosen]
+        rows = torch.cat([pairs, pairs + len(self)])
+        last = self.last[rows]
+        return EncodedPairs(
+            tokens=self.tokens[rows, : int(last.max()) + 1],
+            last=last,
+            answers=self.answers[rows],
+            foils=self.foils[rows],
+            templates=tuple(self.templates[i] for i in pairs.tolist()),
+        )
+
+    def to(self, device: torch.device | str) -> EncodedPairs:
+        """The same pairs on another device."""
+        fields = ("tokens", "last", "answers", "foils")
+        moved = {name: getattr(self, name).to(device) for name in fields}
+        return EncodedPairs(**moved, templates=self.templates)
+
+
+def logit_differences(
+    logits: Float[Tensor, "rows vocab"], pairs: EncodedPairs
+) -> Float[Tensor, " rows"]:
+    """d = logit[answer] - logit[foil] at the last position, one a prompt."""
+    right = logits.gather(1, pairs.answers[:, None])
+    return (right - logits.gather(1, pairs.foils[:, None]))[:, 0]
+
+
+def pair_losses(differences: Float[Tensor, " rows"]) -> Float[Tensor, " pairs"]:
+    """½ [softplus(-d_a) + softplus(-d_b)] in nats, one a pair."""
+    return F.softplus(-differences).view(2, -1).mean(0)
+
+
+def encode_pairs(
+    pairs: Sequence[Pair], tokenizer, *, start_token: int | None, vocab_size: int, n_ctx: int
+) -> EncodedPairs:
+    """Tokenise pairs and pad them to a rectangle.
+
+    ``tokenizer`` is a ``tokenizers.Tokenizer``, or None when prompts are token ids.
+
+    Raises:
+        TaskError: if a prompt does not fit the context, an answer is not one token,
+            or a token id lies outside the vocabulary.
+    """
+    sides = [pair.a for pair in pairs] + [pair.b for pair in pairs]
+    start = [] if start_token is None else [start_token]
+    rows = [start + encode_prompt(side, tokenizer, vocab_size) for side in sides]
+    _check_lengths(rows, sides, n_ctx)
+    answers = torch.tensor([encode_answer(side, tokenizer, vocab_size) for side in sides])
+    last = torch.tensor([len(row) - 1 for row in rows])
+    tokens = torch.zeros(len(rows), int(last.max()) + 1, dtype=torch.long)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.tensor(row)
+    return EncodedPairs(
+        tokens=tokens,
+        last=last,
+        answers=answers,
+        foils=torch.cat([answers[len(pairs) :], answers[: len(pairs)]]),
+        templates=tuple(pair.template for pair in pairs),
+    )
+
+
+def encode_prompt(side: Prompt, tokenizer, vocab_size: int) -> list[int]:
+    """The token ids of one prompt, without a start token."""
+    if side.text is None:
+        return [_checked(token, vocab_size) for token in side.tokens or ()]
+    if tokenizer is None:
+        raise TaskError("the task is text, but the checkpoint has no tokenizer.json to read it.")
+    return tokenizer.encode(side.text, add_special_tokens=False).ids
+
+
+def encode_answer(side: Prompt, tokenizer, vocab_size: int) -> int:
+    """The token id of one answer."""
+    if isinstance(side.answer, int):
+        return _checked(side.answer, vocab_size)
+    if tokenizer is None:
+        raise TaskError("the task is text, but the checkpoint has no tokenizer.json to read it.")
+    encoded = tokenizer.encode(side.answer, add_special_tokens=False)
+    if len(encoded.ids) != 1:
+        raise TaskError(
+            f"the answer {side.answer!r} is {len(encoded.ids)} tokens for this checkpoint "
+            f"({encoded.tokens}); expected exactly one. Choose another answer or checkpoint."
+        )
+    return encoded.ids[0]
+
+
+def _check_lengths(rows: Sequence[list[int]], sides: Sequence[Prompt], n_ctx: int) -> None:
+    longest = max(range(len(rows)), key=lambda i: len(rows[i]))
+    if len(rows[longest]) > n_ctx:
+        raise TaskError(
+            f"a prompt is {len(rows[longest])} tokens, but the checkpoint reads at most {n_ctx}: "
+            f"{str(sides[longest].text)[:60]!r}… Shorten the template or its draws."
+        )
+    if not all(rows):
+        raise TaskError("a prompt is empty; expected at least one token. Add text before the answer.")
+
+
+def _checked(token: int, vocab_size: int) -> int:
+    if not 0 <= token < vocab_size:
+        raise TaskError(
+            f"token id {token} lies outside the checkpoint's vocabulary of {vocab_size}; "
+            "the task was written for another tokenizer."
+        )
+    return token

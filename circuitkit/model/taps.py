@@ -1,0 +1,53 @@
+"""Taps: the one way into the model.
+
+A tap is called at every site of the forward pass with the site and its
+activations, after activation top-k, and returns what the model goes on with.
+Recording, ablation, mask learning and patching are all taps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.nodes import Site
+
+Tap = Callable[[Site, Tensor], Tensor]
+
+
+def record_tap(store: dict[Site, Tensor]) -> Tap:
+    """Keep every site's activations in ``store``; the model goes on unchanged."""
+
+    def tap(site: Site, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        store[site] = x
+        return x
+
+    return tap
+
+
+def gate_tap(gates: Mapping[Site, Tensor], ablation_values: Mapping[Site, Tensor]) -> Tap:
+    """Keep channels where the gate is 1 and put the ablation value where it is 0.
+
+    Gates broadcast against the activations: ``(width,)`` is one mask for every prompt
+    and position. In this form gate 1 is the model bitwise and gate 0 the constant
+    bitwise; ``value + gate * (x - value)`` is neither.
+    """
+
+    def tap(site: Site, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        gate = gates[site]
+        return gate * x + (1 - gate) * ablation_values[site]
+
+    return tap
+
+
+def chain(*taps: Tap) -> Tap:
+    """The taps one after the other."""
+
+    def tap(site: Site, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        for each in taps:
+            x = each(site, x)
+        return x
+
+    return tap

@@ -1,0 +1,219 @@
+"""The transformer: a GPT-2 style decoder with the paper's options.
+
+Tokens flow in, logits out, and a ``Tap`` sees every site on the way. Parameter
+names are those of the public release, so that ``state_dict`` is the file format.
+
+Source: Gao et al. 2025, sections 2.1 and A.1, and the released forward pass.
+Where we differ: attention runs through ``scaled_dot_product_attention``, with
+the sink as one dummy query and key in front whose logit rides in an extra head
+dimension. That is exact, and twice as fast as the explicit form.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from circuitkit.model.config import Architecture
+from circuitkit.model.taps import Tap
+from circuitkit.model.topk import keep_largest
+from circuitkit.nodes import FINAL_RESID, Site
+
+ACTIVATIONS = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+class Norm(nn.Module):
+    """RMSNorm, LayerNorm or nothing, over the last axis."""
+
+    def __init__(self, arch: Architecture, width: int) -> None:
+        super().__init__()
+        self.kind, self.eps = arch.norm, arch.norm_eps
+        if arch.norm != "none":
+            self.weight = nn.Parameter(torch.ones(width))
+        if arch.norm == "layernorm":
+            self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        if self.kind == "none":
+            return x
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        if self.kind == "rmsnorm":
+            return F.rms_norm(x, self.weight.shape, self.weight, eps)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, eps)
+
+
+class Sink(nn.Module):
+    """One logit a head for attending to nothing; its value is zero."""
+
+    def __init__(self, n_head: int) -> None:
+        super().__init__()
+        self.sink_logit = nn.Parameter(torch.zeros(n_head))
+
+
+class _Block(nn.Module):
+    """What attention and MLP share: top-k and the tap at each of their sites."""
+
+    block: str
+
+    def __init__(self, arch: Architecture, layer: int, block: str) -> None:
+        super().__init__()
+        places = ("act_in", "q", "k", "v") if block == "attn" else ("act_in", "post_act")
+        self.sites = {place: Site(layer, block, place) for place in (*places, "resid_delta")}  # pyright: ignore[reportArgumentType]
+        self.n_kept = {
+            place: int(arch.activation_topk[site.kind] * arch.width(site.kind))
+            for place, site in self.sites.items()
+            if site.kind in arch.activation_topk
+        }
+
+    def visit(self, place: str, x: Tensor, tap: Tap | None) -> Tensor:
+        """Activation top-k, then the tap: what flows on from this place."""
+        if place in self.n_kept:
+            x = keep_largest(x, self.n_kept[place])
+        return x if tap is None else tap(self.sites[place], x)
+
+
+class Attention(_Block):
+    """Causal attention; without positions, order comes from the causal mask alone."""
+
+    def __init__(self, arch: Architecture, layer: int) -> None:
+        super().__init__(arch, layer, "attn")
+        self.n_head, self.d_head = arch.n_head, arch.d_head
+        self.c_attn = nn.Linear(arch.d_in, 3 * arch.d_attn, bias=arch.bias)
+        self.c_proj = nn.Linear(arch.d_attn, arch.d_model, bias=arch.bias)
+        if arch.attention_sink:
+            self.attn_imp = Sink(arch.n_head)
+
+    def forward(
+        self, a: Float[Tensor, "batch seq d_in"], tap: Tap | None
+    ) -> Float[Tensor, "batch seq d_model"]:
+        a = self.visit("act_in", a, tap)
+        parts = zip("qkv", self.c_attn(a).chunk(3, dim=-1), strict=True)
+        q, k, v = (self.visit(place, part, tap) for place, part in parts)
+        return self.visit("resid_delta", self.c_proj(self.attend(q, k, v)), tap)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch seq d_attn"]:
+        """Causal softmax attention over ``(batch, seq, d_attn)`` queries, keys and values."""
+        batch, seq, _ = q.shape
+        q, k, v = (t.view(batch, seq, self.n_head, self.d_head).transpose(1, 2) for t in (q, k, v))
+        if hasattr(self, "attn_imp"):
+            q, k, v = self._with_sink(q, k, v)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.d_head**-0.5)
+        y = y[:, :, -seq:, : self.d_head]
+        return y.transpose(1, 2).reshape(batch, seq, self.n_head * self.d_head)
+
+    def _with_sink(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Put a dummy position in front whose key reaches each query as the sink logit."""
+        q = F.pad(q, (0, 1, 1, 0), value=1.0)  # (batch, head, 1 + seq, d_head + 1)
+        k, v = F.pad(k, (0, 1, 1, 0)), F.pad(v, (0, 1, 1, 0))
+        logit = self.attn_imp.sink_logit.to(k.dtype) * self.d_head**0.5
+        at_sink = F.pad(logit[:, None, None], (self.d_head, 0, 0, k.shape[2] - 1))
+        return q, k + at_sink, v
+
+
+class MLP(_Block):
+    """The neurons of a layer."""
+
+    def __init__(self, arch: Architecture, layer: int) -> None:
+        super().__init__(arch, layer, "mlp")
+        self.activation = ACTIVATIONS[arch.activation]
+        self.c_fc = nn.Linear(arch.d_in, arch.d_mlp, bias=arch.bias)
+        self.c_proj = nn.Linear(arch.d_mlp, arch.d_model, bias=arch.bias)
+
+    def forward(
+        self, m: Float[Tensor, "batch seq d_in"], tap: Tap | None
+    ) -> Float[Tensor, "batch seq d_model"]:
+        m = self.visit("act_in", m, tap)
+        h = self.visit("post_act", self.activation(self.c_fc(m)), tap)
+        return self.visit("resid_delta", self.c_proj(h), tap)
+
+
+class Layer(nn.Module):
+    """Attention, then the MLP, each read through a norm and added to the stream."""
+
+    def __init__(self, arch: Architecture, layer: int) -> None:
+        super().__init__()
+        self.ln_1 = Norm(arch, arch.d_model)
+        self.attn = Attention(arch, layer)
+        self.ln_2 = Norm(arch, arch.d_model)
+        self.mlp = MLP(arch, layer)
+        if arch.positions == "concatenated":
+            self.ln_p1, self.ln_p2 = Norm(arch, arch.d_position), Norm(arch, arch.d_position)
+
+    def forward(self, x: Tensor, positions: Tensor | None, tap: Tap | None) -> Tensor:
+        x = x + self.attn(self._read(self.ln_1(x), positions, "ln_p1"), tap)
+        return x + self.mlp(self._read(self.ln_2(x), positions, "ln_p2"), tap)
+
+    def _read(self, a: Tensor, positions: Tensor | None, norm: str) -> Tensor:
+        if positions is None:
+            return a
+        p = getattr(self, norm)(positions)
+        return torch.cat([a, p.expand(a.shape[0], -1, -1)], dim=-1)
+
+
+class Body(nn.Module):
+    """Embeddings, layers and the final norm; the ``transformer.`` of the names on disk."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.wte = nn.Embedding(arch.vocab_size, arch.d_model)
+        if arch.positions != "none":
+            self.wpe = nn.Embedding(arch.n_ctx, arch.d_position or arch.d_model)
+        self.h = nn.ModuleList(Layer(arch, layer) for layer in range(arch.n_layer))
+        self.ln_f = Norm(arch, arch.d_model)
+
+
+class Transformer(nn.Module):
+    """A decoder that maps tokens to next-token logits.
+
+    ``model(tokens)`` runs it; ``model(tokens, tap)`` runs it with a tap at each of
+    the 8·n_layer + 1 sites. ``last`` asks for the logits
+    at one position a row only: ``seq`` is then 1 at ``final_resid`` and in the logits.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.transformer = Body(arch)
+        self.lm_head = nn.Linear(arch.d_model, arch.vocab_size, bias=False)
+        self.final_logits_bias = nn.Parameter(torch.zeros(arch.vocab_size))
+        if arch.tied_unembedding:
+            self.lm_head.weight = self.transformer.wte.weight
+        if arch.bigram_table:
+            self.bigram_table = nn.Parameter(torch.zeros(arch.vocab_size, arch.vocab_size))
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch seq"],
+        tap: Tap | None = None,
+        last: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch out vocab"]:
+        x, positions = self.embed(tokens)
+        for layer in self.transformer.h:
+            x = layer(x, positions, tap)
+        if last is not None:
+            rows = torch.arange(len(tokens), device=tokens.device)
+            x, tokens = x[rows, last, None], tokens[rows, last, None]
+        if tap is not None:
+            x = tap(FINAL_RESID, x)
+        return self.unembed(x, tokens)
+
+    def embed(self, tokens: Int[Tensor, "batch seq"]) -> tuple[Tensor, Tensor | None]:
+        """The residual stream before layer 0, and the position channels if concatenated."""
+        x = self.transformer.wte(tokens)
+        if self.arch.positions == "none":
+            return x, None
+        p = self.transformer.wpe.weight[: tokens.shape[1]]
+        return (x + p, None) if self.arch.positions == "learned" else (x, p)
+
+    def unembed(
+        self, x: Float[Tensor, "*batch d_model"], tokens: Int[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch vocab"]:
+        """Logits from the final residual stream and the tokens it stands at."""
+        logits = self.lm_head(self.transformer.ln_f(x)) + self.final_logits_bias
+        return logits + self.bigram_table[tokens] if self.arch.bigram_table else logits

@@ -1,0 +1,54 @@
+"""What made a file: versions, the seed and the hash of the configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from circuitkit.files import sha256
+
+STRICT = ConfigDict(frozen=True, strict=True, extra="forbid")
+"""How every file from outside is read: unknown keys refused, nothing coerced."""
+
+
+class Named(BaseModel):
+    """Something a file was made from: its name, and the hash that pins its bytes."""
+
+    model_config = STRICT
+    name: str
+    sha256: str
+
+
+class Provenance(BaseModel):
+    """What made a file; the same seed, machine and versions make the same bytes."""
+
+    model_config = STRICT
+    circuitkit_version: str
+    created_with: str
+    torch_version: str
+    seed: int
+    config_sha256: str
+
+
+def circuitkit_version() -> str:
+    """The installed version, or ``unknown`` when run from a bare source tree."""
+    try:
+        return version("circuitkit")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def record(created_with: str, config: Mapping[str, Any], seed: int) -> Provenance:
+    """The provenance of something made just now with ``config``, a JSON-able mapping."""
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return Provenance(
+        circuitkit_version=circuitkit_version(),
+        created_with=created_with,
+        torch_version=version("torch"),
+        seed=seed,
+        config_sha256=sha256(canonical.encode()),
+    )

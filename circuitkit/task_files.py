@@ -1,0 +1,150 @@
+"""What task files hold: bytes go in, checked records come out, or one error that says where.
+
+Three formats: ``circuitkit.task/1`` and ``circuitkit.frames/1`` in TOML, and
+fixed pairs in JSONL, one a line.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from circuitkit.errors import TaskError
+from circuitkit.files import read_bounded
+from circuitkit.pairs import Pair, Prompt, Split
+
+MAX_BYTES = 2**20
+MAX_FORMS = 100
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class _Side(_Strict):
+    prompt: str
+    answer: str
+
+
+class FormText(_Strict):
+    """A way of asking, as written."""
+
+    a: _Side
+    b: _Side
+
+
+class TaskFile(_Strict):
+    """``circuitkit.task/1``."""
+
+    format: Literal["circuitkit.task/1"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    question: str
+    source: str
+    draw: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], str] = {}
+    forms: Annotated[list[FormText], Field(min_length=1, max_length=MAX_FORMS)]
+    ood: Annotated[list[FormText], Field(max_length=MAX_FORMS)] = []
+
+
+class _Frame(_Strict):
+    before: str
+    indent: Annotated[int, Field(ge=0, le=4)]
+
+
+class FramesFile(_Strict):
+    """``circuitkit.frames/1``: code before a prompt, by name."""
+
+    format: Literal["circuitkit.frames/1"]
+    frames: Annotated[dict[str, _Frame], Field(min_length=1)]
+
+
+TokenId = Annotated[int, Field(ge=0)]
+
+
+class _FixedSide(_Strict):
+    prompt: str | list[TokenId]
+    answer: str | TokenId
+
+    def read(self) -> Prompt:
+        if isinstance(self.prompt, str):
+            return Prompt(text=self.prompt, answer=self.answer)
+        return Prompt(tokens=tuple(self.prompt), answer=self.answer)
+
+
+class _FixedPair(_Strict):
+    a: _FixedSide
+    b: _FixedSide
+    template: str
+    split: Split
+
+
+def read_task_file(path: Path) -> bytes:
+    """The bytes of a task file, at most 1 MiB.
+
+    Raises:
+        TaskError: if there is no such file, or it is too large to be one.
+    """
+    return read_bounded(path, TaskError, "a task file", MAX_BYTES)
+
+
+def parse_lines(data: bytes, path: Path) -> Iterator[tuple[Split, Pair]]:
+    """The pairs of a JSONL file, each with its split; empty lines are skipped."""
+    for number, line in enumerate(_decode(data, path).split("\n"), 1):
+        if line.strip():
+            yield _parse_line(line, f"{path}: line {number}")
+
+
+def _parse_line(line: str, where: str) -> tuple[Split, Pair]:
+    try:
+        read = _FixedPair.model_validate(json.loads(line))
+        return read.split, Pair(a=read.a.read(), b=read.b.read(), template=read.template)
+    except ValidationError as error:
+        raise _invalid(error, where) from None
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{where}: not JSON: {error}") from None
+    except TaskError as error:
+        raise TaskError(f"{where}: {error}") from None
+
+
+def _decode(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+
+
+def parse_toml(model: type[M], data: bytes, path: Path) -> M:
+    """One of the two models above, from its file's bytes."""
+    try:
+        return model.model_validate(tomllib.loads(_decode(data, path)))
+    except ValidationError as error:
+        raise _invalid(error, str(path)) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise TaskError(f"{path}: not TOML: {error}") from None
+
+
+def _invalid(error: ValidationError, where: str) -> TaskError:
+    return TaskError("\n".join(f"{where}: {_problem(problem)}" for problem in error.errors()[:5]))
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    key = _key(problem["loc"])
+    got = repr(problem["input"])
+    got = got if len(got) <= 80 else got[:77] + "..."
+    if problem["type"] == "missing":
+        return f"{key} is missing; add it"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: no such key (got {got}); remove it or correct its name"
+    return f"{key}: got {got}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _key(loc: Sequence[str | int]) -> str:
+    """``forms[1].a.prompt``: counted from one, as the templates are."""
+    parts = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return "".join(parts).lstrip(".") or "the line"

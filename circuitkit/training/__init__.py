@@ -1,0 +1,6 @@
+"""Make a weight-sparse checkpoint: a configuration in, a checkpoint folder out."""
+
+from circuitkit.training.config import TrainingConfig, load_config, shipped_configs
+from circuitkit.training.trainer import Progress, train
+
+__all__ = ["Progress", "TrainingConfig", "load_config", "shipped_configs", "train"]

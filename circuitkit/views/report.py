@@ -1,0 +1,104 @@
+"""The report: one circuit, or several, typeset as a PDF.
+
+In: circuits and their validations. Out: a PDF, or a circuit folder that holds
+one. The Typst template gets all it shows as JSON and can read no file but
+itself; the same nouns give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from circuitkit.circuit import Circuit
+from circuitkit.errors import MismatchError, ReportError
+from circuitkit.evidence import Validation
+from circuitkit.files import shipped_folder, write_whole
+from circuitkit.views.diagram import write_diagram
+from circuitkit.views.pages import page, summary_row
+from circuitkit.views.tables import write_findings, write_tables
+
+FILE = "report.pdf"
+
+Pair = tuple[Circuit, Validation | None]
+
+
+def write_report(out: str | Path, circuit: Circuit, validation: Validation | None = None) -> Path:
+    """Write the report of a circuit, and return the path of its PDF.
+
+    Args:
+        out: a path that ends in ``.pdf``, or a folder, which then also gets the circuit,
+            its validation, the diagram and the tables.
+        circuit: what to report on.
+        validation: what was found out about it; without it the report says "not validated".
+
+    Raises:
+        MismatchError: if the validation is of another circuit.
+        ReportError: if a picture or the page cannot be drawn.
+        UsageError: if ``out`` cannot be written to.
+    """
+    path = Path(out)
+    pdf = typeset([(circuit, validation)])
+    if path.suffix.lower() == ".pdf":
+        write_whole(path, pdf)
+        return path
+    _write_nouns(path, circuit, validation)
+    write_whole(path / FILE, pdf)
+    return path / FILE
+
+
+def write_reports(path: str | Path, pairs: Sequence[Pair]) -> Path:
+    """Write one PDF about several circuits, a table of them all in front.
+
+    Raises:
+        MismatchError: if a validation is of another circuit.
+        ReportError: if there is nothing to report, or a page cannot be drawn.
+        UsageError: if ``path`` cannot be written to.
+    """
+    write_whole(Path(path), typeset(pairs))
+    return Path(path)
+
+
+def typeset(pairs: Sequence[Pair]) -> bytes:
+    """The PDF of one or several circuits.
+
+    Raises:
+        MismatchError: if a validation is of another circuit.
+        ReportError: if there is nothing to report, or Typst cannot set it.
+    """
+    import typst
+
+    if not pairs:
+        raise ReportError("nothing to report: got no circuit, expected at least one.")
+    for circuit, validation in pairs:
+        _check_match(circuit, validation)
+    template = shipped_folder("templates") / "report.typ"
+    data = json.dumps(_report(pairs))
+    options = {"root": template.parent, "ignore_system_fonts": True, "timestamp": 0}
+    try:
+        return typst.compile(template, format="pdf", sys_inputs={"report": data}, **options)
+    except typst.TypstError as error:
+        raise ReportError(f"the report could not be typeset: {error.message}") from error
+
+
+def _report(pairs: Sequence[Pair]) -> dict[str, object]:
+    rows = [summary_row(*pair) for pair in pairs] if len(pairs) > 1 else []
+    return {"pages": [page(*pair) for pair in pairs], "summary": rows}
+
+
+def _write_nouns(folder: Path, circuit: Circuit, validation: Validation | None) -> None:
+    circuit.save(folder)
+    write_diagram(circuit, folder)
+    write_tables(circuit, folder)
+    if validation:
+        validation.save(folder)
+        write_findings(validation, folder)
+
+
+def _check_match(circuit: Circuit, validation: Validation | None) -> None:
+    if validation and validation.circuit_sha256 != circuit.sha256:
+        raise MismatchError(
+            f"the validation is of circuit {validation.circuit_sha256[:16]}…, but the circuit of "
+            f"{circuit.task.name} is {circuit.sha256[:16]}…. Run 'circuitkit validate' again."
+        )

@@ -1,0 +1,32 @@
+"""The words that tinypython and the tasks share.
+
+A small vocabulary, so that a model with few weights learns what each behaviour
+turns on. Any name may hold any type: a name alone never tells what follows it.
+"""
+
+NAMES = (
+    "count", "total", "size", "index", "value", "item", "name", "text", "line", "word", "key",
+    "data", "rows", "table", "result", "seen", "found", "done", "ready", "flag", "first", "last",
+    "left", "right", "start", "level", "score", "price", "node", "part", "group", "page",
+)  # fmt: skip
+"""Variables, parameters and loop variables."""
+
+FIELDS = ("name", "size", "data", "count", "text", "value", "total", "level", "rows", "seen")
+"""Attributes of ``self``: a subset of the names."""
+
+FUNCTIONS = ("load", "save", "read", "parse", "merge", "check", "build", "find", "make", "send")
+"""Functions and methods, called and defined."""
+
+CLASSES = ("Reader", "Writer", "Store", "Queue", "Cache", "User", "Board", "Shop")
+
+WORDS = (
+    "hello", "world", "good", "red", "blue", "green", "small", "big", "old", "new",
+    "here", "there", "today", "never", "always", "file", "open", "cold", "warm", "done",
+)  # fmt: skip
+"""What strings and comments are made of."""
+
+ASIDES = ("for", "in", "if", "set", "(now)", "[now]", "now:")
+"""What a string may hold in the middle that looks like code."""
+
+DIGITS = tuple("0123456789")
+QUOTES = ("'", '"')
