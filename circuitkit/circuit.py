@@ -145,13 +145,14 @@ class Circuit(BaseModel):
     ``n_edges_induced`` counts every nonzero weight between kept nodes; ``edges``
     are those kept, fewer only when ``granularity`` is ``edge``. A circuit whose
     target was raised, because the model itself misses it, holds the one asked for
-    in ``requested_target_loss_nats``.
+    in ``requested_target_loss_nats``. ``means_sha256`` binds the ablation values.
     """
 
     model_config = STRICT
     format: Literal["circuitkit.circuit/1"] = FORMAT
     task: Named
     checkpoint: Named
+    means_sha256: str | None = None
     ablation: Ablation
     target_loss_nats: FiniteFloat
     requested_target_loss_nats: FiniteFloat | None = None

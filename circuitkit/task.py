@@ -76,6 +76,21 @@ class Task:
             )
         return found
 
+    def up_to(self, split: Split, n: int, seed: int = 0) -> list[Pair]:
+        """``n`` distinct pairs, or all there are if the task has fewer.
+
+        Raises:
+            TaskError: if the split has none.
+        """
+        self._check(split)
+        found = self.origin.pairs(split, n, seed)
+        if not found:
+            raise TaskError(
+                f"task {self.name}: split {split} has no pairs; expected at least one. "
+                "Give pairs of this split, or forms to draw them from."
+            )
+        return found
+
     def _check(self, split: str) -> None:
         if split not in SPLITS:
             expected = ", ".join(SPLITS)

@@ -171,13 +171,13 @@ def random_circuit(n_nodes: int, seed: int = 0, n_layer: int = 4, **changes: Any
     return example_circuit([str(n) for n in nodes], edges, **changes)
 
 
-def example_validation(circuit: Circuit, grade: str = "B", thorough: bool = False) -> Validation:
+def example_validation(circuit: Circuit, grade: str = "C", thorough: bool = False) -> Validation:
     """Findings of every outcome, worded as the validator words them."""
     found = {
         Claim.SUFFICIENT: ("pass", 0.143, 0.131, 0.158, "nats", "l_C ≤ target + 0.05; F ≥ 0.70"),
         Claim.FAITHFUL: ("pass", 0.962, 0.941, 0.978, "agreement", "≥ 0.90"),
         Claim.NECESSARY: ("pass", 0.512, 0.471, 0.553, "accuracy", "in [0.35, 0.65]; Nec ≥ 0.8"),
-        Claim.GENERALISES: ("inconclusive", 0.061, -0.012, 0.134, "nats", "test - train ≤ 0.10"),
+        Claim.GENERALISES: ("inconclusive", 0.061, -0.012, 0.134, "nats", "test − train ≤ 0.10"),
         Claim.FOLLOWS_OOD: ("not_run", None, None, None, "", "agreement ≥ 0.80"),
         Claim.MINIMAL: ("fail", 0.71, 0.66, 0.76, "fraction", "≥ 0.80 of nodes significant"),
     }
@@ -187,15 +187,14 @@ def example_validation(circuit: Circuit, grade: str = "B", thorough: bool = Fals
         weakest=Claim.MINIMAL,
         circuit_sha256=circuit.sha256,
         findings=tuple(
-            finding(claim, *found.get(claim, default))
+            finding(claim, found.get(claim, default))
             for claim in (tuple(Claim) if thorough else DEFAULT_CLAIMS)
         ),
     )
 
 
-def finding(  # noqa: PLR0913
-    claim: Claim, outcome: Any, effect: Any, low: Any, high: Any, unit: str, threshold: str
-) -> Finding:
+def finding(claim: Claim, found: Any) -> Finding:
+    outcome, effect, low, high, unit, threshold = found
     notes = {
         "inconclusive": "about 1,900 pairs would settle it",
         "not_run": "the task file has no ood forms",

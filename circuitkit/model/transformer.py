@@ -97,23 +97,30 @@ class Attention(_Block):
         q, k, v = (self.visit(place, part, tap) for place, part in parts)
         return self.visit("resid_delta", self.c_proj(self.attend(q, k, v)), tap)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch seq d_attn"]:
-        """Causal softmax attention over ``(batch, seq, d_attn)`` queries, keys and values."""
-        batch, seq, _ = q.shape
-        q, k, v = (t.view(batch, seq, self.n_head, self.d_head).transpose(1, 2) for t in (q, k, v))
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, heads: Int[Tensor, " some"] | None = None
+    ) -> Float[Tensor, "batch seq channels"]:
+        """Causal softmax attention over ``(batch, seq, channels)`` queries, keys and values.
+
+        The channels are those of all heads, or of the ``heads`` given.
+        """
+        batch, seq, channels = q.shape
+        q, k, v = (t.view(batch, seq, -1, self.d_head).transpose(1, 2) for t in (q, k, v))
         if hasattr(self, "attn_imp"):
-            q, k, v = self._with_sink(q, k, v)
+            logits = self.attn_imp.sink_logit
+            q, k, v = self._with_sink(q, k, v, logits if heads is None else logits[heads])
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.d_head**-0.5)
         y = y[:, :, -seq:, : self.d_head]
-        return y.transpose(1, 2).reshape(batch, seq, self.n_head * self.d_head)
+        return y.transpose(1, 2).reshape(batch, seq, channels)
 
-    def _with_sink(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _with_sink(
+        self, q: Tensor, k: Tensor, v: Tensor, logits: Float[Tensor, " head"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Put a dummy position in front whose key reaches each query as the sink logit."""
         q = F.pad(q, (0, 1, 1, 0), value=1.0)  # (batch, head, 1 + seq, d_head + 1)
         k, v = F.pad(k, (0, 1, 1, 0)), F.pad(v, (0, 1, 1, 0))
-        logit = self.attn_imp.sink_logit.to(k.dtype) * self.d_head**0.5
-        at_sink = F.pad(logit[:, None, None], (self.d_head, 0, 0, k.shape[2] - 1))
-        return q, k + at_sink, v
+        at_sink = (logits.to(k.dtype) * self.d_head**0.5)[:, None, None]
+        return q, k + F.pad(at_sink, (self.d_head, 0, 0, k.shape[2] - 1)), v
 
 
 class MLP(_Block):
@@ -146,14 +153,22 @@ class Layer(nn.Module):
             self.ln_p1, self.ln_p2 = Norm(arch, arch.d_position), Norm(arch, arch.d_position)
 
     def forward(self, x: Tensor, positions: Tensor | None, tap: Tap | None) -> Tensor:
-        x = x + self.attn(self._read(self.ln_1(x), positions, "ln_p1"), tap)
-        return x + self.mlp(self._read(self.ln_2(x), positions, "ln_p2"), tap)
+        x = x + self.attn(self.read_attention(x, positions), tap)
+        return x + self.mlp(self.read_mlp(x, positions), tap)
 
-    def _read(self, a: Tensor, positions: Tensor | None, norm: str) -> Tensor:
-        if positions is None:
-            return a
-        p = getattr(self, norm)(positions)
-        return torch.cat([a, p.expand(a.shape[0], -1, -1)], dim=-1)
+    def read_attention(self, x: Tensor, positions: Tensor | None) -> Float[Tensor, "batch seq d_in"]:
+        """What attention reads: the normed stream and, if concatenated, normed positions."""
+        a = self.ln_1(x)
+        return a if positions is None else _concatenate(a, self.ln_p1(positions))
+
+    def read_mlp(self, x: Tensor, positions: Tensor | None) -> Float[Tensor, "batch seq d_in"]:
+        """What the MLP reads, likewise."""
+        m = self.ln_2(x)
+        return m if positions is None else _concatenate(m, self.ln_p2(positions))
+
+
+def _concatenate(a: Tensor, positions: Tensor) -> Tensor:
+    return torch.cat([a, positions.expand(*a.shape[:-1], -1)], dim=-1)
 
 
 class Body(nn.Module):
@@ -193,15 +208,21 @@ class Transformer(nn.Module):
         tap: Tap | None = None,
         last: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch out vocab"]:
+        x = self.stream(tokens, tap, last)
+        if last is not None:
+            tokens = tokens[torch.arange(len(tokens), device=tokens.device), last, None]
+        return self.unembed(x, tokens)
+
+    def stream(
+        self, tokens: Int[Tensor, "batch seq"], tap: Tap | None, last: Tensor | None = None
+    ) -> Float[Tensor, "batch out d_model"]:
+        """The residual stream after the last layer: everything but the unembedding."""
         x, positions = self.embed(tokens)
         for layer in self.transformer.h:
             x = layer(x, positions, tap)
         if last is not None:
-            rows = torch.arange(len(tokens), device=tokens.device)
-            x, tokens = x[rows, last, None], tokens[rows, last, None]
-        if tap is not None:
-            x = tap(FINAL_RESID, x)
-        return self.unembed(x, tokens)
+            x = x[torch.arange(len(tokens), device=tokens.device), last, None]
+        return x if tap is None else tap(FINAL_RESID, x)
 
     def embed(self, tokens: Int[Tensor, "batch seq"]) -> tuple[Tensor, Tensor | None]:
         """The residual stream before layer 0, and the position channels if concatenated."""

@@ -74,13 +74,15 @@ def plain(name: str, label: str, **more: str) -> str:
 
 def head(name: str, pairs: list[tuple[str, str]], names: list[str]) -> str:
     """A frame around the channels of one head, with each q·k pair side by side."""
-    paired = "".join(
-        f'\t\tsubgraph "cluster_{name}.{i}" {{ peripheries=0; margin=0; label=""; "{q}"; "{k}"; }}\n'
-        for i, (q, k) in enumerate(pairs)
-    )
-    inside = " ".join(f'"{each}";' for each in names)
     look = f'style="rounded"; color="#CFCFCF"; margin=4; label=""; tooltip="{name}";'
+    paired = "".join(_side_by_side(f"{name}.{i}", *pair) for i, pair in enumerate(pairs))
+    inside = " ".join(f'"{each}";' for each in names)
     return f'\tsubgraph "cluster_{name}" {{ {look}\n{paired}\t\t{inside}\n\t}}\n'
+
+
+def _side_by_side(name: str, left: str, right: str) -> str:
+    look = 'peripheries=0; margin=0; label="";'
+    return f'\t\tsubgraph "cluster_{name}" {{ {look} "{left}"; "{right}"; }}\n'
 
 
 def _named(name: str, attributes: dict[str, str]) -> str:
@@ -92,4 +94,4 @@ def _link(tail: str, head: str, attributes: dict[str, str]) -> str:
 
 
 def _tip(text: str) -> dict[str, str]:
-    return {"tooltip": graphviz.escape(text)}
+    return {"tooltip": graphviz.escape(text.replace("\n", " "))}

@@ -16,7 +16,7 @@ from circuitkit.views.example import cues
 from circuitkit.views.palette import kind_of
 from circuitkit.views.text import number, token_text
 
-MAX_COLUMNS = 28
+MAX_COLUMNS = 24
 MAX_ROWS = 60
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuit import Circuit, head_pairs
 from circuitkit.views import dot
 from circuitkit.views.palette import FAINT, FILLS, INK, NEGATIVE, POSITIVE, kind_of
 
@@ -26,8 +26,8 @@ def legend(circuit: Circuit) -> Iterator[str]:
         "blue: weight > 0": POSITIVE,
         "vermilion: weight < 0": NEGATIVE,
         "grey: residual stream": FAINT,
-        "dashed: q·k": INK,
-        "b: bias": INK,
+        **({"dashed: q·k": INK} if head_pairs(circuit.nodes) else {}),
+        **({"b: bias": INK} if circuit.surroundings else {}),
     }
     for label, colour in lines.items():
         yield dot.plain(f"legend {label}", label, fontcolor=colour, **small)

@@ -11,10 +11,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from circuitkit.circuit import FILE as CIRCUIT_FILE
 from circuitkit.circuit import Circuit
 from circuitkit.errors import MismatchError, ReportError
 from circuitkit.evidence import Validation
-from circuitkit.files import shipped_folder, write_whole
+from circuitkit.files import claim_folder, shipped_folder, write_whole
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.pages import page, summary_row
 from circuitkit.views.tables import write_findings, write_tables
@@ -36,13 +37,14 @@ def write_report(out: str | Path, circuit: Circuit, validation: Validation | Non
     Raises:
         MismatchError: if the validation is of another circuit.
         ReportError: if a picture or the page cannot be drawn.
-        UsageError: if ``out`` cannot be written to.
+        UsageError: if ``out`` cannot be written to, or is a folder that holds something else.
     """
     path = Path(out)
     pdf = typeset([(circuit, validation)])
     if path.suffix.lower() == ".pdf":
         write_whole(path, pdf)
         return path
+    claim_folder(path, CIRCUIT_FILE, "a report")
     _write_nouns(path, circuit, validation)
     write_whole(path / FILE, pdf)
     return path / FILE
@@ -61,7 +63,7 @@ def write_reports(path: str | Path, pairs: Sequence[Pair]) -> Path:
 
 
 def typeset(pairs: Sequence[Pair]) -> bytes:
-    """The PDF of one or several circuits.
+    """Set the PDF of one or several circuits.
 
     Raises:
         MismatchError: if a validation is of another circuit.

@@ -16,7 +16,7 @@ import pandas as pd
 from circuitkit.circuit import Circuit
 from circuitkit.evidence import Validation
 from circuitkit.files import write_whole
-from circuitkit.nodes import Edge, Node
+from circuitkit.nodes import Node
 from circuitkit.views.palette import kind_of
 
 
@@ -31,6 +31,12 @@ class NodeRow:
     n_in: int
     n_out: int
 
+    @property
+    def head(self) -> int | None:
+        """The head of an attention channel."""
+        inside = self.node.site.place in ("q", "k", "v") and self.d_head
+        return self.node.channel // inside if inside else None
+
 
 Columns = tuple[tuple[str, Callable[[Any], Any]], ...]
 
@@ -41,7 +47,7 @@ NODE_COLUMNS: Columns = (
     ("layer", lambda row: row.node.site.layer if row.node.site.block else None),
     ("kind", lambda row: kind_of(row.node.site)),
     ("channel", lambda row: row.node.channel),
-    ("head", lambda row: _head(row)),
+    ("head", lambda row: row.head),
     ("mean", lambda row: row.mean),
     ("bias", lambda row: row.bias),
     ("n_in", lambda row: row.n_in),
@@ -107,11 +113,6 @@ def _count(nodes: Iterable[Node]) -> dict[Node, int]:
     for node in nodes:
         counts[node] = counts.get(node, 0) + 1
     return counts
-
-
-def _head(row: NodeRow) -> int | None:
-    inside = row.node.site.place in ("q", "k", "v") and row.d_head
-    return row.node.channel // row.d_head if inside and row.d_head else None
 
 
 def _frame(columns: Columns, rows: Iterable[Any]) -> pd.DataFrame:

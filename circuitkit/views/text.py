@@ -36,10 +36,10 @@ def token_text(token: str, limit: int = 16) -> str:
 
 
 def prose(text: str, limit: int = 400) -> str:
-    """A line of words that the fonts can set; anything else as an escape.
+    r"""A line of words that the fonts can set; anything else as an escape.
 
-    >>> prose("flat or 🙂?")
-    'flat or \\\\U0001f642?'
+    >>> print(prose("flat or 🙂?"))
+    flat or \U0001f642?
     """
     line = " ".join(text.split())
     return shorten("".join(map(_settable, line)), limit)
@@ -65,5 +65,5 @@ def number(value: float | None, digits: int = 3) -> str:
     """
     if value is None or not math.isfinite(value):
         return "–"
-    text = f"{value:,.{digits}f}" if abs(value) < 1e5 else f"{value:.2e}"
+    text = f"{value:z,.{digits}f}" if abs(value) < 1e5 else f"{value:.2e}"
     return text.replace("-", "\N{MINUS SIGN}")

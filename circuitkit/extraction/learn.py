@@ -1,0 +1,121 @@
+"""Learn masks: one score a node, the size pressure driven by dual ascent.
+
+In: a model, training pairs, ablation values. Out: a score for every node and the
+set whose score is positive. Source: Gao et al. 2025, section A.5 (gate =
+Heaviside forward, sigmoid derivative backward, scores clamped to [-1, 1]).
+Where we differ: no search over settings. λ rises while the loss is well below
+the target and falls otherwise, so the pressure settles where the target is just
+met; scores decay to nothing; ranks come from a running mean before clamping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.extraction.masked import nodes_of
+from circuitkit.extraction.means import Progress, silent
+from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, pair_losses
+from circuitkit.nodes import NodeSet, Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruningConfig:
+    """Settings of one mask learning; the same for every model and task.
+
+    ``pressure_start`` is λ, nats a node; ``comfort`` the share of the target below
+    which the pressure rises.
+    """
+
+    n_steps: int = 200
+    batch_pairs: int = 32
+    lr: float = 0.03
+    temperature: float = 1.0
+    init_mean: float = 0.1
+    init_std: float = 0.01
+    pressure_start: float = 1e-3
+    pressure_factor: float = 1.05
+    comfort: float = 0.8
+
+    def to_dict(self) -> dict[str, float]:
+        """The settings as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What mask learning found: a rank for every node, the learned set, the way there.
+
+    ``history`` holds (task loss in nats, nodes kept, λ) for every step.
+    """
+
+    ranks: Mapping[Site, Float[Tensor, " width"]]
+    learned: NodeSet
+    history: tuple[tuple[float, int, float], ...]
+
+
+def learn_masks(
+    model: Transformer,
+    pairs: EncodedPairs,
+    values: Mapping[Site, Tensor],
+    *,
+    target_loss_nats: float,
+    config: PruningConfig = PruningConfig(),  # noqa: B008 - frozen
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Scores:
+    """One mask learning from one seed."""
+    generator = torch.Generator().manual_seed(seed)
+    widths = model.arch.widths
+    scores = torch.randn(sum(widths.values()), generator=generator)
+    scores = (config.init_mean + config.init_std * scores).requires_grad_()
+    optimizer = torch.optim.Adam([scores], lr=config.lr)
+    pressure, averaging = config.pressure_start, max(1, config.n_steps // 5)
+    running = torch.zeros_like(scores)
+    history = []
+    for step in range(config.n_steps):
+        optimizer.param_groups[0]["lr"] = config.lr * (1 - step / config.n_steps)
+        batch = pairs[_batch(len(pairs), config.batch_pairs, generator)]
+        gates = open_gates(scores, config.temperature)
+        loss = _task_loss(model, batch, _by_site(gates, widths), values)
+        optimizer.zero_grad()
+        (loss + pressure * gates.sum()).backward()
+        optimizer.step()
+        if step >= config.n_steps - averaging:
+            running += scores.detach() / averaging
+        with torch.no_grad():
+            scores.clamp_(-1, 1)
+        history.append((loss.item(), int(gates.sum()), pressure))
+        eased = loss.item() < config.comfort * target_loss_nats
+        pressure *= config.pressure_factor if eased else 1 / config.pressure_factor
+        progress("masks", step + 1, config.n_steps)
+    return Scores(
+        ranks=_by_site(running, widths),
+        learned=nodes_of(_by_site((scores.detach() > 0).float(), widths)),
+        history=tuple(history),
+    )
+
+
+def open_gates(scores: Float[Tensor, " nodes"], temperature: float) -> Float[Tensor, " nodes"]:
+    """Exactly 0 or 1 forward; the derivative of a sigmoid backward."""
+    soft = torch.sigmoid(scores / temperature)
+    return (scores > 0).float() + (soft - soft.detach())
+
+
+def _by_site(flat: Tensor, widths: Mapping[Site, int]) -> dict[Site, Tensor]:
+    return dict(zip(widths, flat.split(list(widths.values())), strict=True))
+
+
+def _batch(n_pairs: int, size: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(n_pairs, generator=generator)[:size]
+
+
+def _task_loss(
+    model: Transformer, batch: EncodedPairs, gates: Mapping[Site, Tensor], values: Mapping[Site, Tensor]
+) -> Float[Tensor, ""]:
+    logits = model(batch.tokens, gate_tap(gates, values), batch.last)[:, 0]
+    return pair_losses(logit_differences(logits, batch)).mean()

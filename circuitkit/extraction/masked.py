@@ -1,0 +1,75 @@
+"""The masked model: the whole transformer with all but some nodes at their ablation value.
+
+In: node sets and pairs. Out: logit differences and losses, one a prompt or pair.
+This is the definition; ``compiled`` is the same thing faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.model import (
+    EncodedPairs,
+    Tap,
+    Transformer,
+    gate_tap,
+    logit_differences,
+    pair_losses,
+)
+from circuitkit.nodes import NodeSet, Site
+
+_PAIRS_A_BATCH = 64
+
+
+def gates_of(nodes: NodeSet, widths: Mapping[Site, int]) -> dict[Site, Float[Tensor, " width"]]:
+    """A gate for every channel of every site: 1 where the node is kept, else 0."""
+    gates = {site: torch.zeros(width) for site, width in widths.items()}
+    for site, channels in nodes.channels.items():
+        gates[site][list(channels)] = 1.0
+    return gates
+
+
+def nodes_of(gates: Mapping[Site, Tensor]) -> NodeSet:
+    """The nodes whose gate is not 0; the inverse of ``gates_of``."""
+    kept = {site: gate.nonzero().flatten().tolist() for site, gate in gates.items()}
+    return NodeSet(kept, {site: len(gate) for site, gate in gates.items()})
+
+
+@torch.no_grad()
+def tapped_differences(
+    model: Transformer, pairs: EncodedPairs, tap: Tap | None
+) -> Float[Tensor, " rows"]:
+    """The logit difference of every prompt under a tap, a bounded batch at a time."""
+    parts = []
+    for start in range(0, len(pairs), _PAIRS_A_BATCH):
+        batch = pairs[start : start + _PAIRS_A_BATCH]
+        logits = model(batch.tokens, tap, batch.last)[:, 0]
+        parts.append(logit_differences(logits, batch).view(2, -1))
+    return torch.cat(parts, dim=1).flatten()
+
+
+def masked_differences(
+    model: Transformer, pairs: EncodedPairs, nodes: NodeSet, values: Mapping[Site, Tensor]
+) -> Float[Tensor, " rows"]:
+    """The logit difference of every prompt with only ``nodes`` kept."""
+    return tapped_differences(model, pairs, gate_tap(gates_of(nodes, model.arch.widths), values))
+
+
+def gate_gradients(
+    model: Transformer, pairs: EncodedPairs, nodes: NodeSet, values: Mapping[Site, Tensor]
+) -> dict[Site, Float[Tensor, " width"]]:
+    """The gradient of the mean pair loss in every gate, with ``nodes`` kept.
+
+    For a node it is the sum of gradient × (activation - ablation value): to first
+    order, how much the loss rises when the gate opens.
+    """
+    gates = gates_of(nodes, model.arch.widths)
+    for gate in gates.values():
+        gate.requires_grad_()
+    logits = model(pairs.tokens, gate_tap(gates, values), pairs.last)[:, 0]
+    pair_losses(logit_differences(logits, pairs)).mean().backward()
+    return {site: gate.grad for site, gate in gates.items() if gate.grad is not None}

@@ -1,0 +1,159 @@
+"""Ablation values: the mean of every node over the reference sample.
+
+In: a model and tokens. Out: a mean and its standard error for every channel, in
+a file bound to the checkpoint by hash. Source: Gao et al. 2025, section A.5;
+measured on the very model that is pruned, activation top-k on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from circuitkit.errors import CircuitError
+from circuitkit.files import sha256, write_whole
+from circuitkit.model import Transformer
+from circuitkit.nodes import Site
+
+FILE = "means.safetensors"
+FORMAT = "circuitkit.means/1"
+_TOKENS_A_BATCH = 16_384
+
+Progress = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress for those who do not want to hear it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What each node is replaced by when it is ablated.
+
+    ``values`` and ``standard_errors`` map each site to a float32 vector of its
+    width. The errors take the sequence as the unit; zeros when ``ablation`` is zero.
+    """
+
+    values: Mapping[Site, Tensor]
+    standard_errors: Mapping[Site, Tensor]
+    ablation: str
+    n_tokens: int
+    checkpoint_sha256: str
+
+    def to_bytes(self) -> bytes:
+        """The content of ``means.safetensors``; the same means give the same bytes."""
+        tensors = {f"mean/{site}": value.contiguous() for site, value in self.values.items()}
+        tensors |= {f"standard_error/{s}": e.contiguous() for s, e in self.standard_errors.items()}
+        metadata = {
+            "format": FORMAT,
+            "ablation": self.ablation,
+            "n_tokens": str(self.n_tokens),
+            "checkpoint_sha256": self.checkpoint_sha256,
+        }
+        return save(tensors, metadata)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file, to which a circuit is bound."""
+        return sha256(self.to_bytes())
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``means.safetensors``, whole or not at all."""
+        write_whole(Path(folder) / FILE, self.to_bytes())
+
+    @classmethod
+    def load(cls, folder: str | Path, widths: Mapping[Site, int]) -> Means:
+        """Read the means of a circuit folder, for a model with these sites.
+
+        Raises:
+            CircuitError: if the file is missing, corrupt or of another shape.
+        """
+        path = Path(folder) / FILE
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                values = {s: file.get_tensor(f"mean/{s}") for s in widths}
+                errors = {s: file.get_tensor(f"standard_error/{s}") for s in widths}
+        except FileNotFoundError:
+            raise CircuitError(f"no such file: {path}; extract the circuit again.") from None
+        except (SafetensorError, OSError) as error:
+            raise CircuitError(f"{path} does not hold this model's means: {error}.") from None
+        for site, width in widths.items():
+            if values[site].shape != (width,) or not values[site].isfinite().all():
+                raise CircuitError(f"{path}: mean/{site} is not {width} finite numbers.")
+        if metadata.get("format") != FORMAT:
+            raise CircuitError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}.")
+        return cls(
+            values=values,
+            standard_errors=errors,
+            ablation=metadata["ablation"],
+            n_tokens=int(metadata["n_tokens"]),
+            checkpoint_sha256=metadata["checkpoint_sha256"],
+        )
+
+
+@dataclass(slots=True)
+class _Moments:
+    total: Tensor
+    squares: Tensor
+
+    def add(self, per_sequence: Float[Tensor, "n width"]) -> None:
+        self.total += per_sequence.sum(0)
+        self.squares += per_sequence.square().sum(0)
+
+
+@torch.no_grad()
+def measure_means(
+    model: Transformer,
+    reference: Int[Tensor, "n length"],
+    *,
+    checkpoint_sha256: str = "",
+    progress: Progress = silent,
+) -> Means:
+    """The mean of every node over all positions of the reference, summed in float64.
+
+    Activations are streamed: one batch at a time is held.
+    """
+    widths, device = model.arch.widths, next(model.parameters()).device
+    moments = {
+        site: _Moments(*torch.zeros(2, width, dtype=torch.float64, device=device))
+        for site, width in widths.items()
+    }
+
+    def tap(site: Site, x: Tensor) -> Tensor:
+        moments[site].add(x.sum(1, dtype=torch.float64) / x.shape[1])
+        return x
+
+    n, length = reference.shape
+    for start in range(0, n, max(1, _TOKENS_A_BATCH // length)):
+        batch = reference[start : start + max(1, _TOKENS_A_BATCH // length)].long().to(device)
+        model.stream(batch, tap)
+        progress("means", min(n, start + len(batch)) * length, n * length)
+    means = {site: m.total / n for site, m in moments.items()}
+    spread = {s: (m.squares / n - means[s].square()).clamp(min=0) for s, m in moments.items()}
+    return Means(
+        values={site: mean.float().cpu() for site, mean in means.items()},
+        standard_errors={s: (v / max(1, n - 1)).sqrt().float().cpu() for s, v in spread.items()},
+        ablation="mean",
+        n_tokens=n * length,
+        checkpoint_sha256=checkpoint_sha256,
+    )
+
+
+def zero_means(widths: Mapping[Site, int], checkpoint_sha256: str = "") -> Means:
+    """Zeros for every node: offered, never the default (smaller, less faithful circuits)."""
+    zeros = {site: torch.zeros(width) for site, width in widths.items()}
+    return Means(
+        values=zeros,
+        standard_errors=zeros,
+        ablation="zero",
+        n_tokens=0,
+        checkpoint_sha256=checkpoint_sha256,
+    )
