@@ -1,0 +1,115 @@
+"""circuitkit: the smallest circuit that does a task, proof of how far to trust it, a report.
+
+```python
+import circuitkit as ck
+
+checkpoint = ck.load_checkpoint("tinypython-nano")
+task       = ck.load_task("bracket_counting")
+circuit    = ck.extract(checkpoint, task, target_loss_nats=0.15, seed=0)
+validation = ck.validate(checkpoint, task, circuit)
+ck.write_report("out/bracket_counting", circuit, validation)
+```
+
+Nouns are imported at once; verbs, which need torch, when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from circuitkit.circuit import Circuit
+from circuitkit.errors import CircuitkitError
+from circuitkit.evidence import Claim, Finding, Validation
+from circuitkit.nodes import Edge, Node, NodeSet, Site
+from circuitkit.provenance import circuitkit_version
+
+if TYPE_CHECKING:
+    from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from circuitkit.compiled import compile_circuit
+    from circuitkit.extraction import (
+        ExtractConfig,
+        Means,
+        PruningConfig,
+        extract,
+        measure_means,
+        run_extraction,
+    )
+    from circuitkit.model import Architecture, Transformer
+    from circuitkit.task import Pair, Prompt, Split, Task, builtin_tasks, load_task
+    from circuitkit.training import load_config, train
+    from circuitkit.validation import validate
+    from circuitkit.views.report import write_report, write_reports
+
+_LAZY = {
+    "Architecture": "model",
+    "Checkpoint": "checkpoints",
+    "ExtractConfig": "extraction",
+    "Means": "extraction",
+    "Pair": "task",
+    "Prompt": "task",
+    "PruningConfig": "extraction",
+    "Split": "task",
+    "Task": "task",
+    "Transformer": "model",
+    "builtin_tasks": "task",
+    "compile_circuit": "compiled",
+    "extract": "extraction",
+    "load_checkpoint": "checkpoints",
+    "load_config": "training",
+    "load_task": "task",
+    "measure_means": "extraction",
+    "run_extraction": "extraction",
+    "save_checkpoint": "checkpoints",
+    "train": "training",
+    "validate": "validation",
+    "write_report": "views.report",
+    "write_reports": "views.report",
+}
+
+__version__ = circuitkit_version()
+
+__all__ = [
+    "Architecture",
+    "Checkpoint",
+    "Circuit",
+    "CircuitkitError",
+    "Claim",
+    "Edge",
+    "ExtractConfig",
+    "Finding",
+    "Means",
+    "Node",
+    "NodeSet",
+    "Pair",
+    "Prompt",
+    "PruningConfig",
+    "Site",
+    "Split",
+    "Task",
+    "Transformer",
+    "Validation",
+    "builtin_tasks",
+    "compile_circuit",
+    "extract",
+    "load_checkpoint",
+    "load_config",
+    "load_task",
+    "measure_means",
+    "run_extraction",
+    "save_checkpoint",
+    "train",
+    "validate",
+    "write_report",
+    "write_reports",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'circuitkit' has no attribute {name!r}")
+    value = getattr(import_module(f"circuitkit.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

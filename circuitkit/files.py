@@ -9,6 +9,8 @@ from pathlib import Path
 
 from circuitkit.errors import CircuitkitError, UsageError
 
+_PART = ".part"
+
 MAX_JSON_BYTES = 256 * 2**20
 """JSON files larger than this are refused before they are read."""
 
@@ -36,7 +38,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
     payload = data.encode() if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
     except OSError as error:
         raise _cannot_write(path.parent, error) from error
     part = Path(name)
@@ -78,8 +80,8 @@ def read_bounded(
         raise error(f"cannot read {path}: {problem.strerror}; expected {expected}.") from None
 
 
-def claim_folder(folder: Path, marker: str, purpose: str) -> None:
-    """Make a folder ready to be written to: new, empty, or holding ``marker`` already.
+def claim_folder(folder: Path, markers: str | tuple[str, ...], purpose: str) -> None:
+    """Make a folder ready to be written to: new, empty, or holding a marker of an earlier run.
 
     Raises:
         UsageError: if it holds something else, is a file, or cannot be written to.
@@ -88,14 +90,15 @@ def claim_folder(folder: Path, marker: str, purpose: str) -> None:
         raise UsageError(f"{folder} is a file; --out names a folder for {purpose}. Choose another.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = sorted(entry.name for entry in folder.iterdir())
+        found = sorted(e.name for e in folder.iterdir() if not e.name.endswith(_PART))
     except OSError as error:
         raise _cannot_write(folder, error) from error
-    if found and marker not in found:
+    markers = (markers,) if isinstance(markers, str) else markers
+    if found and not set(markers) & set(found):
         raise UsageError(
             f"{folder} exists and holds something else ({', '.join(found[:3])}"
             f"{', …' if len(found) > 3 else ''}); expected a new or empty folder, or one with a "
-            f"{marker} of an earlier run. Choose another --out."
+            f"{markers[0]} of an earlier run. Choose another --out."
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write to {folder}: it is read-only. Choose another --out.")

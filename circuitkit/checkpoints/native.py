@@ -126,7 +126,10 @@ def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[s
 
 
 def _check_names(
-    path: Path, arch: Architecture, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]
+    path: Path,
+    arch: Architecture,
+    expected: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, Tensor],
 ) -> None:
     missing = [f"{n} {expected[n]}" for n in expected if n not in found]
     extra = [f"{n} {tuple(found[n].shape)}" for n in found if n not in expected]
@@ -167,7 +170,9 @@ def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
             tokens = file.get_tensor("tokens") if names == ["tokens"] else torch.empty(0)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}.") from None
-    whole = not tokens.is_floating_point() and not tokens.is_complex() and tokens.dtype != torch.bool
+    whole = (
+        not tokens.is_floating_point() and not tokens.is_complex() and tokens.dtype != torch.bool
+    )
     if tokens.ndim != 2 or not whole or 0 in tokens.shape or tokens.shape[1] > arch.n_ctx:
         raise CheckpointError(
             f"{path}: expected one tensor 'tokens' of integers (n, length ≤ {arch.n_ctx}), got "

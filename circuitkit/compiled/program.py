@@ -155,7 +155,12 @@ class CompiledCircuit:
         return self._mlp(final, x, None if positions is None else positions[last][:, None])[:, 0]
 
     def _attention(
-        self, i: int, x: Tensor, positions: Tensor | None, last: Tensor | None, rows: Tensor | None = None
+        self,
+        i: int,
+        x: Tensor,
+        positions: Tensor | None,
+        last: Tensor | None,
+        rows: Tensor | None = None,
     ) -> Tensor:
         layer, part = self._layer(i), self.attention[i]
         here = x if last is None else x[rows, last][:, None]
@@ -203,4 +208,3 @@ def compile_circuit(
 
 def _chunks(bias: Tensor | None) -> tuple[Tensor | None, ...]:
     return (None, None, None) if bias is None else bias.chunk(3)
-

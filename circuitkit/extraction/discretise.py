@@ -47,7 +47,9 @@ def add_back(nodes: NodeSet, judge: Judge) -> NodeSet | None:
     None when a dozen additions are not enough.
     """
     for _ in range(_MOST_ADDED):
-        gradients = gate_gradients(judge.model, judge.pairs[: len(judge.pairs) // 2], nodes, judge.values)
+        gradients = gate_gradients(
+            judge.model, judge.pairs[: len(judge.pairs) // 2], nodes, judge.values
+        )
         falls = [
             (float(g), site, channel)
             for site, gradient in gradients.items()

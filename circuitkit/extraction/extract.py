@@ -127,9 +127,7 @@ def run_extraction(
     values = {site: value.to(device) for site, value in means.values.items()}
     judge = Judge(model=model, values=values, pairs=splits.select, target_loss_nats=1.0)
     judge.target_loss_nats, requested = _target(judge, config)
-    restarts = [
-        _restart(splits.train, judge, config, i, progress) for i in range(config.restarts)
-    ]
+    restarts = [_restart(splits.train, judge, config, i, progress) for i in range(config.restarts)]
     best = min(restarts, key=lambda restart: restart.size)
     circuit = _describe(checkpoint, task, config, model, means, splits, judge, best, requested)
     return Extraction(circuit=circuit, means=means, pruning=_record(config, restarts, best))

@@ -115,7 +115,10 @@ def _batch(n_pairs: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _task_loss(
-    model: Transformer, batch: EncodedPairs, gates: Mapping[Site, Tensor], values: Mapping[Site, Tensor]
+    model: Transformer,
+    batch: EncodedPairs,
+    gates: Mapping[Site, Tensor],
+    values: Mapping[Site, Tensor],
 ) -> Float[Tensor, ""]:
     logits = model(batch.tokens, gate_tap(gates, values), batch.last)[:, 0]
     return pair_losses(logit_differences(logits, batch)).mean()

@@ -47,6 +47,8 @@ def four_differences(
     return FourDifferences(
         model=tapped_differences(model, pairs, None),
         circuit=masked_differences(model, pairs, nodes, values),
-        complement=masked_differences(model, pairs, NodeSet.full(model.arch.widths) - nodes, values),
+        complement=masked_differences(
+            model, pairs, NodeSet.full(model.arch.widths) - nodes, values
+        ),
         empty=masked_differences(model, pairs, nothing, values),
     )

@@ -35,7 +35,11 @@ _LOOKED_AT = 64
 
 
 def describe_surroundings(
-    checkpoint: Checkpoint, model: Transformer, task: Task, nodes: NodeSet, values: Mapping[Site, Tensor]
+    checkpoint: Checkpoint,
+    model: Transformer,
+    task: Task,
+    nodes: NodeSet,
+    values: Mapping[Site, Tensor],
 ) -> Surroundings:
     """Everything shown around a circuit and not counted in it."""
     pair = _example(checkpoint, task)

@@ -130,7 +130,9 @@ def _check_lengths(rows: Sequence[list[int]], sides: Sequence[Prompt], n_ctx: in
             f"{str(sides[longest].text)[:60]!r}… Shorten the template or its draws."
         )
     if not all(rows):
-        raise TaskError("a prompt is empty; expected at least one token. Add text before the answer.")
+        raise TaskError(
+            "a prompt is empty; expected at least one token. Add text before the answer."
+        )
 
 
 def _checked(token: int, vocab_size: int) -> int:

@@ -156,7 +156,9 @@ class Layer(nn.Module):
         x = x + self.attn(self.read_attention(x, positions), tap)
         return x + self.mlp(self.read_mlp(x, positions), tap)
 
-    def read_attention(self, x: Tensor, positions: Tensor | None) -> Float[Tensor, "batch seq d_in"]:
+    def read_attention(
+        self, x: Tensor, positions: Tensor | None
+    ) -> Float[Tensor, "batch seq d_in"]:
         """What attention reads: the normed stream and, if concatenated, normed positions."""
         a = self.ln_1(x)
         return a if positions is None else _concatenate(a, self.ln_p1(positions))

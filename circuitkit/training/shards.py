@@ -30,7 +30,11 @@ def learn_tokenizer(config: TrainingConfig) -> Tokenizer:
 
 
 def build_shard(
-    path: Path, config: TrainingConfig, tokenizer: Tokenizer, *, validation: bool,
+    path: Path,
+    config: TrainingConfig,
+    tokenizer: Tokenizer,
+    *,
+    validation: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.uint16]:
     """Write a shard unless it is there, and map it.
@@ -67,7 +71,10 @@ def _encode(source: str, seed: int, tokenizer: Tokenizer) -> Iterator[NDArray[np
 
 
 def _write(
-    path: Path, chunks: Iterator[NDArray[np.uint16]], skip: int, wanted: int,
+    path: Path,
+    chunks: Iterator[NDArray[np.uint16]],
+    skip: int,
+    wanted: int,
     progress: Callable[[int, int], None],
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +94,7 @@ def _write(
         part.unlink(missing_ok=True)
 
 
-def batch_windows(
-    n_tokens: int, n_ctx: int, batch: int, step: int, seed: int
-) -> NDArray[np.int64]:
+def batch_windows(n_tokens: int, n_ctx: int, batch: int, step: int, seed: int) -> NDArray[np.int64]:
     """Where the sequences of a step start: every window once an epoch, in an order of its own.
 
     A function of its arguments alone, so that a resumed run reads what the first would have.

@@ -24,7 +24,11 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def save_state(
-    folder: Path, model: Transformer, optimizer: torch.optim.Optimizer, step: int, config_sha256: str
+    folder: Path,
+    model: Transformer,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    config_sha256: str,
 ) -> None:
     """Write the state after ``step`` steps; the one before stays until this one is whole.
 
@@ -74,7 +78,9 @@ def load_state(
                     count = torch.tensor(float(step))
                     optimizer.state[parameter] = {"step": count, **moments}
     except (SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path} is not a training state: {error}. Choose another --out.") from None
+        raise TrainingError(
+            f"{path} is not a training state: {error}. Choose another --out."
+        ) from None
     return step
 
 

@@ -113,7 +113,9 @@ def _prepare(config: TrainingConfig, folder: Path, resume: bool, report: Report)
     def counted(done: int, total: int) -> None:
         report(Progress(stage="tokens", done=done, total=total))
 
-    tokens = build_shard(shards / "train.bin", config, tokenizer, validation=False, progress=counted)
+    tokens = build_shard(
+        shards / "train.bin", config, tokenizer, validation=False, progress=counted
+    )
     held = build_shard(shards / "validation.bin", config, tokenizer, validation=True)
     model = initial_model(config).to(config.run.device)
     return _Run(

@@ -1,0 +1,78 @@
+"""The reference sample: a checkpoint's own, or text of the user's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from circuitkit.checkpoints.checkpoint import Checkpoint
+from circuitkit.checkpoints.native import read_reference
+from circuitkit.corpora import open_corpus
+from circuitkit.errors import CheckpointError, CorpusError
+from circuitkit.files import read_bounded
+
+MAX_TOKENS = 1_000_000
+_MAX_TEXT_BYTES = 64 * 2**20
+
+
+def load_reference(
+    checkpoint: Checkpoint, path: Path | None = None, n_tokens: int | None = None
+) -> Int[Tensor, "n length"]:
+    """The sample that means are measured over.
+
+    Args:
+        checkpoint: whose own sample is the default, and whose tokenizer reads text.
+        path: a ``.safetensors``, a text file or a folder of text instead.
+        n_tokens: at most so many tokens.
+
+    Raises:
+        CheckpointError: if the checkpoint has no sample, or no tokenizer for text.
+        CorpusError: if there is no text, or less than one sequence of it.
+    """
+    if path is None:
+        sample = checkpoint.load_reference()
+    elif path.suffix == ".safetensors":
+        sample = read_reference(path, checkpoint.architecture)
+    else:
+        sample = _tokenise(checkpoint, path)
+    rows = len(sample) if n_tokens is None else max(1, n_tokens // sample.shape[1])
+    return sample[:rows]
+
+
+def _tokenise(checkpoint: Checkpoint, path: Path) -> Int[Tensor, "n length"]:
+    if checkpoint.tokenizer is None:
+        raise CheckpointError(
+            f"{checkpoint.path} has no tokenizer.json to read {path} with; give token ids "
+            "(.safetensors) as --reference."
+        )
+    n_ctx = checkpoint.architecture.n_ctx
+    tokens = list(islice(_tokens(checkpoint, _documents(path)), MAX_TOKENS))
+    rows = len(tokens) // n_ctx
+    if not rows:
+        raise CorpusError(f"{path} is {len(tokens)} tokens; expected at least {n_ctx}.")
+    return torch.tensor(tokens[: rows * n_ctx], dtype=torch.int32).view(rows, n_ctx)
+
+
+def _documents(path: Path) -> Iterator[str]:
+    if path.is_dir():
+        yield from open_corpus(f"folder:{path}", seed=0)
+        return
+    data = read_bounded(path, CorpusError, "a text file, a folder of text or .safetensors",
+                        limit=_MAX_TEXT_BYTES)  # fmt: skip
+    try:
+        yield data.decode()
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path} is not UTF-8 text: {error}.") from None
+
+
+def _tokens(checkpoint: Checkpoint, documents: Iterator[str]) -> Iterator[int]:
+    start = [] if checkpoint.start_token is None else [checkpoint.start_token]
+    assert checkpoint.tokenizer is not None
+    for text in documents:
+        yield from start
+        yield from checkpoint.tokenizer.encode(text, add_special_tokens=False).ids

@@ -1,0 +1,182 @@
+"""A circuit folder as commands see it: what it was made from, and its files.
+
+``extract`` leaves in it, beside the nouns, a copy of the task file (unless the
+task is built in) and where the checkpoint was, so that ``validate`` needs the
+folder alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
+from circuitkit.checkpoints.reference import load_reference
+from circuitkit.circuit import FILE as CIRCUIT
+from circuitkit.circuit import Circuit
+from circuitkit.errors import CircuitError, UsageError
+from circuitkit.extraction import ExtractConfig, Extraction
+from circuitkit.extraction.means import FILE as MEANS
+from circuitkit.files import claim_folder, read_bounded, write_whole
+from circuitkit.provenance import record
+from circuitkit.task import Task, load_task
+from circuitkit.views.diagram import write_diagram
+from circuitkit.views.tables import write_tables
+
+SOURCES = "sources.json"
+_TASK_FILES = ("task.toml", "task.jsonl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What an extraction is given."""
+
+    checkpoint: Checkpoint
+    task: Task
+    task_file: Path | None
+    reference: Tensor
+    reference_path: Path | None
+
+
+def open_inputs(
+    checkpoint: str, task: str, reference: Path | None, n_tokens: int | None, device: str
+) -> Inputs:
+    """Load and check everything before anything is written."""
+    _check_device(device)
+    loaded = load_checkpoint(checkpoint)
+    path = Path(task)
+    return Inputs(
+        checkpoint=loaded,
+        task=load_task(task),
+        task_file=path if path.suffix in (".toml", ".jsonl") else None,
+        reference=load_reference(loaded, reference, n_tokens),
+        reference_path=reference,
+    )
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"--device {device} cannot be used here: {first}. Try cpu.") from None
+
+
+def claim(folder: Path) -> None:
+    """Refuse a folder that holds something other than an extraction."""
+    claim_folder(folder, (CIRCUIT, MEANS), "a circuit")
+
+
+def finished(folder: Path, inputs: Inputs, config: ExtractConfig) -> Circuit | None:
+    """The circuit of a folder, if it is what this very extraction would find."""
+    if not (folder / CIRCUIT).exists():
+        return None
+    circuit = Circuit.load(folder)
+    wanted = record("circuitkit extract", asdict(config), config.seed)
+    same = (
+        circuit.provenance == wanted
+        and circuit.task.sha256 == inputs.task.sha256
+        and circuit.checkpoint.sha256 == inputs.checkpoint.sha256
+    )
+    return circuit if same else None
+
+
+def write(folder: Path, extraction: Extraction, inputs: Inputs) -> None:
+    """Write every file of a circuit folder."""
+    sources = {
+        "checkpoint": _where(inputs.checkpoint),
+        "reference": str(inputs.reference_path.resolve()) if inputs.reference_path else None,
+    }
+    write_whole(folder / SOURCES, json.dumps(sources, indent=1) + "\n")
+    if inputs.task_file is not None:
+        write_whole(folder / f"task{inputs.task_file.suffix}", inputs.task_file.read_bytes())
+    extraction.save(folder)
+    write_tables(extraction.circuit, folder)
+    write_diagram(extraction.circuit, folder)
+
+
+def _where(checkpoint: Checkpoint) -> str:
+    bundled = {path: name for name, path in bundled_checkpoints().items()}
+    return bundled.get(checkpoint.path, str(checkpoint.path.resolve()))
+
+
+def checkpoint_of(folder: Path, circuit: Circuit, given: str | None) -> Checkpoint:
+    """The checkpoint given, else the one the folder says it was made from.
+
+    Raises:
+        CircuitError: if it is not said, or no longer there.
+    """
+    if given is not None:
+        return load_checkpoint(given)
+    name = _sources(folder).get("checkpoint", circuit.checkpoint.name)
+    if name not in bundled_checkpoints() and not Path(name).is_dir():
+        raise CircuitError(
+            f"{folder} was extracted from checkpoint {circuit.checkpoint.name} at {name}, which is "
+            "not there; name its folder with --checkpoint."
+        )
+    return load_checkpoint(name)
+
+
+def _sources(folder: Path) -> dict[str, Any]:
+    path = folder / SOURCES
+    if not path.exists():
+        return {}
+    try:
+        sources = json.loads(read_bounded(path, CircuitError, "a record of sources"))
+    except ValueError as error:
+        raise CircuitError(f"{path} is not JSON: {error}. Extract the circuit again.") from None
+    return sources if isinstance(sources, dict) else {}
+
+
+def task_of(folder: Path, circuit: Circuit) -> Task:
+    """The task copied into the folder, else the built-in one of that name."""
+    for name in _TASK_FILES:
+        if (folder / name).exists():
+            return load_task(folder / name)
+    return load_task(circuit.task.name)
+
+
+def reference_of(folder: Path, checkpoint: Checkpoint) -> Tensor:
+    """The reference the means were measured over, as far as the folder tells."""
+    path = _sources(folder).get("reference")
+    return load_reference(checkpoint, Path(path) if path else None, None)
+
+
+def summary(circuit: Circuit) -> dict[str, Any]:
+    """The headline numbers."""
+    return {
+        "task": circuit.task.name,
+        "checkpoint": circuit.checkpoint.name,
+        "outcome": circuit.outcome,
+        "target_loss_nats": circuit.target_loss_nats,
+        "n_nodes": circuit.n_nodes,
+        "n_edges": circuit.n_edges,
+        "loss_nats": circuit.loss_nats.model_dump(),
+        "accuracy": circuit.accuracy.model_dump(),
+        "nodes_1_minimal": circuit.minimality.nodes_1_minimal,
+    }
+
+
+def in_words(circuit: Circuit, folder: Path) -> str:
+    """What ``extract`` prints."""
+    loss, accuracy = circuit.loss_nats, circuit.accuracy
+    minimal = ", 1-minimal" if circuit.minimality.nodes_1_minimal else ""
+    raised = ""
+    if circuit.requested_target_loss_nats is not None:
+        raised = " (raised: the model itself does not reach the default)"
+    return (
+        f"{circuit.task.name} on {circuit.checkpoint.name}: {circuit.outcome.replace('_', ' ')}, "
+        f"{circuit.n_nodes} nodes, {circuit.n_edges} edges{minimal}\n"
+        f"  target     {circuit.target_loss_nats:.3f} nats{raised}\n"
+        f"  model      {loss.model:.3f} nats, accuracy {accuracy.model:.3f}\n"
+        f"  circuit    {loss.circuit:.3f} nats, accuracy {accuracy.circuit:.3f}\n"
+        f"  complement {loss.complement:.3f} nats, accuracy {accuracy.complement:.3f}\n"
+        f"  on {circuit.n_pairs} test pairs\n"
+        f"{folder}\n"
+        f"next: circuitkit validate {folder}"
+    )

@@ -1,0 +1,68 @@
+"""``circuitkit train``: make a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
+
+
+@click.command()
+@click.argument("config")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--resume", is_flag=True, help="Go on with the run that --out holds.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key.")
+@as_json
+@quiet
+def train(
+    config: str, out: Path, overrides: tuple[str, ...], *, resume: bool, as_json: bool, quiet: bool
+) -> None:
+    """Train a weight-sparse checkpoint from a TOML configuration, or a shipped one by name.
+
+    \b
+    Example:
+      circuitkit train tinypython-nano --out out/nano --set run.n_tokens=1_000_000
+    """
+    from circuitkit.training import Progress, load_config
+    from circuitkit.training import train as run
+
+    loaded = load_config(config, overrides)
+    with progress_bar(quiet=quiet) as bar:
+
+        def report(p: Progress) -> None:
+            per_step = loaded.tokens_per_step if p.stage == "steps" else 1
+            stage = "tokens laid down"
+            if p.stage == "steps":
+                stage = "training (tokens)"
+            bar(stage, p.done * per_step, p.total * per_step, **_numbers(p))
+
+        try:
+            checkpoint = run(loaded, out, resume=resume, report=report)
+        except KeyboardInterrupt:
+            sets = "".join(f" --set {override}" for override in overrides)
+            click.echo(
+                f"interrupted and saved; go on with: circuitkit train {config} --out {out}{sets} "
+                "--resume", err=True,
+            )  # fmt: skip
+            raise
+    record = checkpoint.training or {}
+    if as_json:
+        kept = ("n_tokens", "validation_loss_nats", "l0_fraction", "seconds")
+        print_json({"path": str(out), "sha256": checkpoint.sha256, **{k: record[k] for k in kept}})
+    else:
+        click.echo(
+            f"{out}: {record['n_tokens']:,} tokens, validation loss "
+            f"{record['validation_loss_nats']:.4f} nats, L0 {record['l0_fraction']:.4f}"
+        )
+
+
+def _numbers(p) -> dict[str, str]:
+    """What stands beside the bar: loss, validation loss and L0."""
+    if p.stage != "steps":
+        return {}
+    note = f"loss {p.loss_nats:.3f}  L0 {p.l0_fraction:.3f}"
+    if p.validation_loss_nats == p.validation_loss_nats:
+        note += f"  validation {p.validation_loss_nats:.3f}"
+    return {"note": note}

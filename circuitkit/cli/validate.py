@@ -1,0 +1,72 @@
+"""``circuitkit validate``: how far to trust a circuit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from circuitkit.cli.console import as_json, progress_bar, quiet
+from circuitkit.errors import UsageError
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--checkpoint", default=None, help="If it is no longer where it was.")
+@click.option("--pairs", "n_pairs", type=click.IntRange(2), default=None,
+              help="Test pairs; as many as the extraction scored unless given.")  # fmt: skip
+@click.option("--thorough", is_flag=True, help="The long suite as well.")
+@as_json
+@quiet
+@click.pass_context
+def validate(
+    ctx: click.Context, folder: Path, checkpoint: str | None, n_pairs: int | None, *,
+    thorough: bool, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Put every claim about a circuit to the test; exit code 1 if the verdict fails.
+
+    \b
+    Example:
+      circuitkit validate out/brackets
+    """
+    if thorough:
+        raise UsageError("--thorough is not built yet; run the default suite without it.")
+    from circuitkit.circuit import Circuit
+
+    circuit = Circuit.load(folder)
+    from circuitkit.cli import circuit_folder
+    from circuitkit.extraction import Means
+    from circuitkit.validation import validate as run
+    from circuitkit.views.tables import write_findings
+
+    opened = circuit_folder.checkpoint_of(folder, circuit, checkpoint)
+    with progress_bar(quiet=quiet) as progress:
+        validation = run(
+            opened, circuit_folder.task_of(folder, circuit), circuit,
+            means=Means.load(folder, opened.architecture.widths),
+            reference=circuit_folder.reference_of(folder, opened),
+            n_pairs=n_pairs, progress=progress,
+        )  # fmt: skip
+    validation.save(folder)
+    write_findings(validation, folder)
+    if as_json:
+        click.echo(validation.model_dump_json(indent=1))
+    else:
+        _print(validation, folder)
+    ctx.exit(0 if validation.passes else 1)
+
+
+def _print(validation, folder: Path) -> None:
+    for f in validation.findings:
+        if f.outcome == "not_run":
+            continue
+        interval = "" if f.low is None else f" [{f.low:.3f}, {f.high:.3f}]"
+        effect = "" if f.effect is None else f"{f.effect:.3f}{interval} {f.unit}"
+        click.echo(f"{f.claim:<16} {f.outcome:<13} {effect}")
+        if f.note:
+            click.echo(f"{'':<30} {f.note}")
+    waiting = [f.claim for f in validation.findings if f.outcome == "not_run"]
+    if waiting:
+        click.echo(f"not run: {', '.join(waiting)}")
+    click.echo(f"grade {validation.grade}; weakest finding: {validation.weakest}")
+    click.echo(f"next: circuitkit report {folder}")

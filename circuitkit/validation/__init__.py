@@ -1,0 +1,10 @@
+"""Validation: a circuit and its checkpoint in, findings and a grade out.
+
+One file a claim. Each says in its docstring what can fool it; the verdict is
+their conjunction.
+"""
+
+from circuitkit.validation.validate import validate
+from circuitkit.validation.verdict import grade_of
+
+__all__ = ["grade_of", "validate"]

@@ -1,0 +1,33 @@
+"""Competent: the model itself does the task; otherwise there is no circuit to trust.
+
+What can fool it: a task with an easy shortcut, which a competent model may use.
+"""
+
+from __future__ import annotations
+
+from circuitkit.evidence import Claim, Finding
+from circuitkit.validation.statistics import proportion
+from circuitkit.validation.trial import Trial, hits_of
+
+ACCURACY = 0.90
+
+
+def check_competent(trial: Trial) -> Finding:
+    """The lower bound of the model's accuracy is at least 0.90."""
+    accuracy = proportion(hits_of(trial.scored.model), trial.clusters, trial.seed)
+    outcome = accuracy.within(low=ACCURACY)
+    return Finding(
+        claim=Claim.COMPETENT,
+        outcome=outcome,
+        note="" if outcome == "pass" else "the model does not do this task reliably",
+        effect=accuracy.effect,
+        unit="accuracy of the model",
+        low=accuracy.low,
+        high=accuracy.high,
+        interval_method=accuracy.method,
+        threshold=f"lower bound ≥ {ACCURACY:.2f}",
+        threshold_source="VALIDATION section 3",
+        n_pairs=len(trial.pairs),
+        n_clusters=trial.n_clusters,
+        fooled_by="a task that an easy shortcut solves",
+    )

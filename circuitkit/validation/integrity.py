@@ -1,0 +1,136 @@
+"""Integrity: what was stored is what runs here, and the machinery does what it says.
+
+All nodes kept is the model bitwise; none kept depends on the last token alone;
+compiled equals masked; the stored losses reproduce; the two halves of the
+reference give the same circuit loss; no template is in two splits.
+
+What can fool it: a mistake shared by the masked and the compiled model.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from circuitkit.compiled import compile_circuit
+from circuitkit.evidence import Claim, Finding
+from circuitkit.extraction.masked import masked_differences, tapped_differences
+from circuitkit.extraction.means import measure_means
+from circuitkit.model import EncodedPairs, pair_losses
+from circuitkit.nodes import NodeSet
+from circuitkit.validation.trial import Trial
+
+COMPILED_LOGITS = 1e-4
+STORED_NATS = 1e-3
+HALVES_NATS = 0.005
+_HALF_SEQUENCES = 512
+
+
+def check_integrity(trial: Trial) -> Finding:
+    """Run every check; the note names those that fail."""
+    halves = _halves_differ(trial)
+    problems = [
+        *([] if _all_kept_is_model(trial) else ["keeping every node is not the model bitwise"]),
+        *(
+            []
+            if _empty_is_blind(trial)
+            else ["keeping nothing depends on more than the last token"]
+        ),
+        *_compiled_differs(trial),
+        *_stored_differs(trial),
+        *([] if halves <= HALVES_NATS else [f"reference halves differ by {halves:.4f} nats"]),
+        *_shared_templates(trial),
+    ]
+    return Finding(
+        claim=Claim.INTEGRITY,
+        outcome="fail" if problems else "pass",
+        note="; ".join(problems),
+        effect=halves,
+        unit="nats between the circuit's losses under means of two halves of the reference",
+        threshold=f"≤ {HALVES_NATS} nats, and every identity exact",
+        threshold_source="VALIDATION section 3",
+        n_pairs=len(trial.few),
+        n_clusters=trial.n_clusters,
+        fooled_by="a mistake shared by the masked and the compiled model",
+    )
+
+
+@torch.no_grad()
+def _all_kept_is_model(trial: Trial) -> bool:
+    trial.passes += 2
+    pairs = trial.few[:16]
+    kept = masked_differences(
+        trial.model, pairs, NodeSet.full(trial.model.arch.widths), trial.values
+    )
+    return torch.equal(kept, tapped_differences(trial.model, pairs, None))
+
+
+def _empty_is_blind(trial: Trial) -> bool:
+    """Replace all but the last token by others: the empty circuit must not notice."""
+    pairs = trial.few[:16]
+    nothing = NodeSet(widths=trial.model.arch.widths)
+    scrambled = EncodedPairs(
+        tokens=_scramble(pairs.tokens, pairs.last, trial.model.arch.vocab_size),
+        last=pairs.last,
+        answers=pairs.answers,
+        foils=pairs.foils,
+        templates=pairs.templates,
+    )
+    trial.passes += 2
+    before, after = (
+        masked_differences(trial.model, p, nothing, trial.values) for p in (pairs, scrambled)
+    )
+    return torch.equal(before, after)
+
+
+def _scramble(tokens: Tensor, last: Tensor, vocab_size: int) -> Tensor:
+    others = (tokens + 1) % vocab_size
+    rows = torch.arange(len(tokens))
+    others[rows, last] = tokens[rows, last]
+    return others
+
+
+def _compiled_differs(trial: Trial) -> list[str]:
+    pairs = trial.few
+    trial.passes += 2
+    masked = masked_differences(trial.model, pairs, trial.nodes, trial.values)
+    compiled = compile_circuit(trial.model, trial.nodes, trial.values).differences(pairs)
+    worst = float((masked - compiled).abs().max())
+    return [] if worst <= COMPILED_LOGITS else [f"compiled and masked logits differ by {worst:.2g}"]
+
+
+def _stored_differs(trial: Trial) -> list[str]:
+    """Compare with the circuit file where the same pairs are asked."""
+    stored = trial.circuit
+    if len(trial.pairs) != stored.n_pairs or trial.seed != stored.seed:
+        return []
+    found, was = trial.scored.losses(), stored.loss_nats
+    return [
+        f"the stored {name} loss {getattr(was, name):.4f} is {getattr(found, name):.4f} here"
+        for name in ("model", "circuit", "complement", "empty")
+        if abs(getattr(found, name) - getattr(was, name)) > STORED_NATS
+    ]
+
+
+def _halves_differ(trial: Trial) -> float:
+    """How much the circuit's loss differs between means of two samples of the reference."""
+    if trial.circuit.ablation == "zero":
+        return 0.0
+    losses = []
+    for half in (trial.reference[0::2], trial.reference[1::2]):
+        means = measure_means(trial.model, half[:_HALF_SEQUENCES])
+        compiled = compile_circuit(trial.model, trial.nodes, means.values)
+        losses.append(float(pair_losses(compiled.differences(trial.few)).mean()))
+        trial.passes += 1
+    return abs(losses[0] - losses[1])
+
+
+def _shared_templates(trial: Trial) -> list[str]:
+    splits = {split: set(trial.task.templates(split)) for split in ("train", "select", "test")}
+    return [
+        f"splits {one} and {other} share {len(splits[one] & splits[other])} templates"
+        for one, other in combinations(splits, 2)
+        if splits[one] & splits[other]
+    ]

@@ -1,0 +1,75 @@
+"""Minimal: no passengers.
+
+Each node is left out alone; the rise of the loss is tested over templates, the
+list by Benjamini-Hochberg. At least 80 % of the nodes must matter, and leaving
+out all the others at once must break the target. Source: ours, after the
+minimality test of Shi et al. 2024.
+
+What can fool it: two nodes that stand in for one another look like passengers
+alone, which is why the others are also removed together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitkit.evidence import Claim, Finding, Outcome
+from circuitkit.nodes import Node, NodeSet
+from circuitkit.validation.statistics import benjamini_hochberg, rises
+from circuitkit.validation.trial import Trial
+
+SHARE = 0.8
+
+
+def check_minimal(trial: Trial) -> Finding:
+    """At least 80 % of nodes matter, and without the rest the target is missed."""
+    matters = _matters(trial)
+    passengers = [node for node, yes in matters.items() if not yes]
+    share = 1 - len(passengers) / len(matters) if matters else 0.0
+    loss = _loss_without(trial, passengers) if passengers else None
+    breaks = loss is None or loss > trial.circuit.target_loss_nats
+    outcome: Outcome = "pass" if share >= SHARE and breaks else "fail"
+    return Finding(
+        claim=Claim.MINIMAL,
+        outcome=outcome,
+        note=_note(matters, passengers, loss),
+        effect=share,
+        unit="share of nodes that matter alone",
+        threshold=f"≥ {SHARE} at a false discovery rate of 0.05, the others needed together",
+        threshold_source="VALIDATION section 3",
+        n_pairs=len(trial.few),
+        n_clusters=len(set(trial.few.templates)),
+        fooled_by="nodes that stand in for one another",
+    )
+
+
+def _matters(trial: Trial) -> dict[Node, bool]:
+    """For every node, whether the loss rises when it alone is left out."""
+    nodes = trial.nodes
+    if not len(nodes):
+        return {}
+    whole = trial.circuit_losses(nodes, trial.few)
+    p_values = []
+    for i, node in enumerate(nodes):
+        rise = _losses_without(trial, [node]) - whole
+        p_values.append(rises(rise, trial.few.templates))
+        trial.progress("leave one out", i + 1, len(nodes))
+    return dict(zip(nodes, benjamini_hochberg(p_values).tolist(), strict=True))
+
+
+def _losses_without(trial: Trial, gone: list[Node]) -> NDArray[np.float64]:
+    return trial.circuit_losses(trial.nodes - NodeSet.of(gone), trial.few)
+
+
+def _loss_without(trial: Trial, gone: list[Node]) -> float:
+    return float(_losses_without(trial, gone).mean())
+
+
+def _note(matters: dict[Node, bool], passengers: list[Node], loss: float | None) -> str:
+    if not matters:
+        return "the circuit is empty"
+    if loss is None:
+        return f"all {len(matters)} nodes matter"
+    named = ", ".join(map(str, passengers[:5])) + (" …" if len(passengers) > 5 else "")
+    return f"{len(passengers)} of {len(matters)} do not matter alone ({named}); without them {loss:.3f} nats"

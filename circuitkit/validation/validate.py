@@ -1,0 +1,137 @@
+"""Validate: a circuit, its checkpoint, task and means in; a verdict out.
+
+Files that do not belong together are refused before anything runs. Integrity
+and competence come first: where either fails, the rest is not run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from jaxtyping import Int
+from torch import Tensor
+
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.circuit import Circuit
+from circuitkit.errors import CircuitError, MismatchError
+from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Validation
+from circuitkit.extraction.means import Means, Progress, measure_means, silent, zero_means
+from circuitkit.model import Transformer
+from circuitkit.nodes import NodeSet
+from circuitkit.task import Task
+from circuitkit.validation.beats_controls import check_beats_controls
+from circuitkit.validation.competent import check_competent
+from circuitkit.validation.integrity import check_integrity
+from circuitkit.validation.minimal import check_minimal
+from circuitkit.validation.necessary import check_necessary
+from circuitkit.validation.sufficient import check_sufficient
+from circuitkit.validation.trial import Trial
+from circuitkit.validation.verdict import grade_of, weakest_of
+
+CHECKS: dict[Claim, Callable[[Trial], Finding]] = {
+    Claim.INTEGRITY: check_integrity,
+    Claim.COMPETENT: check_competent,
+    Claim.SUFFICIENT: check_sufficient,
+    Claim.NECESSARY: check_necessary,
+    Claim.BEATS_CONTROLS: check_beats_controls,
+    Claim.MINIMAL: check_minimal,
+}
+"""The claims that this version tests; the others are reported as not run."""
+
+_STOPS = (Claim.INTEGRITY, Claim.COMPETENT)
+
+
+def validate(
+    checkpoint: Checkpoint,
+    task: Task,
+    circuit: Circuit,
+    *,
+    means: Means | None = None,
+    reference: Int[Tensor, "n length"] | None = None,
+    n_pairs: int | None = None,
+    progress: Progress = silent,
+) -> Validation:
+    """Put every claim about a circuit to the test, on prompts the search never saw.
+
+    ``means`` are the ablation values of the extraction; without them they are
+    measured again over the checkpoint's reference.
+
+    Raises:
+        MismatchError: if checkpoint, task or means are not those of the circuit.
+        CircuitError: if the circuit names nodes that the model does not have.
+    """
+    _check_belongs(checkpoint, task, circuit)
+    model = checkpoint.load_model()
+    _check_nodes(circuit, model)
+    sample = checkpoint.load_reference() if reference is None else reference
+    means = means or _measure(checkpoint, model, circuit, sample, progress)
+    _check_means(circuit, means)
+    trial = Trial(
+        model=model, task=task, circuit=circuit, values=means.values, reference=sample,
+        pairs=checkpoint.encode(task.up_to("test", n_pairs or circuit.n_pairs, circuit.seed)),
+        seed=circuit.seed, progress=progress,
+    )  # fmt: skip
+    findings = _run(trial)
+    return Validation(
+        grade=grade_of(findings), weakest=weakest_of(findings), circuit_sha256=circuit.sha256,
+        findings=findings,
+    )  # fmt: skip
+
+
+def _run(trial: Trial) -> tuple[Finding, ...]:
+    findings: list[Finding] = []
+    stopped = ""
+    for i, claim in enumerate(DEFAULT_CLAIMS):
+        trial.progress("claims", i, len(DEFAULT_CLAIMS))
+        if stopped or claim not in CHECKS:
+            note = stopped or "this version of circuitkit does not test it"
+            findings.append(Finding(claim=claim, outcome="not_run", note=note))
+            continue
+        findings.append(_timed(CHECKS[claim], trial))
+        if claim in _STOPS and findings[-1].outcome == "fail":
+            stopped = f"{claim} fails, so that nothing after it would mean anything"
+    return tuple(findings)
+
+
+def _timed(check: Callable[[Trial], Finding], trial: Trial) -> Finding:
+    began, passes = time.monotonic(), trial.passes
+    finding = check(trial)
+    cost = {"seconds": round(time.monotonic() - began, 2), "forward_passes": trial.passes - passes}
+    return finding.model_copy(update=cost)
+
+
+def _check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:
+    for kind, found, was in (
+        ("checkpoint", checkpoint, circuit.checkpoint),
+        ("task", task, circuit.task),
+    ):
+        if found.sha256 != was.sha256:
+            raise MismatchError(
+                f"the circuit was extracted with {kind} {was.name} ({was.sha256[:12]}…), but the "
+                f"one given is {found.name} ({found.sha256[:12]}…). Give the {kind} it was "
+                "extracted with, or extract again."
+            )
+
+
+def _check_nodes(circuit: Circuit, model: Transformer) -> None:
+    try:
+        NodeSet(circuit.nodes.channels, model.arch.widths)
+    except ValueError as error:
+        raise CircuitError(f"the circuit does not fit the checkpoint: {error}.") from None
+
+
+def _check_means(circuit: Circuit, means: Means) -> None:
+    if circuit.means_sha256 not in (None, means.sha256):
+        raise MismatchError(
+            f"the circuit was extracted under means {str(circuit.means_sha256)[:12]}…, but those "
+            f"given are {means.sha256[:12]}…. Give the folder's own means, or extract again."
+        )
+
+
+def _measure(
+    checkpoint: Checkpoint, model: Transformer, circuit: Circuit, sample: Tensor, progress: Progress
+) -> Means:
+    if circuit.ablation == "zero":
+        return zero_means(model.arch.widths, checkpoint.sha256)
+    return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)

@@ -1,0 +1,46 @@
+"""The verdict: a grade that is a conjunction, and the weakest finding beside it.
+
+A default and thorough suite pass · B default passes · C sufficient and necessary
+(the paper's own level) and nothing says it is luck or padding · C-redundant
+sufficient, with a backup · F otherwise. Source: VALIDATION section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Grade, Outcome
+
+MIN_CLUSTERS = 12
+"""With fewer templates the grade is capped at C."""
+
+_WORST_FIRST: tuple[Outcome, ...] = ("fail", "inconclusive", "not_run", "pass")
+_BASE = (Claim.INTEGRITY, Claim.COMPETENT, Claim.SUFFICIENT)
+
+
+def grade_of(findings: Sequence[Finding]) -> Grade:
+    """The grade that findings add up to; a claim that is absent counts as not run."""
+    by_claim = {finding.claim: finding for finding in findings}
+    outcome = {c: by_claim[c].outcome if c in by_claim else "not_run" for c in Claim}
+    few = any(0 < by_claim[c].n_clusters < MIN_CLUSTERS for c in _BASE if c in by_claim)
+    if not all(outcome[claim] == "pass" for claim in _BASE):
+        return "F"
+    if outcome[Claim.NECESSARY] != "pass":
+        redundant = by_claim[Claim.NECESSARY].note.startswith("REDUNDANT")
+        return "C-redundant" if redundant else "F"
+    if "fail" in (outcome[Claim.BEATS_CONTROLS], outcome[Claim.MINIMAL]):
+        return "F"
+    if few or not _passes(outcome, DEFAULT_CLAIMS, may_miss=Claim.FOLLOWS_OOD):
+        return "C"
+    return "A" if _passes(outcome, tuple(Claim)) else "B"
+
+
+def _passes(
+    outcome: dict[Claim, Outcome], claims: Sequence[Claim], may_miss: Claim | None = None
+) -> bool:
+    return all(outcome[c] == "pass" or (c == may_miss and outcome[c] == "not_run") for c in claims)
+
+
+def weakest_of(findings: Sequence[Finding]) -> Claim:
+    """The first finding of the worst outcome there is, in the order of the suite."""
+    return min(findings, key=lambda finding: _WORST_FIRST.index(finding.outcome)).claim

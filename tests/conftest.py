@@ -1,0 +1,23 @@
+"""For all tests: one thread, and shape annotations that are executed.
+
+The import hook comes first: it checks only modules that are imported after it.
+"""
+
+from jaxtyping import install_import_hook
+
+CHECKED = ("model", "checkpoints", "compiled", "training", "extraction")
+install_import_hook([f"circuitkit.{room}" for room in CHECKED], "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+torch.set_num_threads(1)
+settings.register_profile("circuitkit", deadline=None, derandomize=True, database=None)
+settings.load_profile("circuitkit")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Whatever a test sets, the next one starts with a single thread."""
+    torch.set_num_threads(1)
