@@ -109,7 +109,7 @@ class Validation(BaseModel):
         return self
 
     def __getitem__(self, claim: Claim | str) -> Finding:
-        return next(finding for finding in self.findings if finding.claim == claim)
+        return {str(finding.claim): finding for finding in self.findings}[claim]
 
     @property
     def passes(self) -> bool:

@@ -24,8 +24,8 @@ PLACES: dict[Block, tuple[str, ...]] = {
 
 SITE_KINDS = tuple(f"{block}.{place}" for block, places in PLACES.items() for place in places)
 
-_SITE = re.compile(r"(0|[1-9]\d{0,3})\.(attn|mlp)\.([a-z_]+)")
-_CHANNEL = re.compile(r"0|[1-9]\d{0,8}")
+_SITE = re.compile(r"(0|[1-9][0-9]{0,3})\.(attn|mlp)\.([a-z_]+)")
+_CHANNEL = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 @total_ordering
@@ -183,7 +183,7 @@ class NodeSet(Set[Node]):
     def __invert__(self) -> NodeSet:
         if self.widths is None:
             raise ValueError("the complement of a NodeSet needs its widths: NodeSet(nodes, widths)")
-        return NodeSet.full(self.widths) - self
+        return NodeSet.full(self.widths) - self  # pyright: ignore[reportReturnType]
 
     def __repr__(self) -> str:
         return f"NodeSet({len(self)} nodes at {len(self.channels)} sites)"

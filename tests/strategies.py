@@ -24,7 +24,7 @@ sites = st.one_of(
 )
 site_nodes = st.builds(Node, sites, st.integers(0, 10**9 - 1))
 
-WIDTHS = {site: 4 for site in transformer_sites(2)}
+WIDTHS = dict.fromkeys(transformer_sites(2), 4)
 """A small universe, so that sets drawn from it meet."""
 
 small_nodes = st.builds(Node, st.sampled_from(list(WIDTHS)), st.integers(0, 3))
@@ -76,9 +76,7 @@ def circuits(draw: Any) -> Circuit:
                 split=draw(text),
                 n_pairs=draw(st.integers(1, 10**6)),
             ),
-            "calibration": draw(
-                st.none() | st.builds(Calibration, scale=positive, shift=finite)
-            ),
+            "calibration": draw(st.none() | st.builds(Calibration, scale=positive, shift=finite)),
             "surroundings": draw(st.sampled_from([None, empty_circuit().surroundings])),
         }
     )

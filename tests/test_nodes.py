@@ -39,9 +39,18 @@ def test_what_parses_is_written_the_same(text):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "attn.q", "0.attn", "0.attn.post_act", "0.mlp.q", "0.mlp.v", "00.attn.q", "-1.attn.q"),
+        *(
+            "",
+            "attn.q",
+            "0.attn",
+            "0.attn.post_act",
+            "0.mlp.q",
+            "0.mlp.v",
+            "00.attn.q",
+            "-1.attn.q",
+        ),
         *("0.attn.q ", " 0.attn.q", "0.attn.q\n", "0.ATTN.q", "final_resid.0", "0.final_resid"),
-        *("12345.attn.q", "١.attn.q", "1٣.attn.q"),  # noqa: RUF001 - Arabic digits
+        *("12345.attn.q", "١.attn.q", "1٣.attn.q"),
     ],
 )
 def test_names_of_no_site_are_refused(text):
@@ -51,7 +60,8 @@ def test_names_of_no_site_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":3", "0.attn.q", "0.attn.q:", "0.attn.q:-1", "0.attn.q:01", "0.attn.q:1٣", "0.attn.q:x"]
+    "text",
+    ["", ":3", "0.attn.q", "0.attn.q:", "0.attn.q:-1", "0.attn.q:01", "0.attn.q:1٣", "0.attn.q:x"],
 )
 def test_names_of_no_node_are_refused(text):
     """The message holds the text and says what a node looks like."""

@@ -66,7 +66,9 @@ def tiny_architecture(option: str = "plain", **changes: Any) -> Architecture:
     return Architecture(**{**SIZES, **OPTIONS[option], **changes})
 
 
-def tiny_model(option: str = "plain", seed: int = 0, density: float = 1.0, **changes: Any) -> Transformer:
+def tiny_model(
+    option: str = "plain", seed: int = 0, density: float = 1.0, **changes: Any
+) -> Transformer:
     """Every parameter is random, norms, sinks and biases too; ``density`` of each is nonzero."""
     generator = torch.Generator().manual_seed(seed)
     model = Transformer(tiny_architecture(option, **changes))
@@ -116,9 +118,7 @@ def token_pairs(arch: Architecture, n: int = 6, seed: int = 0, n_templates: int 
 
 def encoded_pairs(arch: Architecture, n: int = 6, seed: int = 0, **options: Any) -> EncodedPairs:
     pairs = token_pairs(arch, n, seed, **options)
-    return encode_pairs(
-        pairs, None, start_token=None, vocab_size=arch.vocab_size, n_ctx=arch.n_ctx
-    )
+    return encode_pairs(pairs, None, start_token=None, vocab_size=arch.vocab_size, n_ctx=arch.n_ctx)
 
 
 def tiny_tokenizer(letters: str = "abcdefghij") -> Tokenizer:

@@ -17,6 +17,7 @@ from circuitkit.checkpoints.native import (
     CONFIG,
     REFERENCE,
     TOKENIZER,
+    TRAINING,
     WEIGHTS,
     read_config,
     read_reference,
@@ -102,7 +103,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         start_token=config.start_token,
         tokenizer=tokenizer,
         sha256=sha256_files(*hashed),
-        training=_read_training(folder / "training.json"),
+        training=_read_training(folder / TRAINING),
     )
 
 

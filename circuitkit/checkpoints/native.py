@@ -28,6 +28,7 @@ from circuitkit.provenance import STRICT
 FORMAT = "circuitkit.checkpoint/1"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER, REFERENCE = "tokenizer.json", "reference.safetensors"
+TRAINING = "training.json"
 
 _HEAD = "lm_head.weight"
 _EMBEDDING = "transformer.wte.weight"
@@ -95,7 +96,7 @@ def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
         expected = {name: tuple(t.shape) for name, t in Transformer(arch).state_dict().items()}
     found = _open_tensors(path, expected)
     if arch.tied_unembedding:
-        found.setdefault(_HEAD, found.get(_EMBEDDING, torch.empty(0)))
+        found.setdefault(_HEAD, found.get(_EMBEDDING, torch.empty(expected[_HEAD], device="meta")))
     _check_names(path, arch, expected, found)
     for name, tensor in found.items():
         if not torch.isfinite(tensor).all():
@@ -178,13 +179,13 @@ def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
             f"{path}: expected one tensor 'tokens' of integers (n, length ≤ {arch.n_ctx}), got "
             f"{', '.join(names)} with {tokens.dtype} {tuple(tokens.shape)}."
         )
-    tokens = tokens.to(torch.int32)
+    tokens = tokens.to(torch.int64)
     if int(tokens.min()) < 0 or int(tokens.max()) >= arch.vocab_size:
         raise CheckpointError(
-            f"{path} holds token ids from {int(tokens.min())} to {int(tokens.max())}, expected 0 to "
-            f"{arch.vocab_size - 1}. Is it another model's sample?"
+            f"{path} holds token ids from {int(tokens.min())} to {int(tokens.max())}, expected 0 "
+            f"to {arch.vocab_size - 1}. Is it another model's sample?"
         )
-    return tokens
+    return tokens.to(torch.int32)
 
 
 def save_checkpoint(
@@ -199,6 +200,8 @@ def save_checkpoint(
 ) -> None:
     """Write a native checkpoint folder; ``config.json`` last, so that half of one is none.
 
+    Of a checkpoint that was there before nothing is left.
+
     Raises:
         UsageError: if the folder cannot be written to.
     """
@@ -209,12 +212,17 @@ def save_checkpoint(
     weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     if model.arch.tied_unembedding:
         del weights[_HEAD]
-    write_whole(folder / WEIGHTS, save(weights))
+    files: dict[str, bytes | str] = {WEIGHTS: save(weights)}
     if tokenizer is not None:
-        write_whole(folder / TOKENIZER, tokenizer.to_str(pretty=True))
+        files[TOKENIZER] = tokenizer.to_str(pretty=True)
     if reference is not None:
         small = torch.uint16 if model.arch.vocab_size <= 2**16 else torch.int32
-        write_whole(folder / REFERENCE, save({"tokens": reference.to(small).contiguous()}))
+        files[REFERENCE] = save({"tokens": reference.to(small).contiguous()})
     if training is not None:
-        write_whole(folder / "training.json", json.dumps(training, indent=1) + "\n")
-    write_whole(folder / CONFIG, config.model_dump_json(indent=1) + "\n")
+        files[TRAINING] = json.dumps(training, indent=1) + "\n"
+    for old in (CONFIG, TOKENIZER, REFERENCE, TRAINING):
+        if old not in files and (folder / old).exists():
+            (folder / old).unlink()
+    files[CONFIG] = config.model_dump_json(indent=1) + "\n"
+    for file, data in files.items():
+        write_whole(folder / file, data)

@@ -45,7 +45,7 @@ def _pass(
         fewer = nodes - NodeSet.of(queue[start : start + size])
         if judge.meets(fewer):
             nodes = fewer
-        progress("eliminate", start + size, len(queue))
+        progress("eliminate", min(start + size, len(queue)), len(queue))
     return nodes
 
 

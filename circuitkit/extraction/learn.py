@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.extraction.masked import nodes_of
+from circuitkit.extraction.masked import gate_gradients, nodes_of
 from circuitkit.extraction.means import Progress, silent
 from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, pair_losses
 from circuitkit.nodes import NodeSet, Site
@@ -35,9 +35,10 @@ class PruningConfig:
     batch_pairs: int = 32
     lr: float = 0.03
     temperature: float = 1.0
-    init_mean: float = 0.1
-    init_std: float = 0.01
-    pressure_start: float = 1e-3
+    init_low: float = 0.1
+    init_high: float = 1.0
+    init_std: float = 0.05
+    pressure_start: float = 1e-4
     pressure_factor: float = 1.05
     comfort: float = 0.8
 
@@ -71,8 +72,7 @@ def learn_masks(
     """One mask learning from one seed."""
     generator = torch.Generator().manual_seed(seed)
     widths = model.arch.widths
-    scores = torch.randn(sum(widths.values()), generator=generator)
-    scores = (config.init_mean + config.init_std * scores).requires_grad_()
+    scores = initial_scores(model, pairs, values, config, generator).requires_grad_()
     optimizer = torch.optim.Adam([scores], lr=config.lr)
     pressure, averaging = config.pressure_start, max(1, config.n_steps // 5)
     running = torch.zeros_like(scores)
@@ -98,6 +98,27 @@ def learn_masks(
         learned=nodes_of(_by_site((scores.detach() > 0).float(), widths)),
         history=tuple(history),
     )
+
+
+def initial_scores(
+    model: Transformer,
+    pairs: EncodedPairs,
+    values: Mapping[Site, Tensor],
+    config: PruningConfig,
+    generator: torch.Generator,
+) -> Float[Tensor, " nodes"]:
+    """Spread the scores by attribution, so that gates do not all close in the same step.
+
+    A competent model's loss is flat, and equal scores fall together until the task is
+    lost. The node whose gate moves the logit difference most starts at ``init_high``.
+    """
+    everything = NodeSet.full(model.arch.widths)
+    batch = pairs[_batch(len(pairs), config.batch_pairs, generator)]
+    gradients = gate_gradients(model, batch, everything, values, objective=lambda d: d)
+    moved = torch.cat(list(gradients.values())).abs()
+    share = moved.argsort(stable=True).argsort() / (len(moved) - 1)
+    spread = config.init_low + (config.init_high - config.init_low) * share
+    return spread + config.init_std * torch.randn(len(moved), generator=generator)
 
 
 def open_gates(scores: Float[Tensor, " nodes"], temperature: float) -> Float[Tensor, " nodes"]:

@@ -6,7 +6,7 @@ This is the definition; ``compiled`` is the same thing faster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -60,16 +60,20 @@ def masked_differences(
 
 
 def gate_gradients(
-    model: Transformer, pairs: EncodedPairs, nodes: NodeSet, values: Mapping[Site, Tensor]
+    model: Transformer,
+    pairs: EncodedPairs,
+    nodes: NodeSet,
+    values: Mapping[Site, Tensor],
+    objective: Callable[[Tensor], Tensor] = pair_losses,
 ) -> dict[Site, Float[Tensor, " width"]]:
-    """The gradient of the mean pair loss in every gate, with ``nodes`` kept.
+    """The gradient in every gate of the mean of ``objective`` of the logit differences.
 
     For a node it is the sum of gradient × (activation - ablation value): to first
-    order, how much the loss rises when the gate opens.
+    order, how much the objective rises when the gate opens from where ``nodes`` put it.
     """
     gates = gates_of(nodes, model.arch.widths)
     for gate in gates.values():
         gate.requires_grad_()
     logits = model(pairs.tokens, gate_tap(gates, values), pairs.last)[:, 0]
-    pair_losses(logit_differences(logits, pairs)).mean().backward()
+    objective(logit_differences(logits, pairs)).mean().backward()
     return {site: gate.grad for site, gate in gates.items() if gate.grad is not None}

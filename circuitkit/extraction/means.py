@@ -7,6 +7,7 @@ measured on the very model that is pruned, activation top-k on.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ from circuitkit.nodes import Site
 
 FILE = "means.safetensors"
 FORMAT = "circuitkit.means/1"
-_TOKENS_A_BATCH = 16_384
+_ABOUT = {"format", "ablation", "n_tokens", "checkpoint_sha256"}
+_TOKENS_A_BATCH = 2048
 
 Progress = Callable[[str, int, int], None]
 
@@ -51,13 +53,14 @@ class Means:
         """The content of ``means.safetensors``; the same means give the same bytes."""
         tensors = {f"mean/{site}": value.contiguous() for site, value in self.values.items()}
         tensors |= {f"standard_error/{s}": e.contiguous() for s, e in self.standard_errors.items()}
-        metadata = {
+        about = {
             "format": FORMAT,
             "ablation": self.ablation,
-            "n_tokens": str(self.n_tokens),
+            "n_tokens": self.n_tokens,
             "checkpoint_sha256": self.checkpoint_sha256,
         }
-        return save(tensors, metadata)
+        # one key: safetensors writes several in an order of its own, and bytes must repeat
+        return save(tensors, {"circuitkit": json.dumps(about)})
 
     @property
     def sha256(self) -> str:
@@ -78,24 +81,25 @@ class Means:
         path = Path(folder) / FILE
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
+                about = json.loads((file.metadata() or {}).get("circuitkit", "{}"))
                 values = {s: file.get_tensor(f"mean/{s}") for s in widths}
                 errors = {s: file.get_tensor(f"standard_error/{s}") for s in widths}
         except FileNotFoundError:
             raise CircuitError(f"no such file: {path}; extract the circuit again.") from None
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise CircuitError(f"{path} does not hold this model's means: {error}.") from None
-        for site, width in widths.items():
-            if values[site].shape != (width,) or not values[site].isfinite().all():
-                raise CircuitError(f"{path}: mean/{site} is not {width} finite numbers.")
-        if metadata.get("format") != FORMAT:
-            raise CircuitError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}.")
+        if about.keys() != _ABOUT or about["format"] != FORMAT:
+            raise CircuitError(f"{path}: metadata {about}, expected format {FORMAT!r}.")
+        for kind, found in (("mean", values), ("standard_error", errors)):
+            for site, width in widths.items():
+                if found[site].shape != (width,) or not found[site].isfinite().all():
+                    raise CircuitError(f"{path}: {kind}/{site} is not {width} finite numbers.")
         return cls(
             values=values,
             standard_errors=errors,
-            ablation=metadata["ablation"],
-            n_tokens=int(metadata["n_tokens"]),
-            checkpoint_sha256=metadata["checkpoint_sha256"],
+            ablation=str(about["ablation"]),
+            n_tokens=int(about["n_tokens"]),
+            checkpoint_sha256=str(about["checkpoint_sha256"]),
         )
 
 
@@ -149,10 +153,10 @@ def measure_means(
 
 def zero_means(widths: Mapping[Site, int], checkpoint_sha256: str = "") -> Means:
     """Zeros for every node: offered, never the default (smaller, less faithful circuits)."""
-    zeros = {site: torch.zeros(width) for site, width in widths.items()}
+    values, errors = ({s: torch.zeros(width) for s, width in widths.items()} for _ in range(2))
     return Means(
-        values=zeros,
-        standard_errors=zeros,
+        values=values,
+        standard_errors=errors,
         ablation="zero",
         n_tokens=0,
         checkpoint_sha256=checkpoint_sha256,

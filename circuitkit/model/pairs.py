@@ -59,7 +59,7 @@ class EncodedPairs:
 def logit_differences(
     logits: Float[Tensor, "rows vocab"], pairs: EncodedPairs
 ) -> Float[Tensor, " rows"]:
-    """d = logit[answer] - logit[foil] at the last position, one a prompt."""
+    """The difference d = logit[answer] - logit[foil] at the last position, one a prompt."""
     right = logits.gather(1, pairs.answers[:, None])
     return (right - logits.gather(1, pairs.foils[:, None]))[:, 0]
 
@@ -125,9 +125,10 @@ def encode_answer(side: Prompt, tokenizer, vocab_size: int) -> int:
 def _check_lengths(rows: Sequence[list[int]], sides: Sequence[Prompt], n_ctx: int) -> None:
     longest = max(range(len(rows)), key=lambda i: len(rows[i]))
     if len(rows[longest]) > n_ctx:
+        shown = sides[longest].text or " ".join(map(str, sides[longest].tokens or ()))
         raise TaskError(
             f"a prompt is {len(rows[longest])} tokens, but the checkpoint reads at most {n_ctx}: "
-            f"{str(sides[longest].text)[:60]!r}… Shorten the template or its draws."
+            f"{shown[:60]!r}… Shorten the template or its draws."
         )
     if not all(rows):
         raise TaskError(

@@ -1,8 +1,9 @@
 """Activation top-k: keep the largest magnitudes of a vector, zero the rest.
 
-Source: Gao et al. 2025, section A.1 (AbsTopK). Where we differ: the smallest kept
-magnitude is found by a partition (numpy's, vectorised: 5 to 10 times faster than
-``torch.topk`` on a CPU), so nonzero magnitudes that tie with it are all kept.
+Source: Gao et al. 2025, section A.1 (AbsTopK). Where we differ: on a CPU the
+smallest kept magnitude is found by numpy's vectorised partition, in blocks that
+stay in cache, which is several times faster than ``torch.topk``; nonzero
+magnitudes that tie with it are all kept.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
+
+_BLOCK = 2**15
+"""Elements worked on at a time: they stay in a core's cache."""
 
 _WORTH_THREADS = 2**18
 
@@ -22,25 +28,60 @@ def keep_largest(x: Float[Tensor, "*batch width"], n_kept: int) -> Float[Tensor,
 
     The gradient flows through the kept channels alone.
     """
-    if n_kept >= x.shape[-1]:
-        return x
-    magnitude = x.detach().abs()
-    return x * (magnitude >= _smallest_kept(magnitude, n_kept))
+    return x if n_kept >= x.shape[-1] else _KeepLargest.apply(x, n_kept)
 
 
-def _smallest_kept(magnitude: Tensor, n_kept: int) -> Float[Tensor, "*batch 1"]:
-    if magnitude.device.type != "cpu" or magnitude.dtype not in (torch.float32, torch.float64):
-        return magnitude.topk(n_kept, dim=-1, sorted=False).values.amin(-1, keepdim=True)
-    place = magnitude.shape[-1] - n_kept
-    rows = magnitude.clone().flatten(0, -2).numpy()
-    if rows.size < _WORTH_THREADS or torch.get_num_threads() == 1:
-        rows.partition(place, axis=-1)
+class _KeepLargest(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, n_kept: int) -> Tensor:
+        on_cpu = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+        kept, mask = _by_partition(x, n_kept) if on_cpu else _by_topk(x, n_kept)
+        ctx.save_for_backward(mask)
+        return kept
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return gradients[0] * mask, None
+
+
+def _by_topk(x: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
+    magnitude = x.abs()
+    smallest = magnitude.topk(n_kept, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+    mask = magnitude >= smallest
+    return x * mask, mask
+
+
+def _by_partition(x: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
+    rows = x.detach().reshape(-1, x.shape[-1]).numpy()
+    kept, mask = np.empty_like(rows), np.empty(rows.shape, dtype=np.bool_)
+    n_threads = torch.get_num_threads() if rows.size >= _WORTH_THREADS else 1
+    step = -(-len(rows) // n_threads) or 1
+    parts = [slice(i, i + step) for i in range(0, len(rows), step)]
+
+    def fill(part: slice) -> None:
+        _fill(rows[part], kept[part], mask[part], n_kept)
+
+    if n_threads == 1:
+        for part in parts:
+            fill(part)
     else:
-        n = torch.get_num_threads()
-        step = -(-len(rows) // n)
-        parts = [rows[i : i + step] for i in range(0, len(rows), step)]
-        list(_pool(n).map(lambda part: part.partition(place, axis=-1), parts))
-    return torch.from_numpy(rows[:, place]).view(*magnitude.shape[:-1], 1)
+        list(_pool(n_threads).map(fill, parts))
+    return torch.from_numpy(kept).view(x.shape), torch.from_numpy(mask).view(x.shape)
+
+
+def _fill(rows: NDArray, kept: NDArray, mask: NDArray[np.bool_], n_kept: int) -> None:
+    """Write what stays of ``rows`` to ``kept``, and where to ``mask``, a block at a time."""
+    width = rows.shape[1]
+    step, place = max(1, _BLOCK // width), width - n_kept
+    work = np.empty((min(step, len(rows)), width), rows.dtype)
+    for i in range(0, len(rows), step):
+        block, inside = rows[i : i + step], mask[i : i + step]
+        magnitude = np.abs(block, out=work[: len(block)])
+        magnitude.partition(place, axis=-1)
+        smallest = magnitude[:, place : place + 1].copy()
+        np.greater_equal(np.abs(block, out=magnitude), smallest, out=inside)
+        np.multiply(block, inside, out=kept[i : i + step])
 
 
 @cache

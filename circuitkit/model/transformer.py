@@ -152,8 +152,14 @@ class Layer(nn.Module):
         if arch.positions == "concatenated":
             self.ln_p1, self.ln_p2 = Norm(arch, arch.d_position), Norm(arch, arch.d_position)
 
-    def forward(self, x: Tensor, positions: Tensor | None, tap: Tap | None) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor | None, tap: Tap | None, last: Tensor | None = None
+    ) -> Float[Tensor, "batch out d_model"]:
+        """Given ``last``, only that position of each row goes through the MLP and on."""
         x = x + self.attn(self.read_attention(x, positions), tap)
+        if last is not None:
+            x = x[torch.arange(len(x), device=x.device), last, None]
+            positions = None if positions is None else positions[last, None]
         return x + self.mlp(self.read_mlp(x, positions), tap)
 
     def read_attention(
@@ -190,7 +196,7 @@ class Transformer(nn.Module):
 
     ``model(tokens)`` runs it; ``model(tokens, tap)`` runs it with a tap at each of
     the 8·n_layer + 1 sites. ``last`` asks for the logits
-    at one position a row only: ``seq`` is then 1 at ``final_resid`` and in the logits.
+    at one position a row only: ``seq`` is then 1 from the last layer's MLP on.
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -220,10 +226,9 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch out d_model"]:
         """The residual stream after the last layer: everything but the unembedding."""
         x, positions = self.embed(tokens)
-        for layer in self.transformer.h:
-            x = layer(x, positions, tap)
-        if last is not None:
-            x = x[torch.arange(len(tokens), device=tokens.device), last, None]
+        final = len(self.transformer.h) - 1
+        for i, layer in enumerate(self.transformer.h):
+            x = layer(x, positions, tap, last if i == final else None)
         return x if tap is None else tap(FINAL_RESID, x)
 
     def embed(self, tokens: Int[Tensor, "batch seq"]) -> tuple[Tensor, Tensor | None]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from circuitkit.circuit import first_problem
 from circuitkit.errors import ConfigError
@@ -19,9 +19,12 @@ from circuitkit.files import read_bounded
 from circuitkit.model.config import Architecture
 from circuitkit.provenance import STRICT
 
+DEFAULT_VOCAB_SIZE = 512
+
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class CorpusConfig(BaseModel):
@@ -30,7 +33,7 @@ class CorpusConfig(BaseModel):
     model_config = STRICT
     source: str = "tinypython"
     n_tokens: Count
-    vocab_size: Annotated[int, Field(ge=258, le=65536)] = 512
+    vocab_size: Annotated[int, Field(ge=258, le=65536)] = DEFAULT_VOCAB_SIZE
     n_validation_tokens: Count = 65_536
     n_reference_tokens: Count = 1_000_000
 
@@ -52,7 +55,7 @@ class OptimizerConfig(BaseModel):
 
     model_config = STRICT
     lr: Annotated[float, Field(gt=0)]
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
     eps: Annotated[float, Field(gt=0)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     max_grad_rms: Annotated[float, Field(gt=0)] = 1.0
@@ -84,6 +87,16 @@ class TrainingConfig(BaseModel):
     optimizer: OptimizerConfig
     run: RunConfig
 
+    @model_validator(mode="after")
+    def _every_token_has_a_row(self) -> TrainingConfig:
+        known, written = self.architecture.vocab_size, self.corpus.vocab_size
+        if known < written:
+            raise ValueError(
+                f"architecture.vocab_size is {known}, but corpus.vocab_size is {written}; "
+                "leave the former out, or make it as large"
+            )
+        return self
+
     @property
     def tokens_per_step(self) -> int:
         """Tokens learned from in one step."""
@@ -110,9 +123,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainingConf
         raise ConfigError(f"{file} is not TOML: {error}. Fix the line it names.") from None
     for override in overrides:
         _apply(raw, override)
-    vocab = raw.get("corpus", {}).get("vocab_size", 512)
-    if isinstance(raw.get("architecture"), dict):
-        raw["architecture"].setdefault("vocab_size", vocab)
+    corpus, architecture = raw.get("corpus"), raw.get("architecture")
+    if isinstance(corpus, dict) and isinstance(architecture, dict):
+        architecture.setdefault("vocab_size", corpus.get("vocab_size", DEFAULT_VOCAB_SIZE))
     try:
         return TrainingConfig.model_validate(_tuples(raw))
     except ValidationError as error:

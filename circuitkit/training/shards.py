@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from circuitkit.corpora import VALIDATION_SEED, open_corpus
 from circuitkit.corpora.tokenizer import START, train_tokenizer
-from circuitkit.errors import CorpusError
+from circuitkit.errors import CorpusError, TrainingError
 from circuitkit.training.config import TrainingConfig
 
 _DOCUMENTS_A_BATCH = 1000
@@ -43,7 +43,8 @@ def build_shard(
     first tokens, which training leaves out.
 
     Raises:
-        CorpusError: if the corpus is too short for the tokens asked for.
+        CorpusError: if the corpus is too short for one sequence.
+        TrainingError: if the disk is full.
     """
     n_held, n_train = config.corpus.n_validation_tokens, config.corpus.n_tokens
     wanted = n_held if validation else n_train
@@ -52,7 +53,8 @@ def build_shard(
         seed = config.seed + VALIDATION_SEED * (validation and endless)
         skip = 0 if validation or endless else n_held
         _write(path, _encode(config.corpus.source, seed, tokenizer), skip, wanted, progress)
-    tokens = np.memmap(path, dtype=np.uint16, mode="r")
+    empty = path.stat().st_size == 0  # which cannot be mapped
+    tokens = np.zeros(0, np.uint16) if empty else np.memmap(path, dtype=np.uint16, mode="r")
     if len(tokens) <= config.architecture.n_ctx:
         raise CorpusError(
             f"{config.corpus.source} gives {len(tokens)} tokens of "
@@ -77,10 +79,10 @@ def _write(
     wanted: int,
     progress: Callable[[int, int], None],
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     written = -skip
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             for chunk in chunks:
                 fresh = chunk[max(0, -written) :][: wanted - max(0, written)]
@@ -90,6 +92,10 @@ def _write(
                 if written >= wanted:
                     break
         part.replace(path)
+    except OSError as error:
+        raise TrainingError(
+            f"could not write {path}: {error.strerror}. Make room, then begin again with --resume."
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 

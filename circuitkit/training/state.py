@@ -8,6 +8,8 @@ functions of the step, so this is all there is to save.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -46,8 +48,22 @@ def save_state(
     try:
         write_whole(folder / STATE, save(tensors, metadata))
     except UsageError as error:
-        kept = f"the last good state is {folder / STATE}" if (folder / STATE).exists() else "none"
-        raise TrainingError(f"could not save at step {step}: {error} Last save: {kept}.") from None
+        raise _not_saved(folder, step, error) from None
+
+
+def last_save(folder: Path) -> str:
+    """Where the last good save is and which step it was after, in words; ``none`` without one."""
+    try:
+        with safe_open(folder / STATE, framework="pt") as file:
+            return f"{folder / STATE}, after step {file.metadata()['step']}"
+    except (OSError, SafetensorError, KeyError, TypeError):
+        return "none"
+
+
+def _not_saved(folder: Path, step: int, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"could not save at step {step}: {error} The last good save is {last_save(folder)}."
+    )
 
 
 def load_state(
@@ -63,7 +79,7 @@ def load_state(
         return 0
     try:
         with safe_open(path, framework="pt") as file:
-            metadata, names = file.metadata(), set(file.keys())
+            metadata, names = file.metadata() or {}, set(file.keys())
             if metadata.get("config_sha256") != config_sha256:
                 raise TrainingError(
                     f"{path} was saved under another configuration; resume with the one it "
@@ -74,28 +90,39 @@ def load_state(
                 with torch.no_grad():
                     parameter.copy_(file.get_tensor(f"model/{name}"))
                 if f"exp_avg/{name}" in names:
-                    moments = {key: file.get_tensor(f"{key}/{name}").clone() for key in _MOMENTS}
-                    count = torch.tensor(float(step))
-                    optimizer.state[parameter] = {"step": count, **moments}
-    except (SafetensorError, KeyError, ValueError) as error:
+                    saved = {key: file.get_tensor(f"{key}/{name}").clone() for key in _MOMENTS}
+                    saved["step"] = torch.tensor(float(step))
+                    device = parameter.device
+                    optimizer.state[parameter] = {k: v.to(device) for k, v in saved.items()}
+    except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
         raise TrainingError(
             f"{path} is not a training state: {error}. Choose another --out."
         ) from None
     return step
 
 
-def append_metrics(folder: Path, **row: float) -> None:
-    """Add one line to ``metrics.jsonl``."""
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+def append_metrics(folder: Path, row: Mapping[str, int | float]) -> None:
+    """Add one line to ``metrics.jsonl``; it holds its ``step``.
+
+    Raises:
+        TrainingError: if it cannot be written; the message names the last good state.
+    """
+    try:
+        with (folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise _not_saved(folder, int(row["step"]), error) from None
 
 
-def rewind_metrics(folder: Path, step: int) -> None:
-    """Drop the lines a killed run wrote after its last saved state."""
+def rewind_metrics(folder: Path, step: int) -> float:
+    """Drop the lines a killed run wrote after its last saved state.
+
+    Returns the validation loss of the last line kept, NaN without one.
+    """
     path = folder / METRICS
     if not path.exists():
-        return
-    kept = []
+        return math.nan
+    kept, last = [], math.nan
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
@@ -103,4 +130,6 @@ def rewind_metrics(folder: Path, step: int) -> None:
             continue
         if row["step"] <= step:
             kept.append(json.dumps(row) + "\n")
+            last = row["validation_loss_nats"]
     write_whole(path, "".join(kept))
+    return last

@@ -1,9 +1,8 @@
 """The sparse trainer: a configuration in, a checkpoint folder out.
 
-Source: Gao et al. 2025, sections 2.1 and A.2. Where we differ: weight decay
-leaves vectors alone, the learning rate and ε are found for this scale (the
-paper's belong to models a thousand times larger), and the order is AdamW with
-its decay first, then the projection.
+Source: Gao et al. 2025, sections 2.1 and A.2. Where we differ: the learning rate
+and ε are found for this scale (the paper's belong to models a thousand times
+larger), and the order is AdamW with its decay first, then the projection.
 """
 
 from __future__ import annotations
@@ -21,22 +20,25 @@ import torch
 from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import functional as F
 
 from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from circuitkit.checkpoints.native import CONFIG
 from circuitkit.corpora.tokenizer import START
-from circuitkit.errors import TrainingError
+from circuitkit.errors import ConfigError, TrainingError, UsageError
 from circuitkit.files import claim_folder, sha256, write_whole
 from circuitkit.model import Transformer
 from circuitkit.provenance import circuitkit_version
 from circuitkit.training.config import TrainingConfig
+from circuitkit.training.initial import adamw, initial_model
+from circuitkit.training.interrupt import deferred_interrupt
+from circuitkit.training.objective import limit_rms, next_token_loss, validation_loss
 from circuitkit.training.schedule import l0_fraction_at, lr_at
 from circuitkit.training.shards import batch_windows, build_shard, learn_tokenizer
-from circuitkit.training.sparsity import l0_fraction, project, sparse_parameters
+from circuitkit.training.sparsity import l0_fraction, project
 from circuitkit.training.state import (
     METRICS,
-    STATE,
     append_metrics,
+    last_save,
     load_state,
     rewind_metrics,
     save_state,
@@ -83,30 +85,41 @@ def train(
 ) -> Checkpoint:
     """Train a checkpoint into ``folder``.
 
-    An interrupted run goes on with ``resume=True`` and ends with the same bytes.
+    An interrupted run goes on with ``resume=True`` and ends with the same bytes; a
+    finished one gives its checkpoint again. Ctrl-C finishes the step under way and
+    saves before it raises ``KeyboardInterrupt``.
 
     Raises:
-        UsageError: if the folder holds something else, or a run and ``resume`` is off.
+        UsageError: if the folder holds something else, a run of another configuration,
+            or a run and ``resume`` is off.
+        ConfigError: if the device is not there.
         CorpusError: if the corpus cannot be read.
         TrainingError: if the loss is no longer finite or the disk is full; the
             message names the last good state.
     """
-    run = _prepare(config, Path(folder), resume, report)
+    folder = Path(folder)
+    _check_device(config.run.device)
+    digest = _claim(config, folder, resume)
+    if (folder / CONFIG).exists():  # written last, so the run is finished
+        return load_checkpoint(folder)
+    run = _prepare(config, folder, digest, report)
     began = time.monotonic()
-    first = load_state(run.folder, run.model, run.optimizer, run.config_sha256)
-    rewind_metrics(run.folder, first)
-    step = first
-    try:
-        for step in range(first, config.n_steps):
-            _step(run, step)
-    except KeyboardInterrupt:
-        # The step under way may be half done; the last periodic save is whole.
-        raise
+    first = load_state(folder, run.model, run.optimizer, digest)
+    run.validation_loss_nats = rewind_metrics(folder, first)
+    _run_steps(run, first)
     return _finish(run, time.monotonic() - began, resumed_at=first)
 
 
-def _prepare(config: TrainingConfig, folder: Path, resume: bool, report: Report) -> _Run:
-    digest = _claim(config, folder, resume)
+def _run_steps(run: _Run, first: int) -> None:
+    with deferred_interrupt() as interrupted:
+        for step in range(first, run.config.n_steps):
+            _step(run, step)
+            if interrupted.is_set():
+                save_state(run.folder, run.model, run.optimizer, step + 1, run.config_sha256)
+                raise KeyboardInterrupt
+
+
+def _prepare(config: TrainingConfig, folder: Path, digest: str, report: Report) -> _Run:
     tokenizer = _tokenizer(config, folder)
     shards = folder / "shards"
 
@@ -120,9 +133,19 @@ def _prepare(config: TrainingConfig, folder: Path, resume: bool, report: Report)
     model = initial_model(config).to(config.run.device)
     return _Run(
         config=config, folder=folder, config_sha256=digest, tokenizer=tokenizer,
-        train=tokens, validation=held, model=model, optimizer=_optimizer(model, config),
+        train=tokens, validation=held, model=model, optimizer=adamw(model, config),
         report=report,
     )  # fmt: skip
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"run.device = {name!r} cannot be used ({why}); expected cpu, or cuda with a GPU."
+        ) from None
 
 
 def _claim(config: TrainingConfig, folder: Path, resume: bool) -> str:
@@ -130,16 +153,17 @@ def _claim(config: TrainingConfig, folder: Path, resume: bool) -> str:
     claim_folder(folder, RUN, "a training run")
     if (folder / RUN).exists():
         if not resume:
-            raise TrainingError(
+            raise UsageError(
                 f"{folder} holds a training run already; add --resume to go on with it, or choose "
                 "another --out."
             )
         if (folder / RUN).read_text(encoding="utf-8") != text:
-            raise TrainingError(
+            raise UsageError(
                 f"{folder / RUN} is another configuration than the one given; resume with the one "
                 "it began with, or choose another --out."
             )
-    write_whole(folder / RUN, text)
+    else:
+        write_whole(folder / RUN, text)
     return sha256(text.encode())
 
 
@@ -148,33 +172,6 @@ def _tokenizer(config: TrainingConfig, folder: Path) -> Tokenizer:
     if not path.exists():
         write_whole(path, learn_tokenizer(config).to_str(pretty=True))
     return Tokenizer.from_file(str(path))
-
-
-def initial_model(config: TrainingConfig) -> Transformer:
-    """The model before its first step, a function of the config's seed alone."""
-    model = Transformer(config.architecture)
-    generator = torch.Generator().manual_seed(config.seed)
-    residual = (2 * config.architecture.n_layer) ** -0.5
-    with torch.no_grad():
-        for name, parameter in sparse_parameters(model):
-            if parameter.ndim < 2:
-                parameter.zero_()
-                continue
-            scale = parameter.shape[1] ** -0.5 if ".c_" in name else 0.02
-            scale *= residual if "c_proj" in name else 1.0
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
-    return model
-
-
-def _optimizer(model: Transformer, config: TrainingConfig) -> torch.optim.AdamW:
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.optimizer.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    chosen = config.optimizer
-    return torch.optim.AdamW(groups, lr=chosen.lr, betas=chosen.betas, eps=chosen.eps, fused=True)
 
 
 def _step(run: _Run, step: int) -> None:
@@ -188,10 +185,10 @@ def _step(run: _Run, step: int) -> None:
     loss.backward()
     if not math.isfinite(loss.item()):
         raise TrainingError(
-            f"the loss is {loss.item()} at step {step}; the last good state is "
-            f"{run.folder / STATE}. Lower optimizer.lr or raise optimizer.eps."
+            f"the loss is {loss.item()} at step {step}; the last good save is "
+            f"{last_save(run.folder)}. Lower optimizer.lr or raise optimizer.eps."
         )
-    _limit_rms(run.model, config.optimizer.max_grad_rms)
+    limit_rms(run.model, config.optimizer.max_grad_rms)
     run.optimizer.step()
     project(run.model, fraction, sparsity.min_nonzeros)
     _look(run, step + 1, loss.item(), fraction, lr)
@@ -202,10 +199,15 @@ def _look(run: _Run, done: int, loss: float, fraction: float, lr: float) -> None
     config, last = run.config, done == run.config.n_steps
     if done % config.run.validate_every == 0 or last:
         run.validation_loss_nats = validation_loss(run.model, run.validation)
-        append_metrics(
-            run.folder, step=done, n_tokens=done * config.tokens_per_step, loss_nats=loss,
-            validation_loss_nats=run.validation_loss_nats, l0_fraction=fraction, lr=lr,
-        )  # fmt: skip
+        numbers = {
+            "step": done,
+            "n_tokens": done * config.tokens_per_step,
+            "loss_nats": loss,
+            "validation_loss_nats": run.validation_loss_nats,
+            "l0_fraction": fraction,
+            "lr": lr,
+        }
+        append_metrics(run.folder, numbers)
     if done % config.run.save_every == 0 or last:
         save_state(run.folder, run.model, run.optimizer, done, run.config_sha256)
     run.report(
@@ -221,33 +223,6 @@ def _batch(run: _Run, tokens: np.ndarray, step: int, seed: int) -> Int[Tensor, "
     starts = batch_windows(len(tokens), n_ctx, batch, step, seed)
     rows = np.stack([tokens[start : start + n_ctx + 1] for start in starts]).astype(np.int64)
     return torch.from_numpy(rows).to(run.config.run.device)
-
-
-def next_token_loss(model: Transformer, rows: Int[Tensor, "batch seq"]) -> Tensor:
-    """Mean cross entropy in nats of every token but the first."""
-    logits = model(rows[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
-
-
-@torch.no_grad()
-def validation_loss(model: Transformer, tokens: np.ndarray) -> float:
-    """Mean cross entropy in nats over all of a shard, in windows of n_ctx."""
-    n_ctx = model.arch.n_ctx
-    windows = (len(tokens) - 1) // n_ctx
-    rows = np.stack([tokens[i * n_ctx : (i + 1) * n_ctx + 1] for i in range(windows)])
-    device = next(model.parameters()).device
-    batches = torch.from_numpy(rows.astype(np.int64)).split(64)
-    losses = [next_token_loss(model, batch.to(device)).item() * len(batch) for batch in batches]
-    return sum(losses) / windows
-
-
-def _limit_rms(model: Transformer, most: float) -> None:
-    """Scale all gradients together so that their root mean square is at most ``most``."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    square = torch.stack([g.square().sum() for g in gradients]).sum()
-    rms = (square / sum(g.numel() for g in gradients)).sqrt()
-    scale = (most / rms.clamp(min=1e-30)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, scale)
 
 
 def _finish(run: _Run, seconds: float, resumed_at: int) -> Checkpoint:

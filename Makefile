@@ -1,0 +1,41 @@
+# One command each, the same by hand, in hooks and in CI.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEMO   ?= out/demo
+TASK   ?= bracket_counting
+
+.PHONY: demo test lint types bench gallery clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)  ## one circuit, extracted, validated and reported
+	rm -rf $(DEMO)
+	$(BIN)/circuitkit extract tinypython-nano --task $(TASK) --out $(DEMO)
+	$(BIN)/circuitkit validate $(DEMO) || test $$? -eq 1
+	@echo "the report:"
+	@$(BIN)/circuitkit report $(DEMO)
+
+test: $(STAMP) lint types
+	$(BIN)/pytest --durations=10
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/first_tasks.py
+
+gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint
+	$(BIN)/python reports/make_gallery.py
+
+clean:
+	rm -rf $(VENV) out build dist

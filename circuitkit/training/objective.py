@@ -1,0 +1,39 @@
+"""What training lowers: the loss of the next token, and the gradient's size beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from circuitkit.model import Transformer
+
+
+def next_token_loss(model: Transformer, rows: Int[Tensor, "batch seq"]) -> Float[Tensor, ""]:
+    """Mean cross entropy in nats of every token but the first."""
+    logits = model(rows[:, :-1])
+    return cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
+
+
+@torch.no_grad()
+def validation_loss(model: Transformer, tokens: NDArray[np.uint16]) -> float:
+    """Mean cross entropy in nats over all of a shard, in windows of n_ctx."""
+    n_ctx = model.arch.n_ctx
+    windows = (len(tokens) - 1) // n_ctx
+    rows = np.stack([tokens[i * n_ctx : (i + 1) * n_ctx + 1] for i in range(windows)])
+    device = next(model.parameters()).device
+    batches = torch.from_numpy(rows.astype(np.int64)).split(64)
+    losses = [next_token_loss(model, batch.to(device)).item() * len(batch) for batch in batches]
+    return sum(losses) / windows
+
+
+def limit_rms(model: Transformer, most: float) -> None:
+    """Scale all gradients together so that their root mean square is at most ``most``."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    square = torch.stack([g.square().sum() for g in gradients]).sum()
+    rms = (square / sum(g.numel() for g in gradients)).sqrt()
+    scale = (most / rms.clamp(min=1e-30)).clamp(max=1.0)
+    torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]

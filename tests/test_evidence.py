@@ -1,0 +1,112 @@
+"""Laws of validation.json: findings in order, the weakest among them, nothing coerced."""
+
+import json
+
+import pytest
+from example_circuit import example_circuit, example_validation
+from hypothesis import given
+from strategies import validations
+
+from circuitkit.errors import CircuitError
+from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Validation
+
+
+@pytest.fixture
+def validation():
+    return example_validation(example_circuit())
+
+
+@given(validation=validations())
+def test_loading_undoes_saving(tmp_path_factory, validation):
+    """The validation that comes back is equal, and saving it again gives the same bytes."""
+    folder = tmp_path_factory.mktemp("validation")
+    validation.save(folder)
+    first = (folder / "validation.json").read_bytes()
+    loaded = Validation.load(folder)
+    assert loaded == validation
+    loaded.save(folder)
+    assert (folder / "validation.json").read_bytes() == first
+
+
+def test_the_claims_are_those_of_the_design():
+    """Twelve by default, eleven more when thorough, integrity first."""
+    assert (len(DEFAULT_CLAIMS), len(Claim)) == (12, 23)
+    assert DEFAULT_CLAIMS[0] == Claim.INTEGRITY
+    assert DEFAULT_CLAIMS[-1] == "follows_ood"
+    assert tuple(Claim)[-1] == "size_curve"
+
+
+def test_findings_are_looked_up_by_claim(validation):
+    """By member or by name; an absent claim is a KeyError, as in any mapping."""
+    assert validation[Claim.MINIMAL] is validation["minimal"]
+    assert validation["minimal"].outcome == "fail"
+    with pytest.raises(KeyError, match="size_curve"):
+        validation[Claim.SIZE_CURVE]
+
+
+@pytest.mark.parametrize(
+    ("grade", "passes"),
+    [("A", True), ("B", True), ("C", True), ("C-redundant", False), ("F", False)],
+)
+def test_grades_a_b_and_c_pass(validation, grade, passes):
+    """A redundant circuit does not: it is not all there is."""
+    assert validation.model_copy(update={"grade": grade}).passes is passes
+
+
+def test_the_frame_has_a_row_a_finding_and_a_column_a_field(validation):
+    """In the order of the suite."""
+    frame = validation.to_frame()
+    assert list(frame["claim"]) == [finding.claim.value for finding in validation.findings]
+    assert list(frame.columns) == list(Finding.model_fields)
+
+
+def without_weakest(raw):
+    raw["findings"] = [f for f in raw["findings"] if f["claim"] != raw["weakest"]]
+
+
+WRONG = {
+    "out of order": (lambda raw: raw["findings"].reverse(), "once, in the order of the suite"),
+    "twice": (lambda raw: raw["findings"].append(raw["findings"][0]), "each claim once"),
+    "weakest absent": (without_weakest, "weakest names minimal, which is not among the findings"),
+    "no findings": (
+        lambda raw: raw.update(findings=[]),
+        "weakest names minimal, which is not among",
+    ),
+    "unknown claim": (lambda raw: raw["findings"][0].update(claim="nice"), r"findings\.0\.claim: "),
+    "unknown outcome": (
+        lambda raw: raw["findings"][0].update(outcome="ok"),
+        r"0\.outcome: .*'pass'",
+    ),
+    "unknown grade": (lambda raw: raw.update(grade="A+"), r"grade: .*'C-redundant'"),
+    "unknown key": (lambda raw: raw.update(mood="good"), "mood: Extra inputs are not permitted"),
+    "missing key": (lambda raw: raw.pop("circuit_sha256"), "circuit_sha256: Field required"),
+    "wrong format": (lambda raw: raw.update(format="x"), r"format: .*'circuitkit\.validation/1'"),
+    "NaN": (lambda raw: raw["findings"][0].update(effect=float("nan")), r"0\.effect: .*finite"),
+    "text number": (lambda raw: raw["findings"][0].update(n_pairs="3"), r"0\.n_pairs: .*got '3'"),
+    "negative": (lambda raw: raw["findings"][0].update(n_draws=-1), r"n_draws: .*equal to 0"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_wrong_file_is_refused_with_where(tmp_path, validation, fault):
+    """Each fault is named: the key, what was expected, what was got."""
+    spoil, match = WRONG[fault]
+    raw = json.loads(validation.model_dump_json())
+    spoil(raw)
+    (tmp_path / "validation.json").write_text(json.dumps(raw))
+    with pytest.raises(CircuitError, match=rf"(?s)validation\.json is not a validation: .*{match}"):
+        Validation.load(tmp_path)
+
+
+def test_a_truncated_file_is_refused(tmp_path, validation):
+    """Half a file is no validation."""
+    text = validation.model_dump_json()
+    (tmp_path / "validation.json").write_text(text[: len(text) // 2])
+    with pytest.raises(CircuitError, match="is not a validation: the file: Invalid JSON"):
+        Validation.load(tmp_path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    """The message names the command that makes one."""
+    with pytest.raises(CircuitError, match=r"no such file: .*'circuitkit validate'"):
+        Validation.load(tmp_path)
