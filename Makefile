@@ -32,10 +32,10 @@ types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)
-	$(BIN)/python tests/benchmarks/first_tasks.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/benchmarks/first_tasks.py
 
 gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint
-	$(BIN)/python reports/make_gallery.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -8,7 +8,7 @@ on it. Source: Gao et al. 2025, Table 1; splitting by template is ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from random import Random
@@ -20,8 +20,10 @@ from circuitkit.templates import CheckedTemplate, Draw
 Split = Literal["train", "select", "test", "ood"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-SHARES = {"train": 0.4, "select": 0.3}
-"""Of the templates; test has the rest."""
+DEAL: tuple[Split, ...] = (
+    "train", "select", "test", "train", "select", "test", "train", "select", "test", "train",
+)  # fmt: skip
+"""How templates are dealt to the splits, in turn."""
 
 TRIES = 50
 """Draws in a row that bring nothing new before a template counts as used up."""
@@ -145,14 +147,29 @@ class DrawnPairs:
                 self.draw_pair(template, f"{self.task}:{template}:check")
 
     def templates(self, split: Split) -> tuple[str, ...]:
-        """Shuffled by their hash, then cut: 40 % train, 30 % select, the rest test."""
-        kind, forms = ("ood", self.ood) if split == "ood" else ("form", self.forms)
-        ids = [f"{kind}{i + 1}/{frame.name}" for i in range(len(forms)) for frame in self.frames]
-        ids.sort(key=lambda template: sha256(f"{self.task}:{template}".encode()).digest())
-        train = max(1, round(len(ids) * SHARES["train"]))
-        select = train + max(1, round(len(ids) * SHARES["select"]))
-        cut = {"train": ids[:train], "select": ids[train:select], "test": ids[select:], "ood": ids}
-        return tuple(cut[split])
+        """The templates of a split, in an order drawn from the task's name.
+
+        Frame by frame, its forms shuffled, templates are dealt 4 to train, 3 to select
+        and 3 to test: every split sees every frame, in forms of its own.
+        """
+        if split == "ood":
+            return self._shuffled(self._ids("ood", self.ood, frame.name) for frame in self.frames)
+        dealt = [
+            template
+            for frame in self.frames
+            for template in self._shuffled([self._ids("form", self.forms, frame.name)])
+        ]
+        hand = [template for i, template in enumerate(dealt) if DEAL[i % len(DEAL)] == split]
+        return self._shuffled([hand])
+
+    @staticmethod
+    def _ids(kind: str, forms: tuple[Form, ...], frame: str) -> list[str]:
+        return [f"{kind}{i + 1}/{frame}" for i in range(len(forms))]
+
+    def _shuffled(self, groups: Iterable[list[str]]) -> tuple[str, ...]:
+        """All templates of some groups, by the hash of their name."""
+        ids = [template for group in groups for template in group]
+        return tuple(sorted(ids, key=lambda t: sha256(f"{self.task}:{t}".encode()).digest()))
 
     def pairs(self, split: Split, n: int, seed: int) -> list[Pair]:
         """Distinct pairs, the templates in turn; one that brings nothing new drops out."""

@@ -51,7 +51,7 @@ class ExtractConfig:
 
     target_loss_nats: float | None = None
     ablation: Ablation = "mean"
-    restarts: int = 4
+    restarts: int = 1
     seed: int = 0
     n_train: int = 1024
     n_select: int = 192

@@ -35,8 +35,7 @@ class Judge:
     clusters: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        spread = torch.randperm(len(self.pairs), generator=torch.Generator().manual_seed(0))
-        self.pairs = self.pairs[spread]
+        self.pairs = self.pairs[self.pairs.by_length()]
         starts = range(0, len(self.pairs), _CHUNK)
         self.chunks = [self.pairs[start : start + _CHUNK] for start in starts]
         known = {name: i for i, name in enumerate(dict.fromkeys(self.pairs.templates))}

@@ -71,6 +71,7 @@ def learn_masks(
 ) -> Scores:
     """One mask learning from one seed."""
     generator = torch.Generator().manual_seed(seed)
+    pairs = pairs[pairs.by_length()]
     widths = model.arch.widths
     scores = initial_scores(model, pairs, values, config, generator).requires_grad_()
     optimizer = torch.optim.Adam([scores], lr=config.lr)
@@ -113,7 +114,7 @@ def initial_scores(
     lost. The node whose gate moves the logit difference most starts at ``init_high``.
     """
     everything = NodeSet.full(model.arch.widths)
-    batch = pairs[_batch(len(pairs), config.batch_pairs, generator)]
+    batch = pairs[torch.randperm(len(pairs), generator=generator)[: config.batch_pairs]]
     gradients = gate_gradients(model, batch, everything, values, objective=lambda d: d)
     moved = torch.cat(list(gradients.values())).abs()
     share = moved.argsort(stable=True).argsort() / (len(moved) - 1)
@@ -131,8 +132,10 @@ def _by_site(flat: Tensor, widths: Mapping[Site, int]) -> dict[Site, Tensor]:
     return dict(zip(widths, flat.split(list(widths.values())), strict=True))
 
 
-def _batch(n_pairs: int, size: int, generator: torch.Generator) -> Tensor:
-    return torch.randperm(n_pairs, generator=generator)[:size]
+def _batch(n_pairs: int, size: int, generator: torch.Generator) -> slice:
+    """A window of pairs that are sorted by length, so that a batch pads little."""
+    start = int(torch.randint(max(1, n_pairs - size + 1), (1,), generator=generator))
+    return slice(start, start + size)
 
 
 def _task_loss(

@@ -49,6 +49,10 @@ class EncodedPairs:
             templates=tuple(self.templates[i] for i in pairs.tolist()),
         )
 
+    def by_length(self) -> Int[Tensor, " pairs"]:
+        """The pairs' order by the longer prompt, shortest first: batches of it pad little."""
+        return self.last.view(2, -1).amax(0).argsort(stable=True)
+
     def to(self, device: torch.device | str) -> EncodedPairs:
         """The same pairs on another device."""
         fields = ("tokens", "last", "answers", "foils")
