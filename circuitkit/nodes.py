@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import total_ordering
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 Block = Literal["attn", "mlp", ""]
 
@@ -179,6 +179,12 @@ class NodeSet(Set[Node]):
 
     def __hash__(self) -> int:
         return self._hash()
+
+    if TYPE_CHECKING:  # collections.abc.Set promises less than _from_iterable gives
+
+        def __and__(self, other: object) -> NodeSet: ...
+        def __or__(self, other: object) -> NodeSet: ...
+        def __sub__(self, other: object) -> NodeSet: ...
 
     def __invert__(self) -> NodeSet:
         if self.widths is None:

@@ -1,11 +1,12 @@
 """Laws of the parts of extraction: masks, means, edges, the judge and the search's steps."""
 
-from dataclasses import replace
+from dataclasses import json
 from itertools import pairwise
 from random import Random
 
 import numpy as np
 import pytest
+import replace
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -227,8 +228,8 @@ def spoiled_means(tmp_path, edit, metadata=None):
     path = tmp_path / "means.safetensors"
     tensors = load_file(path)
     edit(tensors)
-    right = {"format": means.FORMAT, "ablation": "mean", "n_tokens": "20", "checkpoint_sha256": ""}
-    save_file(tensors, path, right if metadata is None else metadata)
+    right = {"format": means.FORMAT, "ablation": "mean", "n_tokens": 20, "checkpoint_sha256": ""}
+    save_file(tensors, path, {"circuitkit": json.dumps(right | (metadata or {}))})
 
 
 MEAN = "mean/0.attn.q"
@@ -251,7 +252,7 @@ def test_wrong_means_are_refused_by_site(tmp_path, fault):
 def test_means_of_another_format_are_refused(tmp_path):
     """Both formats are named."""
     spoiled_means(tmp_path, lambda t: None, {"format": "x"})
-    with pytest.raises(CircuitError, match=r"format 'x', expected 'circuitkit\.means/1'"):
+    with pytest.raises(CircuitError, match=r"'format': 'x'.*expected format 'circuitkit\.means/1'"):
         Means.load(tmp_path, WIDTHS)
 
 

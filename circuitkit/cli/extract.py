@@ -27,7 +27,13 @@ _STALE = ("validation.json", "findings.csv", "report.pdf")
               help="Text file, folder of text or .safetensors to measure means over.")  # fmt: skip
 @click.option("--reference-tokens", type=click.IntRange(1), default=None,
               help="Use only so many tokens of the reference.")  # fmt: skip
-@click.option("--restarts", type=click.IntRange(1), default=None, help="Searches to choose from.")
+@click.option(
+    "--restarts",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Searches to choose from.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--resume", is_flag=True, help="Do nothing if --out already holds this extraction.")
@@ -37,7 +43,7 @@ _STALE = ("validation.json", "findings.csv", "report.pdf")
 def extract(
     ctx: click.Context, checkpoint: str, task: str, out: Path, *, target_loss: float | None,
     ablation: str, method: str, granularity: str, reference: Path | None,
-    reference_tokens: int | None, restarts: int | None, seed: int, device: str, resume: bool,
+    reference_tokens: int | None, restarts: int, seed: int, device: str, resume: bool,
     as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Find the smallest circuit of CHECKPOINT that does a task.
@@ -53,12 +59,11 @@ def extract(
     from circuitkit.cli import circuit_folder
     from circuitkit.extraction import ExtractConfig, run_extraction
 
-    given = {"restarts": restarts} if restarts else {}
     config = ExtractConfig(
         target_loss_nats=target_loss,
-        ablation=ablation,
+        ablation=ablation,  # pyright: ignore[reportArgumentType] - click checks the choice
         seed=seed,
-        **given,  # pyright: ignore
+        restarts=restarts,
     )
     opened = circuit_folder.open_inputs(checkpoint, task, reference, reference_tokens, device)
     circuit_folder.claim(out)

@@ -48,10 +48,10 @@ def list_tasks(*, as_json: bool) -> None:
 @as_json
 def show(task: str, *, as_json: bool) -> None:
     """Show a task's question, splits and a few pairs."""
-    from circuitkit.task import SPLITS, load_task
+    from circuitkit.task import SPLITS, Split, load_task
 
     loaded = load_task(task)
-    filled = [split for split in SPLITS if loaded.templates(split)]
+    filled: list[Split] = [split for split in SPLITS if loaded.templates(split)]
     pairs = {split: loaded.up_to(split, _SHOWN_PAIRS) for split in filled}
     if as_json:
         sides = {
@@ -66,9 +66,9 @@ def show(task: str, *, as_json: bool) -> None:
                     "sha256": loaded.sha256, "pairs": sides})  # fmt: skip
         return
     click.echo(f"{loaded.name}: {loaded.question}\nsource: {loaded.source}")
-    for split, found in pairs.items():
+    for split in filled:
         click.echo(f"\n{split}: {len(loaded.templates(split))} templates, for example")
-        for pair in found:
+        for pair in pairs[split]:
             for prompt in (pair.a, pair.b):
                 shown = repr(prompt.text) if prompt.text is not None else list(prompt.tokens or ())
                 click.echo(f"  {shown} → {prompt.answer!r}")

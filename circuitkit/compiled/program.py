@@ -132,7 +132,7 @@ class CompiledCircuit:
         self, model: Transformer, nodes: NodeSet, ablation_values: Mapping[Site, Tensor]
     ) -> None:
         self.model = model
-        layers = list(model.transformer.h)
+        layers = model.layers
         self.attention = [_CompiledAttention(x.attn, nodes, ablation_values) for x in layers]
         self.mlp = [_CompiledMLP(x.mlp, nodes, ablation_values) for x in layers]
         self.final_kept = torch.tensor(nodes[FINAL_RESID], dtype=torch.long)
@@ -175,7 +175,7 @@ class CompiledCircuit:
         return x + part(layer.read_mlp(x, positions))
 
     def _layer(self, i: int) -> Layer:
-        return self.model.transformer.h[i]  # pyright: ignore[reportReturnType]
+        return self.model.layers[i]
 
     def _final(self, x: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows d_model"]:
         out = self.final_value.expand_as(x).clone()

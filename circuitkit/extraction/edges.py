@@ -34,7 +34,7 @@ def n_edges(model: Transformer) -> int:
 def _matrices(model: Transformer) -> list[tuple[Site, Site, Tensor]]:
     """The linear maps between sites, each ``(source, target, weight (out, in))``."""
     maps = []
-    for layer in model.transformer.h:
+    for layer in model.layers:
         attn, mlp = layer.attn, layer.mlp
         for place, weight in zip("qkv", attn.c_attn.weight.chunk(3), strict=True):
             maps.append((attn.sites["act_in"], attn.sites[place], weight))
@@ -66,5 +66,5 @@ def _head_writes(model: Transformer, node: Node, nodes: NodeSet) -> list[Node]:
     """The kept writes that the head of a q or k channel reaches through its v channels."""
     d_head, site = model.arch.d_head, Site(node.site.layer, "attn", "resid_delta")
     first = d_head * (node.channel // d_head)
-    weight = model.transformer.h[site.layer].attn.c_proj.weight[:, first : first + d_head]
+    weight = model.layers[site.layer].attn.c_proj.weight[:, first : first + d_head]
     return [Node(site, channel) for channel in nodes[site] if weight[channel].any()]

@@ -26,6 +26,7 @@ def eliminate(
         nodes: a set that meets the target.
         judge: who says so.
         order: every node of the set, the most important first; tried from the end.
+        progress: told how far each pass is.
     """
     nodes = drop_disconnected(nodes, judge)
     size = max(1, len(nodes) // 2)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -56,7 +55,7 @@ class ExtractConfig:
     n_train: int = 1024
     n_select: int = 192
     n_test: int = 512
-    pruning: PruningConfig = PruningConfig()
+    pruning: PruningConfig = field(default_factory=PruningConfig)
 
     def __post_init__(self) -> None:
         target = self.target_loss_nats
@@ -109,7 +108,7 @@ class _Splits:
 def run_extraction(
     checkpoint: Checkpoint,
     task: Task,
-    config: ExtractConfig = ExtractConfig(),  # noqa: B008 - frozen
+    config: ExtractConfig = ExtractConfig(),
     *,
     reference: Int[Tensor, "n length"] | None = None,
     device: str = "cpu",
@@ -124,8 +123,13 @@ def run_extraction(
     splits = _encode(checkpoint, task, config, device)
     model = checkpoint.load_model(device)
     means = _means(checkpoint, model, config, reference, progress)
-    values = {site: value.to(device) for site, value in means.values.items()}
-    judge = Judge(model=model, values=values, pairs=splits.select, target_loss_nats=1.0)
+    values, *halves = (
+        {site: value.to(device) for site, value in half.items()}
+        for half in (means.values, means.even, means.odd)
+    )
+    judge = Judge(
+        model=model, values=values, halves=tuple(halves), pairs=splits.select, target_loss_nats=1.0
+    )
     judge.target_loss_nats, requested = _target(judge, config)
     restarts = [_restart(splits.train, judge, config, i, progress) for i in range(config.restarts)]
     best = min(restarts, key=lambda restart: restart.size)

@@ -1,7 +1,10 @@
-"""The judge: does a set of nodes meet the target on fixed pairs?
+"""The judge: whether a set of nodes meets the target on fixed pairs.
 
 Every decision of the search is one question to the judge. It accepts when the
-upper 95 % bound of the loss, with the template as the unit, meets the target.
+upper 95 % bound of the loss, with the template as the unit, meets the target, and
+when the loss does not hang on the sample the means were measured over: with
+activation top-k, a constant a hair from the threshold can carry a circuit under
+one sample and drop it under the next.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ from circuitkit.nodes import NodeSet, Site
 
 _UPPER = NormalDist().inv_cdf(0.95)
 _CHUNK = 32
+_DRIFT_PAIRS = 64
+
+DRIFT_NATS = 0.003
+"""How far the losses under the means of two halves of the reference may lie apart."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +37,7 @@ class Judge:
     values: Mapping[Site, Tensor]
     pairs: EncodedPairs
     target_loss_nats: float
+    halves: tuple[Mapping[Site, Tensor], ...] = ()
     n_asked: int = 0
     chunks: list[EncodedPairs] = field(init=False)
     clusters: Tensor = field(init=False)
@@ -56,7 +64,19 @@ class Judge:
             total += float(losses[-1].sum())
             if total > self.target_loss_nats * len(self.pairs):
                 return False
-        return upper_bound(torch.cat(losses), self.clusters) <= self.target_loss_nats
+        met = upper_bound(torch.cat(losses), self.clusters) <= self.target_loss_nats
+        return met and self.drift(nodes) <= DRIFT_NATS
+
+    def drift(self, nodes: NodeSet) -> float:
+        """How far apart the circuit's losses are under the means of the halves, in nats."""
+        if not self.halves:
+            return 0.0
+        few = self.pairs[:: max(1, len(self.pairs) // _DRIFT_PAIRS)]
+        means = [
+            float(pair_losses(compile_circuit(self.model, nodes, half).differences(few)).mean())
+            for half in self.halves
+        ]
+        return max(means) - min(means)
 
     def losses(self, nodes: NodeSet) -> Float[Tensor, " pairs"]:
         """The loss of every selection pair, in nats."""

@@ -65,7 +65,7 @@ def learn_masks(
     values: Mapping[Site, Tensor],
     *,
     target_loss_nats: float,
-    config: PruningConfig = PruningConfig(),  # noqa: B008 - frozen
+    config: PruningConfig = PruningConfig(),
     seed: int = 0,
     progress: Progress = silent,
 ) -> Scores:

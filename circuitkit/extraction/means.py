@@ -39,19 +39,28 @@ def silent(stage: str, done: int, total: int) -> None:
 class Means:
     """What each node is replaced by when it is ablated.
 
-    ``values`` and ``standard_errors`` map each site to a float32 vector of its
-    width. The errors take the sequence as the unit; zeros when ``ablation`` is zero.
+    Each mapping takes a site to a float32 vector of its width. ``even`` is the mean
+    over every other sequence of the reference, from the first; with ``odd`` it shows
+    how far a result hangs on the sample. The standard errors take the sequence as the
+    unit. All are zeros when ``ablation`` is zero.
     """
 
     values: Mapping[Site, Tensor]
+    even: Mapping[Site, Tensor]
     standard_errors: Mapping[Site, Tensor]
     ablation: str
     n_tokens: int
     checkpoint_sha256: str
 
+    @property
+    def odd(self) -> dict[Site, Tensor]:
+        """The mean over the other half of the sequences (exact for an even number)."""
+        return {site: 2 * value - self.even[site] for site, value in self.values.items()}
+
     def to_bytes(self) -> bytes:
         """The content of ``means.safetensors``; the same means give the same bytes."""
         tensors = {f"mean/{site}": value.contiguous() for site, value in self.values.items()}
+        tensors |= {f"even/{site}": value.contiguous() for site, value in self.even.items()}
         tensors |= {f"standard_error/{s}": e.contiguous() for s, e in self.standard_errors.items()}
         about = {
             "format": FORMAT,
@@ -83,6 +92,7 @@ class Means:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {}).get("circuitkit", "{}"))
                 values = {s: file.get_tensor(f"mean/{s}") for s in widths}
+                even = {s: file.get_tensor(f"even/{s}") for s in widths}
                 errors = {s: file.get_tensor(f"standard_error/{s}") for s in widths}
         except FileNotFoundError:
             raise CircuitError(f"no such file: {path}; extract the circuit again.") from None
@@ -90,12 +100,13 @@ class Means:
             raise CircuitError(f"{path} does not hold this model's means: {error}.") from None
         if about.keys() != _ABOUT or about["format"] != FORMAT:
             raise CircuitError(f"{path}: metadata {about}, expected format {FORMAT!r}.")
-        for kind, found in (("mean", values), ("standard_error", errors)):
+        for kind, found in (("mean", values), ("even", even), ("standard_error", errors)):
             for site, width in widths.items():
                 if found[site].shape != (width,) or not found[site].isfinite().all():
                     raise CircuitError(f"{path}: {kind}/{site} is not {width} finite numbers.")
         return cls(
             values=values,
+            even=even,
             standard_errors=errors,
             ablation=str(about["ablation"]),
             n_tokens=int(about["n_tokens"]),
@@ -106,10 +117,12 @@ class Means:
 @dataclass(slots=True)
 class _Moments:
     total: Tensor
+    even: Tensor
     squares: Tensor
 
-    def add(self, per_sequence: Float[Tensor, "n width"]) -> None:
+    def add(self, per_sequence: Float[Tensor, "n width"], first: int) -> None:
         self.total += per_sequence.sum(0)
+        self.even += per_sequence[first % 2 :: 2].sum(0)
         self.squares += per_sequence.square().sum(0)
 
 
@@ -127,12 +140,14 @@ def measure_means(
     """
     widths, device = model.arch.widths, next(model.parameters()).device
     moments = {
-        site: _Moments(*torch.zeros(2, width, dtype=torch.float64, device=device))
+        site: _Moments(*torch.zeros(3, width, dtype=torch.float64, device=device))
         for site, width in widths.items()
     }
 
+    start = 0
+
     def tap(site: Site, x: Tensor) -> Tensor:
-        moments[site].add(x.sum(1, dtype=torch.float64) / x.shape[1])
+        moments[site].add(x.sum(1, dtype=torch.float64) / x.shape[1], start)
         return x
 
     n, length = reference.shape
@@ -141,9 +156,11 @@ def measure_means(
         model.stream(batch, tap)
         progress("means", min(n, start + len(batch)) * length, n * length)
     means = {site: m.total / n for site, m in moments.items()}
+    even = {site: m.even / ((n + 1) // 2) for site, m in moments.items()}
     spread = {s: (m.squares / n - means[s].square()).clamp(min=0) for s, m in moments.items()}
     return Means(
         values={site: mean.float().cpu() for site, mean in means.items()},
+        even={site: mean.float().cpu() for site, mean in even.items()},
         standard_errors={s: (v / max(1, n - 1)).sqrt().float().cpu() for s, v in spread.items()},
         ablation="mean",
         n_tokens=n * length,
@@ -153,9 +170,12 @@ def measure_means(
 
 def zero_means(widths: Mapping[Site, int], checkpoint_sha256: str = "") -> Means:
     """Zeros for every node: offered, never the default (smaller, less faithful circuits)."""
-    values, errors = ({s: torch.zeros(width) for s, width in widths.items()} for _ in range(2))
+    values, even, errors = (
+        {site: torch.zeros(width) for site, width in widths.items()} for _ in range(3)
+    )
     return Means(
         values=values,
+        even=even,
         standard_errors=errors,
         ablation="zero",
         n_tokens=0,

@@ -129,7 +129,7 @@ def _biases(model: Transformer, nodes: NodeSet) -> dict[str, float]:
         if not model.arch.bias or node.site.kind not in _BIAS:
             continue
         path, part = _BIAS[node.site.kind]
-        bias = model.transformer.h[node.site.layer].get_submodule(path).bias
+        bias = model.get_parameter(f"transformer.h.{node.site.layer}.{path}.bias")
         value = float(bias[part * model.arch.d_attn + node.channel])
         if value:
             biases[str(node)] = value

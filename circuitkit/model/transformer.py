@@ -210,6 +210,11 @@ class Transformer(nn.Module):
         if arch.bigram_table:
             self.bigram_table = nn.Parameter(torch.zeros(arch.vocab_size, arch.vocab_size))
 
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order."""
+        return list(self.transformer.h)  # pyright: ignore[reportReturnType]
+
     def forward(
         self,
         tokens: Int[Tensor, "batch seq"],
@@ -226,9 +231,10 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch out d_model"]:
         """The residual stream after the last layer: everything but the unembedding."""
         x, positions = self.embed(tokens)
-        final = len(self.transformer.h) - 1
-        for i, layer in enumerate(self.transformer.h):
-            x = layer(x, positions, tap, last if i == final else None)
+        *early, final = self.layers
+        for layer in early:
+            x = layer(x, positions, tap)
+        x = final(x, positions, tap, last)
         return x if tap is None else tap(FINAL_RESID, x)
 
     def embed(self, tokens: Int[Tensor, "batch seq"]) -> tuple[Tensor, Tensor | None]:

@@ -11,6 +11,11 @@ from circuitkit.validation.trial import Trial, hits_of
 
 ACCURACY = 0.90
 
+_NOTES = {
+    "fail": "the model does not do this task",
+    "inconclusive": "whether the model does this task cannot be told; more templates would tell",
+}
+
 
 def check_competent(trial: Trial) -> Finding:
     """The lower bound of the model's accuracy is at least 0.90."""
@@ -19,7 +24,7 @@ def check_competent(trial: Trial) -> Finding:
     return Finding(
         claim=Claim.COMPETENT,
         outcome=outcome,
-        note="" if outcome == "pass" else "the model does not do this task reliably",
+        note=_NOTES.get(outcome, ""),
         effect=accuracy.effect,
         unit="accuracy of the model",
         low=accuracy.low,

@@ -17,15 +17,13 @@ from torch import Tensor
 from circuitkit.compiled import compile_circuit
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import masked_differences, tapped_differences
-from circuitkit.extraction.means import measure_means
-from circuitkit.model import EncodedPairs, pair_losses
+from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.validation.trial import Trial
 
 COMPILED_LOGITS = 1e-4
 STORED_NATS = 1e-3
 HALVES_NATS = 0.005
-_HALF_SEQUENCES = 512
 
 
 def check_integrity(trial: Trial) -> Finding:
@@ -115,16 +113,12 @@ def _stored_differs(trial: Trial) -> list[str]:
 
 
 def _halves_differ(trial: Trial) -> float:
-    """How much the circuit's loss differs between means of two samples of the reference."""
-    if trial.circuit.ablation == "zero":
-        return 0.0
-    losses = []
-    for half in (trial.reference[0::2], trial.reference[1::2]):
-        means = measure_means(trial.model, half[:_HALF_SEQUENCES])
-        compiled = compile_circuit(trial.model, trial.nodes, means.values)
-        losses.append(float(pair_losses(compiled.differences(trial.few)).mean()))
-        trial.passes += 1
-    return abs(losses[0] - losses[1])
+    """How much the circuit's loss differs between the means of two halves of the reference."""
+    losses = [
+        trial.circuit_losses(trial.nodes, trial.few, values).mean()
+        for values in (trial.means.even, trial.means.odd)
+    ]
+    return float(abs(losses[0] - losses[1]))
 
 
 def _shared_templates(trial: Trial) -> list[str]:

@@ -72,4 +72,7 @@ def _note(matters: dict[Node, bool], passengers: list[Node], loss: float | None)
     if loss is None:
         return f"all {len(matters)} nodes matter"
     named = ", ".join(map(str, passengers[:5])) + (" …" if len(passengers) > 5 else "")
-    return f"{len(passengers)} of {len(matters)} do not matter alone ({named}); without them {loss:.3f} nats"
+    return (
+        f"{len(passengers)} of {len(matters)} do not matter alone ({named}); "
+        f"without them {loss:.3f} nats"
+    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from circuitkit.evidence import Claim, Finding
+from circuitkit.evidence import Claim, Finding, Outcome
 from circuitkit.validation.statistics import Estimate, all_of, cluster_ratio, proportion
 from circuitkit.validation.trial import LN2, Trial, hits_of, losses_of
 
@@ -39,7 +39,7 @@ def check_necessary(trial: Trial) -> Finding:
     mean = _knockout(trial, trial.scored.complement)
     resampled = _knockout(trial, trial.resampled_differences(~trial.nodes, trial.pairs))
     ways = {"mean": mean, "resample_joint": resampled}
-    outcomes = [
+    outcomes: list[Outcome] = [
         all_of(k.accuracy.within(*CHANCE), k.necessity.within(low=NECESSITY)) for k in ways.values()
     ]
     return Finding(

@@ -5,8 +5,9 @@ counts), with the template as the cluster, so that pairs of one template, or the
 same pair twice, are not mistaken for independent evidence. Intervals are
 two-sided 90 %: each bound is a one-sided 95 % bound.
 
-Source: VALIDATION section 2; bootstrap-t after Efron and Tibshirani 1993,
-chapter 12; Benjamini and Hochberg 1995; Monte-Carlo p after Phipson and Smyth 2010.
+Source: VALIDATION section 2; bootstrap-t after Efron and Tibshirani 1993, chapter
+12; Brown, Cai and DasGupta 2001 (Jeffreys); Benjamini and Hochberg 1995; Phipson
+and Smyth 2010 (Monte-Carlo p-values).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from circuitkit.evidence import Outcome
 N_RESAMPLES = 4000
 LEVEL = 0.90
 BOOTSTRAP_T = "cluster bootstrap-t, 90 %"
-ALL_ALIKE = "Clopper-Pearson over templates, 90 % (every template alike)"
+ALL_ALIKE = "Jeffreys over templates, 90 % (every pair alike)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ class Estimate:
 
 def all_of(*outcomes: Outcome) -> Outcome:
     """A conjunction: any failure fails it, else any doubt leaves it open."""
-    for worst in ("fail", "not_run", "inconclusive"):
+    worst_first: tuple[Outcome, ...] = ("fail", "not_run", "inconclusive")
+    for worst in worst_first:
         if worst in outcomes:
             return worst
     return "pass"
@@ -59,13 +61,13 @@ def cluster_mean(values: ArrayLike, clusters: Sequence[str], seed: int) -> Estim
 
 
 def proportion(hits: ArrayLike, clusters: Sequence[str], seed: int) -> Estimate:
-    """The mean of values in [0, 1]; where all templates are alike, the exact binomial bound."""
+    """The mean of values in [0, 1]; where all pairs are alike, Jeffreys' over templates."""
     estimate = cluster_mean(hits, clusters, seed)
     if estimate.high > estimate.low or estimate.effect not in (0.0, 1.0):
         return Estimate(
             effect=estimate.effect, low=max(0.0, estimate.low), high=min(1.0, estimate.high)
         )
-    edge = ((1 - LEVEL) / 2) ** (1 / len(set(clusters)))
+    edge = float(stats.beta.ppf((1 - LEVEL) / 2, len(set(clusters)) + 0.5, 0.5))
     low, high = (edge, 1.0) if estimate.effect == 1.0 else (0.0, 1 - edge)
     return Estimate(effect=estimate.effect, low=low, high=high, method=ALL_ALIKE)
 
@@ -100,7 +102,8 @@ def cluster_ratio(
 
 def _sums(values: ArrayLike, clusters: Sequence[str]) -> NDArray[np.float64]:
     names = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    return np.bincount([names[c] for c in clusters], weights=np.asarray(values, dtype=np.float64))
+    weights = np.asarray(values, dtype=np.float64)
+    return np.bincount([names[c] for c in clusters], weights).astype(np.float64)
 
 
 def _standard_error(u: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:

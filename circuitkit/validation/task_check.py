@@ -1,4 +1,4 @@
-"""Check a task against a checkpoint: can it be asked, and does the model do it?"""
+"""Check a task against a checkpoint: whether it can be asked, and how well the model does it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
     n_templates = len(set(pairs.templates))
     problems = [
         *([] if accuracy.low >= ACCURACY else [
-            f"accuracy lower bound {accuracy.low:.3f} is below {ACCURACY}: no circuit is to be trusted"
+            f"accuracy lower bound {accuracy.low:.3f} is below {ACCURACY}: "
+            "no circuit of it is to be trusted"
         ]),
         *([] if n_templates >= MIN_CLUSTERS else [
             f"{n_templates} test templates; fewer than {MIN_CLUSTERS} cap the grade"

@@ -16,7 +16,7 @@ from torch import Tensor
 from circuitkit.circuit import Circuit
 from circuitkit.compiled import compile_circuit
 from circuitkit.extraction.masked import gates_of
-from circuitkit.extraction.means import Progress, silent
+from circuitkit.extraction.means import Means, Progress, silent
 from circuitkit.extraction.score import FourDifferences, four_differences
 from circuitkit.model import (
     EncodedPairs,
@@ -46,12 +46,17 @@ class Trial:
     model: Transformer
     task: Task
     circuit: Circuit
-    values: Mapping[Site, Tensor]
+    means: Means
     reference: Int[Tensor, "n length"]
     pairs: EncodedPairs
     seed: int
     progress: Progress = silent
     passes: int = field(default=0, init=False)
+
+    @property
+    def values(self) -> Mapping[Site, Tensor]:
+        """What an ablated node is replaced by."""
+        return self.means.values
 
     @property
     def nodes(self) -> NodeSet:
@@ -79,10 +84,12 @@ class Trial:
         self.passes += 4
         return four_differences(self.model, self.pairs, self.nodes, self.values)
 
-    def circuit_losses(self, nodes: NodeSet, pairs: EncodedPairs) -> NDArray[np.float64]:
+    def circuit_losses(
+        self, nodes: NodeSet, pairs: EncodedPairs, values: Mapping[Site, Tensor] | None = None
+    ) -> NDArray[np.float64]:
         """The pair losses, in nats, of the circuit of ``nodes``, compiled."""
         self.passes += 1
-        compiled = compile_circuit(self.model, nodes, self.values)
+        compiled = compile_circuit(self.model, nodes, self.values if values is None else values)
         return pair_losses(compiled.differences(pairs)).double().numpy()
 
     @cached_property

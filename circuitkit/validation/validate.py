@@ -68,7 +68,7 @@ def validate(
     means = means or _measure(checkpoint, model, circuit, sample, progress)
     _check_means(circuit, means)
     trial = Trial(
-        model=model, task=task, circuit=circuit, values=means.values, reference=sample,
+        model=model, task=task, circuit=circuit, means=means, reference=sample,
         pairs=checkpoint.encode(task.up_to("test", n_pairs or circuit.n_pairs, circuit.seed)),
         seed=circuit.seed, progress=progress,
     )  # fmt: skip

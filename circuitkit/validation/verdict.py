@@ -21,12 +21,15 @@ _BASE = (Claim.INTEGRITY, Claim.COMPETENT, Claim.SUFFICIENT)
 def grade_of(findings: Sequence[Finding]) -> Grade:
     """The grade that findings add up to; a claim that is absent counts as not run."""
     by_claim = {finding.claim: finding for finding in findings}
-    outcome = {c: by_claim[c].outcome if c in by_claim else "not_run" for c in Claim}
+    outcome: dict[Claim, Outcome] = {
+        c: by_claim[c].outcome if c in by_claim else "not_run" for c in Claim
+    }
     few = any(0 < by_claim[c].n_clusters < MIN_CLUSTERS for c in _BASE if c in by_claim)
     if not all(outcome[claim] == "pass" for claim in _BASE):
         return "F"
     if outcome[Claim.NECESSARY] != "pass":
-        redundant = by_claim[Claim.NECESSARY].note.startswith("REDUNDANT")
+        tried = by_claim.get(Claim.NECESSARY)
+        redundant = tried is not None and tried.note.startswith("REDUNDANT")
         return "C-redundant" if redundant else "F"
     if "fail" in (outcome[Claim.BEATS_CONTROLS], outcome[Claim.MINIMAL]):
         return "F"
