@@ -22,7 +22,7 @@ demo: $(STAMP)  ## one circuit, extracted, validated and reported
 	@$(BIN)/circuitkit report $(DEMO)
 
 test: $(STAMP) lint types
-	$(BIN)/pytest --durations=10
+	$(BIN)/pytest -n 2 --dist loadfile --durations=10
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -32,7 +32,7 @@ types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/benchmarks/first_tasks.py
+	$(BIN)/python tests/benchmarks/speed.py
 
 gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py

@@ -72,7 +72,7 @@ def extract(
         with progress_bar(quiet=quiet) as progress:
             extraction = run_extraction(
                 opened.checkpoint, opened.task, config, reference=opened.reference,
-                device=device, progress=progress,
+                progress=progress,
             )  # fmt: skip
         for name in _STALE:
             (out / name).unlink(missing_ok=True)

@@ -22,13 +22,14 @@ from circuitkit.errors import UsageError
 from circuitkit.extraction.discretise import discretise, ranked_nodes
 from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.eliminate import eliminate
-from circuitkit.extraction.judge import Judge
+from circuitkit.extraction.judge import PUSH, Judge
 from circuitkit.extraction.learn import PruningConfig, Scores, learn_masks
+from circuitkit.extraction.masked import tapped_differences
 from circuitkit.extraction.means import Means, Progress, measure_means, silent, zero_means
 from circuitkit.extraction.score import four_differences
 from circuitkit.extraction.surroundings import describe_surroundings
 from circuitkit.files import write_whole
-from circuitkit.model import EncodedPairs, Transformer
+from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import NodeSet
 from circuitkit.provenance import Named, record
 from circuitkit.task import Task
@@ -111,7 +112,6 @@ def run_extraction(
     config: ExtractConfig = ExtractConfig(),
     *,
     reference: Int[Tensor, "n length"] | None = None,
-    device: str = "cpu",
     progress: Progress = silent,
 ) -> Extraction:
     """Find the smallest circuit that does a task.
@@ -120,17 +120,17 @@ def run_extraction(
         TaskError: if the task cannot be asked of this checkpoint.
         CheckpointError: if weights or reference are wrong.
     """
-    splits = _encode(checkpoint, task, config, device)
-    model = checkpoint.load_model(device)
+    splits = _encode(checkpoint, task, config)
+    model = checkpoint.load_model()
     means = _means(checkpoint, model, config, reference, progress)
-    values, *halves = (
-        {site: value.to(device) for site, value in half.items()}
-        for half in (means.values, means.even, means.odd)
-    )
+    target, requested = _target(model, splits.select, config)
     judge = Judge(
-        model=model, values=values, halves=tuple(halves), pairs=splits.select, target_loss_nats=1.0
+        model=model,
+        values=means.values,
+        pushed=(means.pushed(PUSH), means.pushed(-PUSH)),
+        pairs=splits.select,
+        target_loss_nats=target,
     )
-    judge.target_loss_nats, requested = _target(judge, config)
     restarts = [_restart(splits.train, judge, config, i, progress) for i in range(config.restarts)]
     best = min(restarts, key=lambda restart: restart.size)
     circuit = _describe(checkpoint, task, config, model, means, splits, judge, best, requested)
@@ -151,12 +151,12 @@ def extract(
     return run_extraction(checkpoint, task, config, progress=progress).circuit
 
 
-def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig, device: str) -> _Splits:
+def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Splits:
     """Draw the three splits; the test split is scored once, at the very end."""
     return _Splits(
-        train=checkpoint.encode(task.up_to("train", config.n_train, config.seed)).to(device),
-        select=checkpoint.encode(task.up_to("select", config.n_select, config.seed)).to(device),
-        test=checkpoint.encode(task.up_to("test", config.n_test, config.seed)).to(device),
+        train=checkpoint.encode(task.up_to("train", config.n_train, config.seed)),
+        select=checkpoint.encode(task.up_to("select", config.n_select, config.seed)),
+        test=checkpoint.encode(task.up_to("test", config.n_test, config.seed)),
     )
 
 
@@ -170,12 +170,13 @@ def _means(
     return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
 
 
-def _target(judge: Judge, config: ExtractConfig) -> tuple[float, float | None]:
+def _target(
+    model: Transformer, select: EncodedPairs, config: ExtractConfig
+) -> tuple[float, float | None]:
     """The target, and the one asked for if the model's own loss forced it up."""
     if config.target_loss_nats is not None:
         return config.target_loss_nats, None
-    everything = NodeSet.full(judge.model.arch.widths)
-    own = float(judge.losses(everything).mean())
+    own = float(pair_losses(tapped_differences(model, select, None)).mean())
     if own <= DEFAULT_TARGET_NATS - _ROOM_NATS:
         return DEFAULT_TARGET_NATS, None
     return own + RAISED_BY_NATS, DEFAULT_TARGET_NATS

@@ -4,7 +4,8 @@ Every decision of the search is one question to the judge. It accepts when the
 upper 95 % bound of the loss, with the template as the unit, meets the target, and
 when the loss does not hang on the sample the means were measured over: with
 activation top-k, a constant a hair from the threshold can carry a circuit under
-one sample and drop it under the next.
+one sample and drop it under the next. So the ablation values are also pushed apart,
+three times as far as two halves of the sample lie, and the loss must stay.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ _UPPER = NormalDist().inv_cdf(0.95)
 _CHUNK = 32
 _DRIFT_PAIRS = 64
 
-DRIFT_NATS = 0.003
-"""How far the losses under the means of two halves of the reference may lie apart."""
+PUSH = 3.0
+"""How many times as far as the means of two halves of the reference the values are pushed."""
+
+DRIFT_NATS = 0.01
+"""How far apart the losses under the pushed values may lie."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +41,7 @@ class Judge:
     values: Mapping[Site, Tensor]
     pairs: EncodedPairs
     target_loss_nats: float
-    halves: tuple[Mapping[Site, Tensor], ...] = ()
+    pushed: tuple[Mapping[Site, Tensor], ...] = ()
     n_asked: int = 0
     chunks: list[EncodedPairs] = field(init=False)
     clusters: Tensor = field(init=False)
@@ -68,13 +72,13 @@ class Judge:
         return met and self.drift(nodes) <= DRIFT_NATS
 
     def drift(self, nodes: NodeSet) -> float:
-        """How far apart the circuit's losses are under the means of the halves, in nats."""
-        if not self.halves:
+        """How far apart the circuit's losses are under the pushed values, in nats."""
+        if not self.pushed:
             return 0.0
         few = self.pairs[:: max(1, len(self.pairs) // _DRIFT_PAIRS)]
         means = [
-            float(pair_losses(compile_circuit(self.model, nodes, half).differences(few)).mean())
-            for half in self.halves
+            float(pair_losses(compile_circuit(self.model, nodes, values).differences(few)).mean())
+            for values in self.pushed
         ]
         return max(means) - min(means)
 

@@ -40,8 +40,8 @@ class Means:
     """What each node is replaced by when it is ablated.
 
     Each mapping takes a site to a float32 vector of its width. ``even`` is the mean
-    over every other sequence of the reference, from the first; with ``odd`` it shows
-    how far a result hangs on the sample. The standard errors take the sequence as the
+    over every other sequence of the reference, from the first: it shows how far a
+    result hangs on the sample. The standard errors take the sequence as the
     unit. All are zeros when ``ablation`` is zero.
     """
 
@@ -52,10 +52,11 @@ class Means:
     n_tokens: int
     checkpoint_sha256: str
 
-    @property
-    def odd(self) -> dict[Site, Tensor]:
-        """The mean over the other half of the sequences (exact for an even number)."""
-        return {site: 2 * value - self.even[site] for site, value in self.values.items()}
+    def pushed(self, times: float) -> dict[Site, Tensor]:
+        """The values moved towards the even half's: 1 is that half's means, -1 the odd half's."""
+        return {
+            site: value + times * (self.even[site] - value) for site, value in self.values.items()
+        }
 
     def to_bytes(self) -> bytes:
         """The content of ``means.safetensors``; the same means give the same bytes."""

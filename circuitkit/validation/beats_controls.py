@@ -1,8 +1,10 @@
 """Beats controls: random circuits with as many nodes at each site do not do as well.
 
-Two one-sided Monte-Carlo tests: no control is as sufficient, and no control's
-knockout hurts as much. The larger p counts. Source: VALIDATION section 3; the
-null is location-matched.
+Two one-sided Monte-Carlo tests; the larger p counts. No control's loss is as low,
+and no control's knockout leaves as little of the cue: |d_a + d_b| / 2, which is 0
+for a model that cannot tell the two prompts apart, whichever way it leans. (The
+loss would not do: a knockout that makes the model sure and wrong is no better.)
+Source: VALIDATION section 3; the null is location-matched.
 
 What can fool it: location-matched controls alone are a straw man, since most
 nodes never carry the task; a wrong circuit also beats them.
@@ -13,11 +15,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from jaxtyping import Float
+from torch import Tensor
+
 from circuitkit.evidence import Claim, Finding, Outcome
 from circuitkit.extraction.masked import masked_differences
 from circuitkit.nodes import NodeSet
 from circuitkit.validation.statistics import monte_carlo_p
-from circuitkit.validation.trial import Trial, losses_of
+from circuitkit.validation.trial import Trial
 
 P = 0.01
 N_DRAWS = 119
@@ -53,23 +58,26 @@ def check_beats_controls(trial: Trial) -> Finding:
 def _count(trial: Trial, pairs, *, knockout: bool) -> tuple[int, int]:
     """Controls as extreme as the circuit, and controls drawn; stops once p must exceed 0.05."""
 
-    def loss(nodes: NodeSet) -> float:
+    def score(nodes: NodeSet) -> float:
         if not knockout:
             return float(trial.circuit_losses(nodes, pairs).mean())
         trial.passes += 1
-        ablated = masked_differences(trial.model, pairs, ~nodes, trial.values)
-        return float(losses_of(ablated).mean())
+        return cue_effect(masked_differences(trial.model, pairs, ~nodes, trial.values))
 
-    own, extreme, draws = loss(trial.nodes), 0, 0
+    own, extreme, draws = score(trial.nodes), 0, 0
     for control in location_matched(trial.nodes, N_DRAWS, trial.seed):
-        found = loss(control)
-        extreme += found >= own if knockout else found <= own
+        extreme += score(control) <= own
         draws += 1
         stage = "controls, knocked out" if knockout else "controls"
         trial.progress(stage, draws, N_DRAWS)
         if monte_carlo_p(extreme, N_DRAWS) > 5 * P:
             break
     return extreme, draws
+
+
+def cue_effect(differences: Float[Tensor, " rows"]) -> float:
+    """How far apart a model puts the two prompts of a pair, in logits: mean |d_a + d_b| / 2."""
+    return float(differences.view(2, -1).mean(0).abs().mean())
 
 
 def location_matched(nodes: NodeSet, n: int, seed: int) -> Iterator[NodeSet]:

@@ -35,7 +35,7 @@ def check_minimal(trial: Trial) -> Finding:
         outcome=outcome,
         note=_note(matters, passengers, loss),
         effect=share,
-        unit="share of nodes that matter alone",
+        unit="of nodes matter alone",
         threshold=f"≥ {SHARE} at a false discovery rate of 0.05, the others needed together",
         threshold_source="VALIDATION section 3",
         n_pairs=len(trial.few),

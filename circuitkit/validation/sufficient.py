@@ -28,7 +28,7 @@ def check_sufficient(trial: Trial) -> Finding:
         outcome=all_of(loss.within(high=limit), f.within(F_LOW, F_HIGH)),
         note=f"F = {f.effect:.3f} [{f.low:.3f}, {f.high:.3f}]",
         effect=loss.effect,
-        unit="nats, pair loss of the circuit",
+        unit="nats, circuit loss",
         low=loss.low,
         high=loss.high,
         interval_method=loss.method,

@@ -1,7 +1,7 @@
 """The verdict: a grade that is a conjunction, and the weakest finding beside it.
 
 A default and thorough suite pass · B default passes · C sufficient and necessary
-(the paper's own level) and nothing says it is luck or padding · C-redundant
+(the paper's own level), and random controls do not do as well · C-redundant
 sufficient, with a backup · F otherwise. Source: VALIDATION section 4.
 """
 
@@ -31,7 +31,7 @@ def grade_of(findings: Sequence[Finding]) -> Grade:
         tried = by_claim.get(Claim.NECESSARY)
         redundant = tried is not None and tried.note.startswith("REDUNDANT")
         return "C-redundant" if redundant else "F"
-    if "fail" in (outcome[Claim.BEATS_CONTROLS], outcome[Claim.MINIMAL]):
+    if outcome[Claim.BEATS_CONTROLS] == "fail":
         return "F"
     if few or not _passes(outcome, DEFAULT_CLAIMS, may_miss=Claim.FOLLOWS_OOD):
         return "C"

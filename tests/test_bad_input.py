@@ -1,0 +1,316 @@
+"""Laws of refusal: exit code 2, one clear message, no traceback, nothing written."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from example_circuit import example_circuit
+from safetensors.torch import load_file, save_file
+from test_cli import NANO, cli, process
+
+from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
+from circuitkit.provenance import Named
+from circuitkit.task import load_task
+
+
+def refused(*arguments, says, tmp_path=None):
+    """The command exits 2 with ``says`` on stderr, and leaves the folder as it was."""
+    before = snapshot(tmp_path)
+    ran = cli(*arguments)
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert ran.err.startswith("circuitkit: "), ran.err
+    assert "Traceback" not in ran.err
+    for part in [says] if isinstance(says, str) else says:
+        assert part in ran.err
+    assert snapshot(tmp_path) == before
+    return ran
+
+
+def snapshot(folder):
+    if folder is None:
+        return None
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def extracting(checkpoint=NANO, task="if_equals", out="out", *more):
+    return ("extract", checkpoint, "--task", task, "--out", out, *more)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A copy of the bundled checkpoint, to damage."""
+    return shutil.copytree(bundled_checkpoints()[NANO], tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def circuit(tmp_path):
+    """A circuit folder that validate and report begin to read."""
+    loaded, task = load_checkpoint(NANO), load_task("if_equals")
+    made = example_circuit(
+        task=Named(name=task.name, sha256=task.sha256),
+        checkpoint=Named(name=loaded.name, sha256=loaded.sha256),
+    )
+    made.save(tmp_path / "circuit")
+    return tmp_path / "circuit"
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["inspect", "tinypython-nona"], ["no such checkpoint", "Did you mean tinypython-nano?"]),
+        (["inspect", "nowhere/at/all"], "no such checkpoint: nowhere/at/all"),
+        (["tasks", "show", "if_equal"], ["no task 'if_equal'", "if_equals"]),
+        (["tasks", "show", "missing.toml"], "no such file: missing.toml"),
+        (["tasks", "check", "missing.jsonl", "--checkpoint", NANO], "no such file: missing.jsonl"),
+        (["tasks", "check", "if_equals", "--checkpoint", "nowhere"], "no such checkpoint"),
+        (extracting("nowhere"), "no such checkpoint"),
+        (extracting(task="nothing"), "no task 'nothing'"),
+        (["validate", "nowhere"], "no such file: nowhere/circuit.json"),
+        (["report", "nowhere"], "no such file: nowhere/circuit.json"),
+        (["compare", "nowhere", "nowhere"], "no such file: nowhere/circuit.json"),
+        (["train", "nowhere.toml", "--out", "out"], "no such file: nowhere.toml"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path, monkeypatch, arguments, says):
+    """With what was expected, and the nearest name."""
+    monkeypatch.chdir(tmp_path)
+    refused(*arguments, says=says, tmp_path=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_is_one_message_in_a_process_of_its_own(tmp_path):
+    """No traceback, whatever Python's settings."""
+    done = process("inspect", "nowhere", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("circuitkit: no such checkpoint: nowhere")
+    assert "Traceback" not in done.stderr
+
+
+# Checkpoints
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def change_tensors(change):
+    def apply(folder):
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+
+    return apply
+
+
+def change_config(change):
+    def apply(folder):
+        config = json.loads((folder / "config.json").read_text())
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return apply
+
+
+FIRST = "transformer.h.0.attn.c_attn.weight"
+
+DAMAGE = {
+    "truncated weights": (
+        lambda f: truncate(f / "model.safetensors"), "not a whole safetensors file"
+    ),
+    "corrupt weights": (
+        lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 999),
+        "not a whole safetensors file",
+    ),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
+    "a tensor is missing": (change_tensors(lambda t: t.pop(FIRST)), ["lacks 1 tensor", FIRST]),
+    "a tensor too many": (
+        change_tensors(lambda t: t.update(extra=torch.zeros(2))), ["holds 1 tensor", "extra (2,)"]
+    ),
+    "a tensor of another shape": (
+        change_tensors(lambda t: t.update({FIRST: torch.zeros(3, 3)})), [f"{FIRST} is (3, 3)"]
+    ),
+    "NaN": (
+        change_tensors(lambda t: t[FIRST].fill_(float("nan"))), [FIRST, "NaN or infinite"]
+    ),
+    "an unknown key": (
+        change_config(lambda c: c["architecture"].update(rotary=True)), ["rotary", "config.json"]
+    ),
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json"),
+    "truncated config": (lambda f: truncate(f / "config.json"), ["config.json", "Invalid JSON"]),
+    "truncated tokenizer": (lambda f: truncate(f / "tokenizer.json"), "is not a tokenizer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_checkpoint_is_refused(tmp_path, checkpoint, name):
+    """By ``inspect`` and by ``extract``, which leaves no folder behind."""
+    damage, says = DAMAGE[name]
+    damage(checkpoint)
+    refused("inspect", checkpoint, says=says, tmp_path=tmp_path)
+    refused(
+        *extracting(
+            checkpoint,
+            out=tmp_path / "out",
+        ),
+        says=says,
+        tmp_path=tmp_path,
+    )
+
+
+def test_a_truncated_reference_is_refused(tmp_path, checkpoint):
+    """Before the search begins."""
+    truncate(checkpoint / "reference.safetensors")
+    says = "not a whole safetensors file"
+    refused(*extracting(checkpoint, out=tmp_path / "out"), says=says, tmp_path=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+# Tasks
+
+TASK = """
+format = "circuitkit.task/1"
+name = "mine"
+question = "Which?"
+source = "ours"
+
+[draw]
+name = "{{ identifier() }}"
+
+[[forms]]
+a = { prompt = "if {{ name }}", answer = " ==" }
+b = { prompt = "{{ name }}", answer = " =" }
+"""
+
+WRONG_TASKS = {
+    "not TOML": (TASK.replace("[draw]", "[draw"), "not TOML"),
+    "broken Jinja2": (TASK.replace("{{ name }}", "{{ name"), "forms[1].a.prompt"),
+    "unknown function": (TASK.replace("identifier()", "os.system('x')"), "draw.name"),
+    "an answer of two tokens": (
+        TASK.replace(" ==", " == zebra"), ["' == zebra'", "expected exactly one"]
+    ),
+    "a prompt that does not fit": (
+        TASK.replace("if {{ name }}", "if {{ name }}" + " + 1234" * 90),
+        ["reads at most 128"],
+    ),
+    "an unknown key": (TASK + "\n[extra]\nx = 1\n", "extra: no such key"),
+    "no forms": (TASK.partition("[[forms]]")[0], "forms is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_TASKS)
+def test_a_wrong_task_is_refused(tmp_path, name):
+    """By ``tasks check`` and by ``extract``, with where."""
+    text, says = WRONG_TASKS[name]
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    refused("tasks", "check", path, "--checkpoint", NANO, says=says, tmp_path=tmp_path)
+    refused(*extracting(task=path, out=tmp_path / "out"), says=says, tmp_path=tmp_path)
+
+
+# Circuit folders
+
+
+def test_a_circuit_of_another_checkpoint_is_refused(tmp_path, circuit, checkpoint):
+    """Both hashes are named. Another norm_eps is another checkpoint."""
+    change_config(lambda c: c["architecture"].update(norm_eps=0.01))(checkpoint)
+    other = load_checkpoint(checkpoint).sha256
+    for name in ("means.safetensors",):
+        assert not (circuit / name).exists()
+    from circuitkit.extraction.means import zero_means
+
+    zero_means(load_checkpoint(checkpoint).architecture.widths).save(circuit)
+    says = [load_checkpoint(NANO).sha256[:12], other[:12]]
+    refused("validate", circuit, "--checkpoint", checkpoint, says=says, tmp_path=tmp_path)
+
+
+@pytest.mark.parametrize("command", ["validate", "report"])
+def test_a_truncated_circuit_is_refused(tmp_path, circuit, command):
+    """With the file's name."""
+    truncate(circuit / "circuit.json")
+    refused(command, circuit, says=["circuit.json is not a circuit"], tmp_path=tmp_path)
+
+
+def test_a_folder_without_means_is_refused(tmp_path, circuit):
+    """They are part of the circuit."""
+    refused("validate", circuit, says="means.safetensors; extract", tmp_path=tmp_path)
+
+
+def test_a_report_into_a_folder_is_refused(tmp_path, circuit):
+    """``--out`` names a PDF."""
+    refused("report", circuit, "--out", tmp_path, says="is a folder", tmp_path=tmp_path)
+
+
+def test_a_truncated_validation_is_refused(tmp_path, circuit):
+    """Not reported as if it were not there."""
+    (circuit / "validation.json").write_text('{"format": "circuitkit')
+    refused("report", circuit, says="validation.json is not a validation", tmp_path=tmp_path)
+
+
+# Where to write
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    """Its files are the user's."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    out = tmp_path / "out"
+    refused(*extracting(out=out), says="holds something else", tmp_path=tmp_path)
+    refused("train", NANO, "--out", out, says="holds something else", tmp_path=tmp_path)
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path, below):
+    """A regular file stands in the way."""
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" / below if below else tmp_path / "file"
+    refused(*extracting(out=out), says=str(tmp_path / "file"), tmp_path=tmp_path)
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--method", "attribution"], "--method attribution is not built yet"),
+        (["--method", "random"], "--method random is not built yet"),
+        (["--granularity", "edge"], "--granularity edge is not built yet"),
+        (["--target-loss", "-1"], "target loss -1.0: expected a positive number"),
+        (["--target-loss", "nan"], "target loss nan: expected a positive number"),
+        (["--target-loss", "0"], "target loss 0.0: expected a positive number"),
+        (["--device", "abacus"], ["--device abacus cannot be used here", "Try cpu"]),
+        (["--reference", "nowhere.txt"], "no such file: nowhere.txt"),
+    ],
+)
+def test_a_wrong_option_is_refused(tmp_path, options, says):
+    """Before anything is written."""
+    out = tmp_path / "out"
+    refused(*extracting(NANO, "if_equals", out, *options), says=says, tmp_path=tmp_path)
+    assert not out.exists()
+
+
+def test_thorough_says_that_it_is_not_built(tmp_path, circuit):
+    """Rather than running less than was asked for."""
+    refused("validate", circuit, "--thorough", says="not built yet", tmp_path=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("run.n_token=5", ["n_token", "Did you mean n_tokens?"]),
+        ("optimiser.lr=1", ["optimiser", "Did you mean optimizer?"]),
+        ("run.n_tokens=many", ["run.n_tokens", "'many'"]),
+        ("run.n_tokens", "expected key=value"),
+        ("run.device=abacus", "abacus"),
+    ],
+)
+def test_a_wrong_override_is_refused(tmp_path, override, says):
+    """With the nearest right key."""
+    out = tmp_path / "out"
+    refused("train", NANO, "--out", out, "--set", override, says=says, tmp_path=tmp_path)
+    assert not out.exists()

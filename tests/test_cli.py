@@ -1,0 +1,528 @@
+"""Laws of the command line: what is printed where, exit codes, and the files that are left."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import pytest
+from tiny import tiny_checkpoint, token_task
+
+import circuitkit.extraction
+from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
+from circuitkit.circuit import Circuit
+from circuitkit.cli import COMMANDS, main
+from circuitkit.evidence import DEFAULT_CLAIMS, Validation
+from circuitkit.extraction import ExtractConfig, PruningConfig, judge
+from circuitkit.task import SPLITS, builtin_tasks
+from circuitkit.validation import integrity
+
+NANO = "tinypython-nano"
+SMALL = partial(
+    ExtractConfig, n_train=64, n_select=32, n_test=48, pruning=PruningConfig(n_steps=20)
+)
+"""What ``extract`` asks for, so that a test does not wait."""
+
+CIRCUIT_FILES = {
+    "circuit.json", "means.safetensors", "pruning.json", "nodes.csv", "edges.csv", "circuit.dot",
+    "circuit.svg",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left: its exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+def cli(*arguments):
+    """Run ``circuitkit`` in this process; anything but an orderly exit is raised."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["circuitkit", *map(str, arguments)]
+    try:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as exited,
+        ):
+            main()
+    finally:
+        sys.argv = before
+    return Ran(exited.value.code, out.getvalue(), err.getvalue())
+
+
+def process(*arguments, **options):
+    """The same in a process of its own."""
+    command = [sys.executable, "-c", "from circuitkit.cli import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        check=False, capture_output=True, text=True, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Extractions of a few steps, and integrity that a small reference passes."""
+    monkeypatch.setattr(circuitkit.extraction, "ExtractConfig", SMALL)
+    monkeypatch.setattr(integrity, "HALVES_NATS", 9.0)
+    monkeypatch.setattr(judge, "DRIFT_NATS", 9.0)
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory):
+    """extract, validate, report, once; with what each of them printed."""
+    folder = tmp_path_factory.mktemp("flow") / "circuit"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(circuitkit.extraction, "ExtractConfig", SMALL)
+        patched.setattr(integrity, "HALVES_NATS", 9.0)
+        patched.setattr(judge, "DRIFT_NATS", 9.0)
+        options = ("--reference-tokens", 4096, "--target-loss", 0.3)
+        ran = {
+            "extract": cli("extract", NANO, "--task", "if_equals", "--out", folder, *options),
+            "validate": cli("validate", folder, "--json"),
+            "report": cli("report", folder),
+        }
+    return folder, ran
+
+
+@pytest.fixture
+def copy(flow, tmp_path):
+    """A circuit folder to write into."""
+    return Path(shutil.copytree(flow[0], tmp_path / "copy"))
+
+
+# Help
+
+
+def test_help_shows_every_command():
+    """And exits 0."""
+    ran = cli("--help")
+    assert ran.code == 0
+    assert all(f"\n  {name} " in ran.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name):
+    """That begins with the command itself."""
+    example = re.compile(rf"^ +circuitkit {name}\b", re.MULTILINE)
+    for flag in ("--help", "-h"):
+        ran = cli(name, flag)
+        assert ran.code == 0
+        assert "Example:" in ran.out
+        assert example.search(ran.out)
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoints", "inspect", "train", "extract", "validate", "report", "compare"]
+)
+def test_every_command_with_a_result_prints_it_as_json(name):
+    """``--json`` is an option of each."""
+    assert "--json" in cli(name, "--help").out
+
+
+def test_help_imports_neither_torch_nor_pandas():
+    """Help is there before the libraries would be."""
+    code = (
+        "import sys\nfrom circuitkit.cli import circuitkit\n"
+        "circuitkit.main(['--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'networkx', 'typst'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_is_quick():
+    """Under 0.6 s, the median of three; one of five on a machine that is busy."""
+
+    def seconds():
+        began = time.monotonic()
+        assert process("--help").returncode == 0
+        return time.monotonic() - began
+
+    assert median(seconds() for _ in range(3)) < 0.6 or min(seconds() for _ in range(5)) < 0.6
+
+
+def test_the_version_is_printed():
+    """That of the package."""
+    ran = cli("--version")
+    assert ran.code == 0
+    assert circuitkit.__version__ in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["exract"], "No such command 'exract'"),
+        (["tasks", "shw"], "No such command 'shw'"),
+        (["extract", NANO], "Missing option '--task'"),
+        (["extract", NANO, "--task", "if_equals"], "Missing option '--out'"),
+        (["inspect"], "Missing argument 'CHECKPOINT'"),
+        (["report"], "Missing argument 'DIR...'"),
+        (["validate", "x", "--pairs", "0"], "Invalid value for '--pairs'"),
+        (["extract", NANO, "--ablation", "half"], "Invalid value for '--ablation'"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments, message):
+    """With click's message on stderr and nothing on stdout."""
+    ran = cli(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+
+
+# What is there
+
+
+def test_bundled_checkpoints_are_listed():
+    """Size, nonzeros and validation loss of each."""
+    rows = cli("checkpoints", "--json").json
+    assert [row["name"] for row in rows] == list(bundled_checkpoints())
+    for row in rows:
+        assert 0 < row["n_nonzero"] <= row["n_parameters"]
+        assert row["sha256"] == load_checkpoint(row["name"]).sha256
+        assert row["validation_loss_nats"] > 0
+    shown = cli("checkpoints")
+    assert (shown.code, shown.err) == (0, "")
+    assert all(row["name"] in shown.out for row in rows)
+
+
+def test_inspect_has_exactly_the_keys_of_the_contract():
+    """And numbers that agree with one another."""
+    found = cli("inspect", NANO, "--json").json
+    assert list(found) == [
+        "format", "name", "architecture", "n_parameters", "n_nonzero", "n_nodes", "sites",
+        "matrices", "renamed", "dropped", "warnings",
+    ]  # fmt: skip
+    assert found["format"] == "circuitkit.checkpoint/1"
+    assert found["name"] == NANO
+    assert found["n_nodes"] == sum(found["sites"].values())
+    assert found["n_nonzero"] == sum(m["nonzero"] for m in found["matrices"])
+    assert found["architecture"]["vocab_size"] == 512
+    assert all(list(m) == ["name", "shape", "nonzero"] for m in found["matrices"])
+    assert len(found["sites"]) == 8 * found["architecture"]["n_layer"] + 1
+    assert f"{found['n_nonzero']:,} nonzero" in cli("inspect", NANO).out
+
+
+def test_inspect_says_what_is_odd(tmp_path):
+    """A folder without a tokenizer does tasks of token ids only."""
+    folder = tiny_checkpoint(tmp_path / "tiny")
+    assert "no tokenizer.json" in cli("inspect", folder).out
+    assert cli("inspect", folder, "--json").json["warnings"] != []
+
+
+def test_tasks_are_listed():
+    """Name, question and templates a split."""
+    rows = cli("tasks", "list", "--json").json
+    assert [row["name"] for row in rows] == list(builtin_tasks())
+    for row in rows:
+        assert row["question"]
+        assert set(row["n_templates"]) == set(SPLITS)
+    assert all(row["question"] in cli("tasks", "list").out for row in rows)
+
+
+@pytest.mark.parametrize("name", builtin_tasks())
+def test_a_task_is_shown(name):
+    """Question, source, hash and a few pairs of every split."""
+    found = cli("tasks", "show", name, "--json").json
+    assert list(found) == ["name", "question", "source", "sha256", "pairs"]
+    assert set(found["pairs"]) == set(SPLITS)
+    for pairs in found["pairs"].values():
+        for pair in pairs:
+            assert set(pair) == {"a", "b", "template"}
+            assert pair["a"]["answer"] != pair["b"]["answer"]
+    assert found["question"] in cli("tasks", "show", name).out
+
+
+def test_a_task_is_checked():
+    """Loss and accuracy with intervals; exit code 1 exactly if there is a problem."""
+    ran = cli("tasks", "check", "if_equals", "--checkpoint", NANO, "--pairs", 64, "--json")
+    assert list(ran.json) == [
+        "task", "checkpoint", "n_pairs", "n_templates", "loss_nats", "accuracy", "problems",
+    ]  # fmt: skip
+    for name in ("loss_nats", "accuracy"):
+        assert list(ran.json[name]) == ["mean", "low", "high"]
+        assert ran.json[name]["low"] <= ran.json[name]["mean"] <= ran.json[name]["high"]
+    assert ran.code == (1 if ran.json["problems"] else 0)
+
+
+def test_a_task_the_model_cannot_do_is_a_problem(tmp_path):
+    """A random model: exit code 1, and the problem in words."""
+    folder = tiny_checkpoint(tmp_path / "tiny")
+    task = token_task(tmp_path / "t.jsonl", load_checkpoint(folder).architecture)
+    ran = cli("tasks", "check", task, "--checkpoint", folder)
+    assert ran.code == 1
+    assert "problem: accuracy lower bound" in ran.out
+
+
+# The flow
+
+
+def test_the_flow_exits_as_its_results_say(flow):
+    """0 if the target is met, or the verdict passes; else 1, an honest negative."""
+    folder, ran = flow
+    met = Circuit.load(folder).outcome == "target_met"
+    assert ran["extract"].code == (0 if met else 1)
+    assert ran["validate"].code == (0 if Validation.load(folder).passes else 1)
+    assert ran["report"].code == 0
+
+
+def test_the_flow_leaves_every_file_of_the_contract(flow):
+    """And nothing half-written."""
+    left = {path.name for path in flow[0].iterdir()}
+    made = CIRCUIT_FILES | {"validation.json", "findings.csv", "report.pdf"}
+    assert left - {"sources.json"} == made
+    assert (flow[0] / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_results_are_on_stdout_and_progress_on_stderr(flow):
+    """Each command names what to do next."""
+    folder, ran = flow
+    circuit = Circuit.load(folder)
+    assert f"{circuit.n_nodes} nodes, {circuit.n_edges} edges" in ran["extract"].out
+    assert f"next: circuitkit validate {folder}" in ran["extract"].out
+    assert ran["report"].out == f"{folder / 'report.pdf'}\n"
+    assert "masks: 1 of 20" in ran["extract"].err
+    assert "masks" not in ran["extract"].out
+    assert "claims: " in ran["validate"].err
+
+
+def test_validate_prints_its_file_as_json(flow):
+    """The same findings, in the order of the suite."""
+    folder, ran = flow
+    assert ran["validate"].out == (folder / "validation.json").read_text()
+    found = ran["validate"].json
+    assert [f["claim"] for f in found["findings"]] == [str(claim) for claim in DEFAULT_CLAIMS]
+    assert found["circuit_sha256"] == Circuit.load(folder).sha256
+
+
+def test_validate_tells_grade_and_weakest_finding(copy, small):
+    """In words, with what was not run; quietly, when asked."""
+    ran = cli("validate", copy, "--pairs", 32, "-q")
+    validation = Validation.load(copy)
+    assert ran.err == ""
+    assert f"grade {validation.grade}; weakest finding: {validation.weakest}" in ran.out
+    assert "not run: " in ran.out
+    assert ran.code == (0 if validation.passes else 1)
+
+
+def test_a_missed_target_is_an_honest_negative(tmp_path, small):
+    """Exit code 1; the best circuit found is saved all the same, and can be reported."""
+    arguments = ("--task", "if_equals", "--out", tmp_path / "missed", "--reference-tokens", 2048)
+    ran = cli("extract", NANO, *arguments, "--target-loss", "1e-9", "--json", "-q")
+    assert (ran.code, ran.err) == (1, "")
+    assert ran.json["outcome"] == Circuit.load(tmp_path / "missed").outcome == "target_missed"
+    assert {path.name for path in (tmp_path / "missed").iterdir()} >= CIRCUIT_FILES
+    assert list(ran.json) == [
+        "path", "task", "checkpoint", "outcome", "target_loss_nats", "n_nodes", "n_edges",
+        "loss_nats", "accuracy", "nodes_1_minimal",
+    ]  # fmt: skip
+
+
+def test_resume_of_a_finished_extraction_does_nothing(copy, small):
+    """Not a byte changes, and the verdict stays; another seed is another extraction."""
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    options = ("--target-loss", 0.3, "--resume", "--json")
+    ran = cli("extract", NANO, "--task", "if_equals", "--out", copy, *options)
+    assert ran.json["n_nodes"] == Circuit.load(copy).n_nodes
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_extracting_again_removes_a_verdict_on_what_was_there(copy, small):
+    """A validation of another circuit is not left beside the new one."""
+    arguments = ("--task", "for_while", "--out", copy, "--reference-tokens", 2048)
+    cli("extract", NANO, *arguments, "--target-loss", "1e-9", "-q")
+    assert Circuit.load(copy).task.name == "for_while"
+    assert not {"validation.json", "findings.csv", "report.pdf"} & {
+        path.name for path in copy.iterdir()
+    }
+
+
+def test_a_report_over_several_folders_is_one_pdf(flow, copy, tmp_path):
+    """Named with ``--out``; without it, each folder gets its own."""
+    one = cli("report", flow[0], copy, "--out", tmp_path / "all.pdf", "--json")
+    assert one.json == {"paths": [str(tmp_path / "all.pdf")]}
+    assert (tmp_path / "all.pdf").read_bytes().startswith(b"%PDF")
+    each = cli("report", flow[0], copy)
+    assert each.out.split() == [str(flow[0] / "report.pdf"), str(copy / "report.pdf")]
+
+
+def test_a_circuit_shares_everything_with_itself(flow, copy):
+    """And nothing with the empty one."""
+    circuit = Circuit.load(copy)
+    found = cli("compare", flow[0], copy, "--json").json
+    assert found["jaccard_nodes"] == 1.0
+    assert found["shared"]["nodes"] == [str(node) for node in circuit.nodes]
+    assert len(found["shared"]["edges"]) == circuit.n_edges
+    assert found["only_a"] == found["only_b"] == {"nodes": [], "edges": []}
+    empty = {"nodes": circuit.nodes - circuit.nodes, "edges": (), "n_nodes": 0, "n_edges": 0}
+    circuit.model_copy(update={**empty, "n_edges_induced": 0}).save(copy)
+    found = cli("compare", flow[0], copy, "--json").json
+    assert found["jaccard_nodes"] == 0.0
+    assert len(found["only_a"]["nodes"]) == circuit.n_nodes
+    assert f"only a  {circuit.n_nodes} nodes" in cli("compare", flow[0], copy).out
+
+
+# Things of one's own
+
+JSONL = [
+    (f"{before}{name} = {number}\nif {name}", f"{before}{name} = {number}\n{name}", name)
+    for before in ("", "total = 3\n")
+    for name in ("width", "height", "count", "score", "index", "size", "limit", "depth", "age")
+    for number in (1, 7)
+]
+
+
+def own_jsonl(path):
+    """The question of if_equals in text, every name a template, a split a name."""
+    lines = [
+        {
+            "a": {"prompt": a, "answer": " =="},
+            "b": {"prompt": b, "answer": " ="},
+            "template": name,
+            "split": ("train", "select", "test")[len(name) % 3],
+        }
+        for a, b, name in JSONL
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def own_toml(path):
+    """A built-in task under another name."""
+    builtin = (Path(__file__).parents[1] / "tasks" / "if_equals.toml").read_text()
+    path.write_text(builtin.replace('"if_equals"', '"mine"'))
+    return path
+
+
+@pytest.mark.parametrize("make", [own_jsonl, own_toml])
+def test_a_task_and_a_checkpoint_of_ones_own_need_no_more_than_the_folder(tmp_path, small, make):
+    """``validate DIR`` finds the checkpoint where it was and the task in the folder."""
+    checkpoint = shutil.copytree(bundled_checkpoints()[NANO], tmp_path / "mine")
+    task = make(tmp_path / f"mine{'.jsonl' if make is own_jsonl else '.toml'}")
+    out = tmp_path / "circuit"
+    options = ("--reference-tokens", 2048, "--target-loss", "1e-9", "-q")
+    assert cli("extract", checkpoint, "--task", task, "--out", out, *options).code == 1
+    task.unlink()
+    ran = cli("validate", out, "--pairs", 8, "-q", "--json")
+    assert ran.code in (0, 1), ran.err
+    assert ran.json["circuit_sha256"] == Circuit.load(out).sha256
+    shutil.move(checkpoint, tmp_path / "moved")
+    lost = cli("validate", out)
+    assert lost.code == 2
+    assert "name its folder with --checkpoint" in lost.err
+    found = cli("validate", out, "--checkpoint", tmp_path / "moved", "--pairs", 8, "-q", "--json")
+    assert found.json["grade"] == ran.json["grade"]
+
+
+# Ctrl-C
+
+
+def test_ctrl_c_is_exit_code_130(tmp_path, monkeypatch):
+    """No traceback, and no circuit."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(circuitkit.extraction, "run_extraction", interrupted)
+    ran = cli("extract", NANO, "--task", "if_equals", "--out", tmp_path / "out")
+    assert (ran.code, ran.out) == (130, "")
+    assert "interrupted" in ran.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+TRAINING = """
+format = "circuitkit.training/1"
+name = "mine"
+
+[corpus]
+source = "tinypython"
+n_tokens = 4000
+vocab_size = 280
+n_validation_tokens = 400
+n_reference_tokens = 640
+
+[architecture]
+n_ctx = 16
+n_layer = 1
+d_model = 16
+n_head = 2
+d_head = 8
+d_mlp = 32
+
+[sparsity]
+l0_fraction = 0.25
+
+[optimizer]
+lr = 0.01
+
+[run]
+n_tokens = 640_000
+batch_sequences = 4
+validate_every = 5000
+save_every = 5000
+"""
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_does(tmp_path):
+    """SIGINT to a process: 130, the command to resume, nothing half-written; then it finishes."""
+    config, out = tmp_path / "mine.toml", tmp_path / "run"
+    config.write_text(TRAINING)
+    main_ = [sys.executable, "-c", "from circuitkit.cli import main; main()", "train", str(config)]
+    arguments = [*main_, "--out", str(out), "--set", "run.n_tokens=640000"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stderr:
+            if line.startswith("training (tokens)"):
+                running.send_signal(signal.SIGINT)
+                break
+        told = running.stderr.read()
+        assert running.wait(timeout=60) == 130
+    assert "Traceback" not in told
+    resume = f"circuitkit train {config} --out {out} --set run.n_tokens=640000 --resume"
+    assert f"interrupted and saved; go on with: {resume}" in told
+    assert not list(out.rglob("*.part"))
+    assert not (out / "config.json").exists()
+    again = cli("train", config, "--out", out, "--set", "run.n_tokens=640000")
+    assert again.code == 2
+    assert "add --resume to go on" in again.err
+
+
+def test_a_training_that_was_stopped_is_finished_by_resume(tmp_path):
+    """The checkpoint is there, and its numbers are printed as JSON."""
+    config, out = tmp_path / "mine.toml", tmp_path / "run"
+    config.write_text(TRAINING)
+    arguments = ("train", config, "--out", out, "--set", "run.n_tokens=640", "--json")
+    first = cli(*arguments)
+    assert first.code == 0
+    assert list(first.json) == [
+        "path", "sha256", "n_tokens", "validation_loss_nats", "l0_fraction", "seconds",
+    ]  # fmt: skip
+    again = cli(*arguments, "--resume")
+    assert again.json == first.json
+    assert first.json["sha256"] == load_checkpoint(out).sha256
+    assert cli("inspect", out, "--json").json["name"] == "mine"
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    """``circuitkit inspect … | head -1``."""
+    command = f"{sys.executable} -c 'from circuitkit.cli import main; main()' inspect {NANO}"
+    done = subprocess.run(
+        f"{command} | head -1", shell=True, check=False, capture_output=True, text=True
+    )
+    assert done.stdout.startswith(NANO)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,216 @@
+"""Laws of the statistics: intervals that cover, outcomes of three values, level p-values."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from circuitkit.validation import statistics
+from circuitkit.validation.statistics import (
+    Estimate,
+    all_of,
+    benjamini_hochberg,
+    cluster_mean,
+    cluster_ratio,
+    monte_carlo_p,
+    proportion,
+    rises,
+)
+
+OUTCOMES = ("pass", "fail", "inconclusive", "not_run")
+
+
+def clustered(rng, n_clusters=20, size=6, mean=0.0):
+    """Values that agree within a cluster: the spread is between clusters, not within."""
+    names = [f"t{i}" for i in range(n_clusters) for _ in range(size)]
+    shared = np.repeat(rng.normal(size=n_clusters), size)
+    return mean + shared + 0.3 * rng.normal(size=len(names)), names
+
+
+# Intervals
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(statistics, "N_RESAMPLES", 400)
+
+
+def share_covered(estimates, truth):
+    return np.mean([e.low <= truth <= e.high for e in estimates])
+
+
+def test_the_interval_covers_the_mean_of_clustered_values(few_resamples):
+    """Nominally 90 %; the interval that takes pairs for independent covers far less."""
+    rng = np.random.default_rng(0)
+    drawn = [clustered(rng, mean=0.7) for _ in range(200)]
+    honest = [cluster_mean(values, names, seed=i) for i, (values, names) in enumerate(drawn)]
+    naive = [
+        cluster_mean(values, [str(j) for j in range(len(values))], seed=i)
+        for i, (values, _) in enumerate(drawn)
+    ]
+    assert 0.82 <= share_covered(honest, 0.7) <= 0.97
+    assert share_covered(naive, 0.7) < 0.7
+
+
+def test_the_interval_covers_a_ratio_of_means(few_resamples):
+    """The ratio of means, not the mean of ratios, and clusters of unequal size."""
+    rng = np.random.default_rng(1)
+    estimates = []
+    for i in range(200):
+        sizes = rng.integers(2, 10, size=25)
+        names = [f"t{j}" for j, size in enumerate(sizes) for _ in range(size)]
+        below = 1 + rng.random(len(names))
+        above = 0.8 * below + np.repeat(rng.normal(scale=0.2, size=25), sizes)
+        estimates.append(cluster_ratio(above, below, names, seed=i))
+    assert 0.82 <= share_covered(estimates, 0.8) <= 0.97
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_duplicating_every_pair_does_not_narrow_an_interval(times):
+    """The same evidence twice is the same evidence."""
+    values, names = clustered(np.random.default_rng(2))
+    once = cluster_mean(values, names, seed=3)
+    again = cluster_mean(np.tile(values, times), names * times, seed=3)
+    assert (again.effect, again.low, again.high) == pytest.approx(
+        (once.effect, once.low, once.high), abs=1e-6
+    )
+
+
+def test_more_templates_narrow_an_interval():
+    """Evidence is counted in templates."""
+    few, many = (
+        cluster_mean(*clustered(np.random.default_rng(4), n_clusters=n), seed=0) for n in (10, 160)
+    )
+    assert many.high - many.low < 0.5 * (few.high - few.low)
+
+
+def test_an_interval_moves_and_scales_with_its_values():
+    """In other units it is the same interval."""
+    values, names = clustered(np.random.default_rng(5))
+    plain = cluster_mean(values, names, seed=1)
+    moved = cluster_mean(3 * values + 2, names, seed=1)
+    expected = (3 * plain.low + 2, 3 * plain.effect + 2, 3 * plain.high + 2)
+    assert (moved.low, moved.effect, moved.high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_effect_lies_within_its_interval(seed):
+    """low ≤ effect ≤ high, and the same seed gives the same interval."""
+    values, names = clustered(np.random.default_rng(seed), n_clusters=15)
+    estimate = cluster_mean(values, names, seed)
+    assert estimate.low < estimate.effect < estimate.high
+    assert estimate == cluster_mean(values, names, seed)
+
+
+def test_where_every_template_is_right_the_bound_is_the_binomial_one():
+    """Clopper-Pearson over templates: pairs of one template are not independent trials."""
+    names = [f"t{i}" for i in range(20) for _ in range(30)]
+    right, wrong = (proportion(np.full(len(names), value), names, seed=0) for value in (1.0, 0.0))
+    assert (right.effect, right.high) == (1.0, 1.0)
+    assert right.low == pytest.approx(0.05 ** (1 / 20))
+    assert right.method == statistics.ALL_ALIKE
+    assert (wrong.low, wrong.high) == pytest.approx((0.0, 1 - right.low))
+
+
+def test_a_proportion_stays_between_0_and_1():
+    """However few the misses."""
+    names = [f"t{i}" for i in range(30) for _ in range(4)]
+    hits = np.ones(len(names))
+    hits[0] = 0
+    for values in (hits, 1 - hits):
+        estimate = proportion(values, names, seed=0)
+        assert 0 <= estimate.low < estimate.effect < estimate.high <= 1
+
+
+# Outcomes
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (0.4, 0.6, "pass"),
+        (0.35, 0.65, "pass"),
+        (0.1, 0.34, "fail"),
+        (0.66, 0.9, "fail"),
+        (0.3, 0.6, "inconclusive"),
+        (0.4, 0.7, "inconclusive"),
+        (0.0, 1.0, "inconclusive"),
+        (0.65, 0.8, "inconclusive"),
+    ],
+)
+def test_an_outcome_is_where_the_interval_lies(low, high, outcome):
+    """Wholly inside passes, wholly outside fails, anything else is open."""
+    assert Estimate(effect=(low + high) / 2, low=low, high=high).within(0.35, 0.65) == outcome
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=2).map(sorted), st.floats(-5, 5))
+def test_a_bound_and_its_opposite_never_both_pass(interval, limit):
+    """What lies below a limit does not lie above it, unless it is the limit itself."""
+    estimate = Estimate(effect=interval[0], low=interval[0], high=interval[1])
+    below, above = estimate.within(high=limit), estimate.within(low=limit)
+    assert {below, above} != {"pass"} or interval == [limit, limit]
+    assert (below == "fail") <= (above == "pass")
+    assert estimate.within() == "pass"
+
+
+@given(st.lists(st.sampled_from(OUTCOMES), min_size=1))
+def test_a_conjunction_is_its_worst_part(outcomes):
+    """One failure fails it; it passes only if every part does; order does not matter."""
+    found = all_of(*outcomes)
+    assert (found == "fail") == ("fail" in outcomes)
+    assert (found == "pass") == (set(outcomes) == {"pass"})
+    assert found in outcomes
+    assert all_of(*reversed(outcomes)) == found
+
+
+# p-values
+
+
+@given(st.integers(0, 500), st.integers(0, 500))
+def test_a_monte_carlo_p_is_never_0(extreme, others):
+    """(b + 1) / (B + 1): the circuit itself counts as one of the draws."""
+    assert 0 < monte_carlo_p(extreme, extreme + others) <= 1
+    assert monte_carlo_p(0, others) == 1 / (others + 1)
+
+
+def test_a_clear_rise_has_a_small_p_and_a_fall_a_large_one():
+    """One-sided: only a rise counts."""
+    values, names = clustered(np.random.default_rng(6), mean=2.0)
+    assert rises(values, names) < 1e-4
+    assert rises(-values, names) > 0.999
+
+
+def test_without_a_rise_p_is_uniform():
+    """As often below 0.1 as one time in ten, though pairs of a template agree."""
+    rng = np.random.default_rng(7)
+    p_values = [rises(*clustered(rng, n_clusters=12)) for _ in range(400)]
+    shares = [np.mean(np.less(p_values, level)) for level in (0.1, 0.5, 0.9)]
+    assert shares == pytest.approx([0.1, 0.5, 0.9], abs=0.07)
+
+
+def test_duplicates_do_not_make_a_rise_clearer():
+    """Ten copies of every pair leave p where it was."""
+    values, names = clustered(np.random.default_rng(8), mean=0.2)
+    assert rises(np.tile(values, 10), names * 10) == pytest.approx(rises(values, names))
+
+
+@pytest.mark.parametrize(("value", "p"), [(1.0, 0.0), (0.0, 1.0), (-1.0, 1.0)])
+def test_a_rise_without_spread_is_certain(value, p):
+    """Where every template moves alike there is no error to divide by."""
+    assert rises([value] * 6, list("aabbcc")) == p
+
+
+def test_benjamini_hochberg_by_hand():
+    """m = 10 at 0.05: the fourth p, 0.02, is the last at or below 0.05 k / 10; the third is not.
+
+    p₃ = 0.016 > 0.015, yet it goes with p₄ = 0.020 ≤ 0.020: the step-up rule.
+    """
+    p_values = [0.5, 0.001, 0.016, 0.9, 0.008, 0.02, 0.04, 0.3, 0.7, 0.6]
+    expected = [False, True, True, False, True, True, False, False, False, False]
+    assert benjamini_hochberg(p_values).tolist() == expected
+
+
+def test_benjamini_hochberg_rejects_less_as_the_list_grows():
+    """A p that stands alone is drowned among many that mean nothing."""
+    assert benjamini_hochberg([0.04]).tolist() == [True]
+    assert not benjamini_hochberg([0.04, *[0.8] * 20]).any()
