@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-_BLOCK = 2**15
+_BLOCK = 2**17
 """Elements worked on at a time: they stay in a core's cache."""
 
 _WORTH_THREADS = 2**18
