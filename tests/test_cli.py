@@ -24,7 +24,7 @@ from circuitkit.cli import COMMANDS, main
 from circuitkit.evidence import DEFAULT_CLAIMS, Validation
 from circuitkit.extraction import ExtractConfig, PruningConfig, judge
 from circuitkit.task import SPLITS, builtin_tasks
-from circuitkit.validation import integrity
+from circuitkit.validation import beats_controls, integrity, minimal
 
 NANO = "tinypython-nano"
 SMALL = partial(
@@ -74,6 +74,15 @@ def process(*arguments, **options):
         [*command, *map(str, arguments)],
         check=False, capture_output=True, text=True, **options,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_controls():
+    """Fewer draws than a verdict needs: here it is only asked whether it is reached."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(beats_controls, "N_DRAWS", 9)
+        patched.setattr(minimal, "MOST_NODES", 5)
+        yield
 
 
 @pytest.fixture
