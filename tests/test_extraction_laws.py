@@ -1,12 +1,12 @@
 """Laws of the parts of extraction: masks, means, edges, the judge and the search's steps."""
 
-from dataclasses import json
+import json
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
 import numpy as np
 import pytest
-import replace
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ from circuitkit.extraction import means
 from circuitkit.extraction.discretise import discretise, ranked_nodes, smallest_prefix
 from circuitkit.extraction.edges import edges_between, n_edges, wiring
 from circuitkit.extraction.eliminate import eliminate, on_a_path
-from circuitkit.extraction.judge import Judge, upper_bound
+from circuitkit.extraction.judge import DRIFT_NATS, Judge, upper_bound
 from circuitkit.extraction.learn import PruningConfig, Scores, learn_masks, open_gates
 from circuitkit.extraction.masked import (
     gate_gradients,
@@ -524,3 +524,19 @@ def test_shape_annotations_of_extraction_are_executed():
 def test_sites_are_hashable_keys_of_every_mapping():
     """Equal sites are one key."""
     assert WIDTHS[Site.parse("0.mlp.post_act")] == 12
+
+
+def test_a_circuit_that_hangs_on_the_sample_is_not_accepted():
+    """Values pushed apart that change the loss are a no, whatever the target."""
+    model, pairs = tiny_model(), encoded_pairs(ARCH)
+    nothing = NodeSet(widths=WIDTHS)
+    values = zero_means(WIDTHS).values
+    far = {site: value + 5.0 * torch.arange(len(value)) for site, value in values.items()}
+    still, moved = (
+        Judge(model=model, values=values, pushed=pushed, pairs=pairs, target_loss_nats=99.0)
+        for pushed in ((values, values), (values, far))
+    )
+    assert still.drift(nothing) == 0.0
+    assert still.meets(nothing)
+    assert moved.drift(nothing) > DRIFT_NATS
+    assert not moved.meets(nothing)

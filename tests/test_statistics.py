@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from circuitkit.validation import statistics
 from circuitkit.validation.statistics import (
@@ -102,12 +103,12 @@ def test_the_effect_lies_within_its_interval(seed):
     assert estimate == cluster_mean(values, names, seed)
 
 
-def test_where_every_template_is_right_the_bound_is_the_binomial_one():
-    """Clopper-Pearson over templates: pairs of one template are not independent trials."""
+def test_where_every_pair_is_right_templates_bound_the_accuracy():
+    """Jeffreys' bound over templates: pairs of one template are not independent trials."""
     names = [f"t{i}" for i in range(20) for _ in range(30)]
     right, wrong = (proportion(np.full(len(names), value), names, seed=0) for value in (1.0, 0.0))
     assert (right.effect, right.high) == (1.0, 1.0)
-    assert right.low == pytest.approx(0.05 ** (1 / 20))
+    assert stats.beta(20.5, 0.5).cdf(right.low) == pytest.approx(0.05)
     assert right.method == statistics.ALL_ALIKE
     assert (wrong.low, wrong.high) == pytest.approx((0.0, 1 - right.low))
 
