@@ -53,12 +53,6 @@ class EncodedPairs:
         """The pairs' order by the longer prompt, shortest first: batches of it pad little."""
         return self.last.view(2, -1).amax(0).argsort(stable=True)
 
-    def to(self, device: torch.device | str) -> EncodedPairs:
-        """The same pairs on another device."""
-        fields = ("tokens", "last", "answers", "foils")
-        moved = {name: getattr(self, name).to(device) for name in fields}
-        return EncodedPairs(**moved, templates=self.templates)
-
 
 def logit_differences(
     logits: Float[Tensor, "rows vocab"], pairs: EncodedPairs
