@@ -8,10 +8,12 @@ on it. Source: Gao et al. 2025, Table 1; splitting by template is ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
+from time import monotonic
 from typing import Literal, Protocol, get_args
 
 from circuitkit.errors import TaskError
@@ -25,8 +27,20 @@ DEAL: tuple[Split, ...] = (
 )  # fmt: skip
 """How templates are dealt to the splits, in turn."""
 
+PATIENCE_SECONDS = 20
+"""No honest file needs a hundredth of it."""
+
 TRIES = 50
 """Draws in a row that bring nothing new before a template counts as used up."""
+
+
+@contextmanager
+def told_at(where: str) -> Iterator[None]:
+    """A TaskError from within is told with its place."""
+    try:
+        yield
+    except TaskError as error:
+        raise TaskError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +74,8 @@ class Prompt:
 class Pair:
     """Two prompts; the right answer of each is the foil of the other.
 
+    ``written`` is where a file has it, up to the key: for messages, no part of what a pair is.
+
     Raises:
         TaskError: if the prompts or the answers are the same, or of two kinds.
     """
@@ -67,6 +83,7 @@ class Pair:
     a: Prompt
     b: Prompt
     template: str
+    written: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.a.text is None) != (self.b.text is None):
@@ -76,16 +93,26 @@ class Pair:
         if (self.a.text, self.a.tokens) == (self.b.text, self.b.tokens):
             raise TaskError(f"both sides ask {self.a.text or self.a.tokens!r}; expected two")
 
+    def where(self, key: str) -> str:
+        """File, key and template of a part such as ``a.answer``."""
+        return f"{self.written}{key} (template {self.template})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """Templates of a prompt and of its answer."""
+
+    prompt: CheckedTemplate
+    answer: CheckedTemplate
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """A way of asking: templates of both prompts and both answers."""
+    """A way of asking: templates of both sides; ``where`` names it in errors."""
 
     where: str
-    prompt_a: CheckedTemplate
-    answer_a: CheckedTemplate
-    prompt_b: CheckedTemplate
-    answer_b: CheckedTemplate
+    a: Side
+    b: Side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +167,16 @@ class DrawnPairs:
         """Draw one pair from every template.
 
         Raises:
-            TaskError: from the first that fails.
+            TaskError: from the first that fails, or once it takes too long.
         """
-        for split in SPLITS:
-            for template in self.templates(split):
-                self.draw_pair(template, f"{self.task}:{template}:check")
+        begun = monotonic()
+        for template in (template for split in SPLITS for template in self.templates(split)):
+            pair = self.draw_pair(template, f"{self.task}:{template}:check")
+            if monotonic() - begun > PATIENCE_SECONDS:
+                raise TaskError(
+                    f"{pair.where('a.prompt')}: drawing one pair of every template takes more "
+                    f"than {PATIENCE_SECONDS} s; expected milliseconds. Simplify the templates."
+                )
 
     def templates(self, split: Split) -> tuple[str, ...]:
         """The templates of a split, in an order drawn from the task's name.
@@ -203,16 +235,17 @@ class DrawnPairs:
         for name, source in self.draw.items():
             values[name] = source.render(values)
         before = frame.before.render(values) + frame.margin
-        sides = []
-        for prompt, answer in ((form.prompt_a, form.answer_a), (form.prompt_b, form.answer_b)):
-            side = values | draw.fork(Random(f"{seed}:sides")).functions()
-            text = before + _indent(prompt.render(side), frame.margin)
-            sides.append((text, _indent(answer.render(side), frame.margin)))
-        try:
-            a, b = (Prompt(text=text, answer=answer) for text, answer in sides)
-            return Pair(a=a, b=b, template=template)
-        except TaskError as error:
-            raise TaskError(f"{form.where}, in frame {frame.name}: {error}") from None
+        sides: dict[str, Prompt] = {}
+        for name, side in (("a", form.a), ("b", form.b)):
+            known = values | draw.fork(Random(f"{seed}:sides")).functions()
+            prompt, answer = side.prompt.render(known), side.answer.render(known)
+            with told_at(f"{form.where}.{name}, in frame {frame.name}"):
+                sides[name] = Prompt(
+                    text=before + _indent(prompt, frame.margin),
+                    answer=_begin(answer, prompt, frame.margin),
+                )
+        with told_at(f"{form.where}, in frame {frame.name}"):
+            return Pair(**sides, template=template, written=f"{form.where}.")
 
     def _parts(self, template: str) -> tuple[Form, Frame]:
         form, _, frame = template.partition("/")
@@ -228,8 +261,12 @@ def _check_encodable(text: str) -> None:
         raise TaskError(f"{text!r}: half a character at {error.start}; expected text") from None
 
 
-def _indent(text: str, margin: str) -> str:
-    """Indent all lines but the first; empty lines stay empty, an open last one does not."""
-    first, *rest = text.split("\n")
-    inner = [margin + line if line else line for line in rest[:-1]]
-    return "\n".join([first, *inner, *(margin + line for line in rest[-1:])])
+def _indent(prompt: str, margin: str) -> str:
+    """Indent all lines but the first; empty ones stay empty, an open last one too."""
+    first, *rest = prompt.split("\n")
+    return "\n".join([first, *(margin + line if line else line for line in rest)])
+
+
+def _begin(answer: str, prompt: str, margin: str) -> str:
+    """An answer that begins a line brings the margin that the prompt left out."""
+    return margin + answer if prompt.endswith("\n") else answer

@@ -23,11 +23,14 @@ from circuitkit.pairs import (
     Pair,
     PairSource,
     Prompt,
+    Side,
     Split,
 )
 from circuitkit.task_files import (
     FormText,
     FramesFile,
+    Leaks,
+    SideText,
     TaskFile,
     parse_lines,
     parse_toml,
@@ -35,7 +38,7 @@ from circuitkit.task_files import (
 )
 from circuitkit.templates import FUNCTION_NAMES, CheckedTemplate
 
-__all__ = ["SPLITS", "Pair", "Prompt", "Split", "Task", "builtin_tasks", "load_task"]
+__all__ = ["SPLITS", "Leaks", "Pair", "Prompt", "Split", "Task", "builtin_tasks", "load_task"]
 
 FRAMES = "frames"
 """The file of frames that all tasks share; it is no task."""
@@ -46,6 +49,8 @@ class Task:
     """A question with two answers, and the pairs that ask it.
 
     ``sha256`` is of the file's bytes and of the frames', so that any edit shows.
+    ``shortcuts`` says what each ood form breaks ("" where the file does not say),
+    ``leaks`` what the file says that less than the prompt tells.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Task:
     source: str
     sha256: str
     origin: PairSource
+    shortcuts: tuple[str, ...] = ()
+    leaks: Leaks | None = None
 
     def templates(self, split: Split) -> tuple[str, ...]:
         """Ids such as ``form2/in_method``, in the order in which pairs use them."""
@@ -140,7 +147,7 @@ def _read_templates(path: Path) -> Task:
         draw={n: CheckedTemplate(source, f"{path}: draw.{n}") for n, source in file.draw.items()},
         forms=_forms(file.forms, f"{path}: forms"),
         ood=_forms(file.ood, f"{path}: ood"),
-        frames=_frames(parse_toml(FramesFile, frames_data, frames_path), frames_path),
+        frames=_frames(parse_toml(FramesFile, frames_data, frames_path), frames_path, file.frames),
     )
     drawn.check()
     return Task(
@@ -149,6 +156,8 @@ def _read_templates(path: Path) -> Task:
         source=file.source,
         sha256=sha256(data + b"\0" + frames_data),
         origin=drawn,
+        shortcuts=tuple(form.breaks or "" for form in file.ood),
+        leaks=file.leaks,
     )
 
 
@@ -157,16 +166,18 @@ def _forms(forms: Sequence[FormText], where: str) -> tuple[Form, ...]:
 
 
 def _form(form: FormText, where: str) -> Form:
-    return Form(
-        where=where,
-        prompt_a=CheckedTemplate(form.a.prompt, f"{where}.a.prompt"),
-        answer_a=CheckedTemplate(form.a.answer, f"{where}.a.answer"),
-        prompt_b=CheckedTemplate(form.b.prompt, f"{where}.b.prompt"),
-        answer_b=CheckedTemplate(form.b.answer, f"{where}.b.answer"),
+    return Form(where=where, a=_side(form.a, f"{where}.a"), b=_side(form.b, f"{where}.b"))
+
+
+def _side(side: SideText, where: str) -> Side:
+    return Side(
+        prompt=CheckedTemplate(side.prompt, f"{where}.prompt"),
+        answer=CheckedTemplate(side.answer, f"{where}.answer"),
     )
 
 
-def _frames(file: FramesFile, path: Path) -> tuple[Frame, ...]:
+def _frames(file: FramesFile, path: Path, chosen: str | None) -> tuple[Frame, ...]:
+    """All frames, or those at the top, or those inside something."""
     return tuple(
         Frame(
             name=name,
@@ -174,6 +185,7 @@ def _frames(file: FramesFile, path: Path) -> tuple[Frame, ...]:
             margin="    " * frame.indent,
         )
         for name, frame in file.frames.items()
+        if chosen in (None, "inside" if frame.indent else "top")
     )
 
 

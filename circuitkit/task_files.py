@@ -28,7 +28,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class _Side(_Strict):
+class SideText(_Strict):
+    """One side, as written."""
+
     prompt: str
     answer: str
 
@@ -36,12 +38,32 @@ class _Side(_Strict):
 class FormText(_Strict):
     """A way of asking, as written."""
 
-    a: _Side
-    b: _Side
+    a: SideText
+    b: SideText
+
+
+class ShiftText(FormText):
+    """A form apart from the splits, and the shortcut that fails on it."""
+
+    breaks: Annotated[str, Field(min_length=1)] | None = None
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Leaks(_Strict):
+    """How often the right answer is told by less than the prompt: 0.5 is chance.
+
+    By its last token, by how often each token occurs in it, by its number of tokens.
+    """
+
+    last_token: Share
+    bag_of_tokens: Share
+    length: Share
 
 
 class TaskFile(_Strict):
-    """``circuitkit.task/1``."""
+    """``circuitkit.task/1``; ``frames`` keeps those without a margin, or those with one."""
 
     format: Literal["circuitkit.task/1"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -49,7 +71,9 @@ class TaskFile(_Strict):
     source: str
     draw: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], str] = {}
     forms: Annotated[list[FormText], Field(min_length=1, max_length=MAX_FORMS)]
-    ood: Annotated[list[FormText], Field(max_length=MAX_FORMS)] = []
+    ood: Annotated[list[ShiftText], Field(max_length=MAX_FORMS)] = []
+    frames: Literal["top", "inside"] | None = None
+    leaks: Leaks | None = None
 
 
 class _Frame(_Strict):
@@ -103,7 +127,8 @@ def parse_lines(data: bytes, path: Path) -> Iterator[tuple[Split, Pair]]:
 def _parse_line(line: str, where: str) -> tuple[Split, Pair]:
     try:
         read = _FixedPair.model_validate(json.loads(line))
-        return read.split, Pair(a=read.a.read(), b=read.b.read(), template=read.template)
+        a, b = read.a.read(), read.b.read()
+        return read.split, Pair(a=a, b=b, template=read.template, written=f"{where}: ")
     except ValidationError as error:
         raise _invalid(error, where) from None
     except (ValueError, RecursionError) as error:

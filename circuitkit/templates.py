@@ -10,6 +10,7 @@ of filters, and every value bounded on the way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -162,8 +163,7 @@ class CheckedTemplate:
         if len(self.source) > MAX_CHARACTERS:
             raise self._error(f"{len(self.source)} characters; at most {MAX_CHARACTERS}")
         try:
-            _refuse_foreign(_SANDBOX.parse(self.source))
-            return _SANDBOX.from_string(self.source)
+            return _compiled(self.source)
         except TemplateSyntaxError as error:
             raise self._error(f"bad Jinja2 on line {error.lineno}: {error.message}") from None
         except SecurityError as error:
@@ -188,6 +188,13 @@ class CheckedTemplate:
     def _error(self, problem: str) -> TaskError:
         got = self.source if len(self.source) <= 80 else self.source[:77] + "..."
         return TaskError(f"{self.where}: {problem}\n  in {got!r}")
+
+
+@lru_cache(maxsize=1024)
+def _compiled(source: str) -> Template:
+    """Compiled once: all tasks share their frames."""
+    _refuse_foreign(_SANDBOX.parse(source))
+    return _SANDBOX.from_string(source)
 
 
 def _bounded(chunks: Iterator[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ NAMES = (
     "count", "total", "size", "index", "value", "item", "name", "text", "line", "word", "key",
     "data", "rows", "table", "result", "seen", "found", "done", "ready", "flag", "first", "last",
     "left", "right", "start", "level", "score", "price", "node", "part", "group", "page",
+    "current",
 )  # fmt: skip
 """Variables, parameters and loop variables."""
 
@@ -27,6 +28,14 @@ WORDS = (
 
 ASIDES = ("for", "in", "if", "set", "(now)", "[now]", "now:")
 """What a string may hold in the middle that looks like code."""
+
+READ_FILES = ("input", "source", "config", "notes")
+"""Files that are read: open them with 'r'."""
+
+WRITE_FILES = ("output", "report", "backup", "log")
+"""Files that are written: open them with 'w'."""
+
+EXTENSIONS = (".txt", ".csv", ".json")
 
 DIGITS = tuple("0123456789")
 QUOTES = ("'", '"')

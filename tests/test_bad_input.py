@@ -186,16 +186,89 @@ a = { prompt = "if {{ name }}", answer = " ==" }
 b = { prompt = "{{ name }}", answer = " =" }
 """
 
+LEAKS = "[leaks]\nlast_token = {}\nbag_of_tokens = 0.5\nlength = 0.5\n"
+
+
+def with_prompt(source):
+    return TASK.replace('"if {{ name }}"', f"'{source}'")
+
+
 WRONG_TASKS = {
     "not TOML": (TASK.replace("[draw]", "[draw"), "not TOML"),
     "broken Jinja2": (TASK.replace("{{ name }}", "{{ name"), "forms[1].a.prompt"),
     "unknown function": (TASK.replace("identifier()", "os.system('x')"), "draw.name"),
+    "a template that never ends": (
+        with_prompt("{% for i in range(10000000000) %}{% endfor %}"),
+        ["mine.toml: forms[1].a.prompt", "range of 10000000000 items; at most 1000"],
+    ),
+    "a template that calls itself": (
+        with_prompt("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
+        ["mine.toml: forms[1].a.prompt", "Macro; expected text"],
+    ),
+    "a template of a gigabyte": (
+        with_prompt('{{ "a" * 1000000000 }}'),
+        ["mine.toml: forms[1].a.prompt", "would make more than 20000 characters", "1000000000"],
+    ),
+    "a number of a gigabyte": (
+        with_prompt("{% for i in range(999) %}{{ integer(0, 10 * 1000000000000) }}{% endfor %}"),
+        ["mine.toml: forms[1].a.prompt", "would make a number past 1000000000000"],
+    ),
+    "Python's internals": (
+        with_prompt('{{ "".__class__.__mro__[1] }}'),
+        ["mine.toml: forms[1].a.prompt", "templates have no attributes", "__mro__"],
+    ),
+    "a function's globals": (
+        with_prompt('{{ pick["__globals__"] }}'),
+        ["mine.toml: forms[1].a.prompt", "access to ['__globals__']"],
+    ),
+    "an undefined variable": (
+        with_prompt("if {{ nmae }}"),
+        ["mine.toml: forms[1].a.prompt", "'nmae' is undefined; known here:", "name"],
+    ),
     "an answer of two tokens": (
-        TASK.replace(" ==", " == zebra"), ["' == zebra'", "expected exactly one"]
+        TASK.replace(" ==", " == zebra"),
+        ["mine.toml: forms[1].a.answer (template form1/", "' == zebra'", "expected exactly one"],
+    ),
+    "an answer of two tokens in some frames only": (
+        TASK.replace('"{{ name }}", answer = " ="', r'"x\n", answer = "size"'),
+        ["mine.toml: forms[1].b.answer (template form1/in_", " size' is ", "expected exactly one"],
+    ),
+    "two sides that ask the same": (
+        with_prompt("{{ name }}"), ["mine.toml: forms[1], in frame ", "both sides ask "]
+    ),
+    "two sides with one answer": (
+        TASK.replace(" ==", " ="), ["mine.toml: forms[1], in frame ", "both sides answer ' ='"]
+    ),
+    "an empty answer at the top": (
+        TASK.replace('{{ name }}", answer = " =="', r'{{ name }}\n", answer = ""'),
+        ["mine.toml: forms[1].a, in frame ", "the answer is empty"],
+    ),
+    "an empty answer within a line": (
+        'frames = "inside"\n' + TASK.replace('" =="', '""'),
+        ["mine.toml: forms[1].a, in frame in_", "the answer is empty"],
+    ),
+    "frames of another kind": (
+        'frames = "outside"\n' + TASK,
+        ["mine.toml: frames: got 'outside'", "'top' or 'inside'"],
+    ),
+    "a share of more than all": (
+        TASK + LEAKS.format(1.2),
+        ["mine.toml: leaks.last_token: got 1.2", "less than or equal to 1"],
+    ),
+    "a share of less than nothing": (
+        TASK + LEAKS.format(-0.1),
+        ["mine.toml: leaks.last_token: got -0.1", "greater than or equal"],
+    ),
+    "a share that is none": (
+        TASK + LEAKS.format("nan"), "mine.toml: leaks.last_token: got nan"
+    ),
+    "a shortcut of no words": (
+        TASK + TASK.partition("[[forms]]")[2].join(("[[ood]]\nbreaks = ''", "")),
+        "mine.toml: ood[1].breaks: got ''",
     ),
     "a prompt that does not fit": (
         TASK.replace("if {{ name }}", "if {{ name }}" + " + 1234" * 90),
-        ["reads at most 128"],
+        ["mine.toml: forms[1].a.prompt (template form1/", "reads at most 128"],
     ),
     "an unknown key": (TASK + "\n[extra]\nx = 1\n", "extra: no such key"),
     "no forms": (TASK.partition("[[forms]]")[0], "forms is missing"),
@@ -210,6 +283,58 @@ def test_a_wrong_task_is_refused(tmp_path, name):
     path.write_text(text)
     refused("tasks", "check", path, "--checkpoint", NANO, says=says, tmp_path=tmp_path)
     refused(*extracting(task=path, out=tmp_path / "out"), says=says, tmp_path=tmp_path)
+
+
+def test_a_prompt_that_ends_within_a_token_is_refused(tmp_path):
+    """The model would be asked something else than the text says."""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        TASK.replace('"if {{ name }}", answer = " =="', '"{{ name }} = ", answer = "3"')
+    )
+    says = [
+        "mine.toml: forms[1].a.answer (template form1/",
+        "the answer '3' is no token of its own",
+    ]
+    refused("tasks", "check", path, "--checkpoint", NANO, says=says, tmp_path=tmp_path)
+
+
+LINE = {
+    "a": {"prompt": [1, 2], "answer": 3},
+    "b": {"prompt": [2, 1], "answer": 4},
+    "template": "t",
+    "split": "test",
+}
+
+WRONG_LINES = {
+    "half a line": (json.dumps(LINE)[:-9], ["mine.jsonl: line 2: not JSON"]),
+    "an unknown split": (
+        json.dumps(LINE | {"split": "dev"}), ["mine.jsonl: line 2: split: got 'dev'", "'train'"]
+    ),
+    "an id past the vocabulary": (
+        json.dumps(LINE | {"a": {"prompt": [7, 9999], "answer": 3}}),
+        ["mine.jsonl: line 2: a.prompt (template t): token id 9999", "vocabulary of 512"],
+    ),
+    "text beside ids": (
+        json.dumps(LINE | {"a": {"prompt": "x", "answer": "y"}}),
+        ["mine.jsonl: line 2: one side is text, the other tokens"],
+    ),
+    "an answer of two tokens": (
+        json.dumps(
+            LINE
+            | {"a": {"prompt": "x", "answer": " = 3"}, "b": {"prompt": "y", "answer": " ="}}
+        ),
+        ["mine.jsonl: line 2: a.answer (template t): the answer ' = 3' is 2 tokens"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_LINES)
+def test_a_wrong_line_is_refused(tmp_path, name):
+    """With file, line, key and value."""
+    line, says = WRONG_LINES[name]
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps(LINE | {"template": "u", "split": "train"}) + "\n" + line + "\n")
+    refused("tasks", "check", path, "--checkpoint", NANO, says=says, tmp_path=tmp_path)
 
 
 # Circuit folders

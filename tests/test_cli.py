@@ -236,37 +236,67 @@ def test_inspect_says_what_is_odd(tmp_path):
 
 
 def test_tasks_are_listed():
-    """Name, question and templates a split."""
+    """Name, question, templates a split, what leaks and what the shifts break."""
     rows = cli("tasks", "list", "--json").json
     assert [row["name"] for row in rows] == list(builtin_tasks())
     for row in rows:
-        assert row["question"]
+        assert list(row) == ["name", "question", "n_templates", "leaks", "breaks"]
         assert set(row["n_templates"]) == set(SPLITS)
-    assert all(row["question"] in cli("tasks", "list").out for row in rows)
+        assert set(row["leaks"] or LEAKS) == set(LEAKS)
+    shown = cli("tasks", "list").out
+    assert all(f"  {row['question']}\n" in shown for row in rows)
+    assert max(map(len, shown.splitlines())) <= 100
+    (line,) = [x.split() for x in shown.splitlines() if x.split()[:1] == [rows[0]["name"]]]
+    assert line[1:5] == [str(n) for n in rows[0]["n_templates"].values()]
+    leaks = rows[0]["leaks"]
+    assert line[5:] == [f"{leaks[name]:.2f}" if leaks else "-" for name in LEAKS]
+
+
+LEAKS = ("last_token", "bag_of_tokens", "length")
 
 
 @pytest.mark.parametrize("name", builtin_tasks())
 def test_a_task_is_shown(name):
-    """Question, source, hash and a few pairs of every split."""
+    """Question, source, hash, leaks, a few pairs of every split, what each ood form breaks."""
     found = cli("tasks", "show", name, "--json").json
-    assert list(found) == ["name", "question", "source", "sha256", "pairs"]
+    assert list(found) == [
+        "name", "question", "source", "sha256", "n_templates", "leaks", "breaks", "pairs",
+    ]  # fmt: skip
     assert set(found["pairs"]) == set(SPLITS)
     for pairs in found["pairs"].values():
         for pair in pairs:
             assert set(pair) == {"a", "b", "template"}
             assert pair["a"]["answer"] != pair["b"]["answer"]
-    assert found["question"] in cli("tasks", "show", name).out
+    shown = cli("tasks", "show", name).out
+    assert found["question"] in shown
+    assert all(f"  {i}. {text}\n" in shown for i, text in enumerate(found["breaks"], 1))
+
+
+def test_what_a_file_does_not_say_is_shown_as_such(tmp_path):
+    """No leaks declared, no shortcut named."""
+    text = own_toml(tmp_path / "mine.toml").read_text()
+    kept = [
+        line for line in text.splitlines() if not line.startswith(("breaks", "[leaks]", *LEAKS))
+    ]
+    (tmp_path / "mine.toml").write_text("\n".join(kept))
+    shown = cli("tasks", "show", tmp_path / "mine.toml").out
+    assert "told by: the file does not say" in shown
+    assert "ood forms break\n  1. -\n" in shown
 
 
 def test_a_task_is_checked():
-    """Loss and accuracy with intervals; exit code 1 exactly if there is a problem."""
+    """Everything counted and measured; exit code 1 exactly if there is a problem."""
     ran = cli("tasks", "check", "if_equals", "--checkpoint", NANO, "--pairs", 64, "--json")
     assert list(ran.json) == [
-        "task", "checkpoint", "n_pairs", "n_templates", "loss_nats", "accuracy", "problems",
+        "task", "checkpoint", "n_pairs", "n_templates", "loss_nats", "accuracy", "n_tokens",
+        "answers", "duplicates", "leaks", "declared_leaks", "problems",
     ]  # fmt: skip
     for name in ("loss_nats", "accuracy"):
         assert list(ran.json[name]) == ["mean", "low", "high"]
         assert ran.json[name]["low"] <= ran.json[name]["mean"] <= ran.json[name]["high"]
+    assert list(ran.json["n_tokens"]) == ["min", "median", "max"]
+    assert ran.json["answers"] == {" ==": 0.5, " =": 0.5}
+    assert tuple(ran.json["leaks"]) == LEAKS
     assert ran.code == (1 if ran.json["problems"] else 0)
 
 
@@ -277,6 +307,64 @@ def test_a_task_the_model_cannot_do_is_a_problem(tmp_path):
     ran = cli("tasks", "check", task, "--checkpoint", folder)
     assert ran.code == 1
     assert "problem: accuracy lower bound" in ran.out
+
+
+def letter_task(path):
+    """Text in the letters of the tiny tokenizer, twelve pairs a split."""
+    lines = [
+        {
+            "a": {"prompt": f"{x}{y}ca", "answer": "i"},
+            "b": {"prompt": f"{x}{y}da", "answer": "j"},
+            "template": f"{split}{i % 3}",
+            "split": split,
+        }
+        for split, first, second in (
+            ("train", "abcd", "abc"),
+            ("select", "efgh", "efg"),
+            ("test", "abcd", "efg"),
+        )
+        for i, (x, y) in enumerate((x, y) for x in first for y in second)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["text", "ids"])
+def test_fixed_pairs_are_shown_checked_and_extracted(tmp_path, small, kind):
+    """A ``.jsonl`` of text or of token ids, with a checkpoint that reads it."""
+    folder = tiny_checkpoint(tmp_path / "tiny", text=kind == "text")
+    architecture = load_checkpoint(folder).architecture
+    path = tmp_path / "mine.jsonl"
+    task = letter_task(path) if kind == "text" else token_task(path, architecture)
+    shown = cli("tasks", "show", task)
+    assert re.search(r"'..ca' → 'i'" if kind == "text" else r"\[\d.*\] → \d", shown.out)
+    assert "told by: the file does not say" in shown.out
+    checked = cli("tasks", "check", task, "--checkpoint", folder, "--json").json
+    assert checked["n_pairs"] == 12
+    assert 1 <= checked["n_tokens"]["min"] <= checked["n_tokens"]["max"] <= 9
+    assert checked["declared_leaks"] is None
+    if kind == "text":
+        assert checked["duplicates"] == 0
+        assert checked["n_tokens"] == {"min": 5, "median": 5, "max": 5}
+        assert (checked["leaks"]["last_token"], checked["leaks"]["length"]) == (0.5, 0.5)
+        assert checked["answers"] == {"i": 0.5, "j": 0.5}
+    printed = cli("tasks", "check", task, "--checkpoint", folder).out
+    assert "told by     last token" in printed
+    assert "declared    the file does not say" in printed
+    ran = cli("extract", folder, "--task", task, "--out", tmp_path / "out", "-q")
+    assert ran.code in (0, 1), ran.err
+    assert Circuit.load(tmp_path / "out").task.name == "mine"
+
+
+def test_fixed_pairs_without_a_train_split_have_no_leaks(tmp_path):
+    """There is nothing to fit on; the rest is checked all the same."""
+    folder = tiny_checkpoint(tmp_path / "tiny", text=True)
+    task = letter_task(tmp_path / "mine.jsonl")
+    kept = [line for line in task.read_text().splitlines() if '"split": "test"' in line]
+    task.write_text("\n".join(kept))
+    ran = cli("tasks", "check", task, "--checkpoint", folder)
+    assert "told by     not measured: no pairs of split train" in ran.out
+    assert cli("tasks", "check", task, "--checkpoint", folder, "--json").json["leaks"] is None
 
 
 # The flow

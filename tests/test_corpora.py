@@ -6,19 +6,28 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuitkit.corpora import VALIDATION_SEED, open_corpus
-from circuitkit.errors import CorpusError
-from circuitkit.words import ASIDES, CLASSES, FIELDS, FUNCTIONS, NAMES, WORDS
+from circuitkit.corpora.tinypython import VALIDATION_SEED, tinypython
+from circuitkit.words import (
+    ASIDES,
+    CLASSES,
+    EXTENSIONS,
+    FIELDS,
+    FUNCTIONS,
+    NAMES,
+    READ_FILES,
+    WORDS,
+    WRITE_FILES,
+)
 
 
 def documents(n, seed=0):
-    return list(islice(open_corpus("tinypython", seed=seed), n))
+    return list(islice(tinypython(seed), n))
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +48,9 @@ def test_every_module_parses_and_ends_its_last_line(seed):
 def test_the_same_seed_writes_the_same_in_every_process():
     """The order of hashes has no say."""
     code = (
-        "from itertools import islice; from circuitkit.corpora import open_corpus; import sys;"
-        "sys.stdout.write(''.join(islice(open_corpus('tinypython', seed=7), 50)))"
+        "from itertools import islice; import sys;"
+        "from circuitkit.corpora.tinypython import tinypython;"
+        "sys.stdout.write(''.join(islice(tinypython(7), 50)))"
     )
     outputs = {
         subprocess.run(
@@ -66,22 +76,113 @@ def test_importing_corpora_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def names_of(words):
+    return f"(?:{'|'.join(words)})"
+
+
+QUOTED = "['\"]"
 BEHAVIOURS = {
-    "single_double_quote": (r"\('[^\n]*'\)\n", r"\(\"[^\n]*\"\)\n"),
-    "bracket_counting": (r" = \[\d[^\[\n]*\]\n", r" = \[\[[^\n]*\]\]\n"),
-    "set_or_string": (r"\w\.add\(", r"\w \+= [\"'a-z]"),
-    "set_or_string_bound": (r" = set\(\)", r" = (?:\"\"|'')\n"),
-    "for_while": (r"\bfor \w+ in \w+(?:\(|:)", r"while \w+:\n"),
-    "if_equals": (r"if \w+ ==", r"\n *\w+ = \d\n"),
+    "single_double_quote": (r"\('[^\n{]*'\)\n", r"\(\"[^\n{]*\"\)\n", 0.4),
+    "bracket_counting": (r" = \[\d[^\[\n]*\]\n", r" = \[\[[^\n]*\]\]\n", 0.2),
+    "set_or_string": (r"\w\.add\(", r"\w \+= [\"'a-z]", 0.25),
+    "set_or_string_fixedvarname": (r"\bcurrent\.add\(", r"\bcurrent \+= [\"'a-z]", 0.05),
+    "for_while": (r"\bfor \w+ in ", r"\bwhile \w+:", 0.2),
+    "if_equals": (r"\bif \w+ ==", r"\n *\w+ = \d\n", 0.7),
+    "final_kwarg": (r"=None, \w+=None", r"\((?!self)\w+, \w+(?:, \w+)?\):", 0.15),
+    "with_as": (r"\bwith [^\n]*\) as", r" = (?:open|[a-z]+)\([^\n]*\)\n", 0.3),
+    "bracket_brace": (rf"\{{{QUOTED}\w+{QUOTED}:", rf"[ (]\[{QUOTED}\w+{QUOTED}[,\]]", 0.12),
+    "with_open": (rf", {QUOTED}r{QUOTED}\)", rf", {QUOTED}w{QUOTED}\)", 0.15),
+    "else_elif": (r"\belif \w+:", r"\belse:\n *\w+ =", 0.05),
+    "fstring_brace": (rf"\bf{QUOTED}[^\n]*\{{", rf"\({QUOTED}[^\n{{}}]*{QUOTED}\)\n", 0.3),
+    "if_ternary": (r"\n *if [^\n]*:\n", r" = \w+ if [^\n]* else \w", 0.3),
+    "lambda_func": (r"lambda \w+:", rf"\bdef {names_of(NAMES)}\(", 0.2),
+    "enumerate_range": (r"for \w+, \w+ in enumerate\(", r"for \w+ in range\(", 0.1),
+    "var_if": (r"\bif \w+ == True:", r"\n *\w+ = True\n", 0.08),
+    "while_return_true": (r"\n *while True:\n", r"\n *return True\n", 0.15),
 }
+"""Both answers of a behaviour, and how often a document has each at least, on average."""
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_both_answers_of_a_behaviour_are_frequent_and_balanced(text, behaviour):
-    """Neither class is rarer than two thirds of the other; both come every few documents."""
-    counts = [len(re.findall(pattern, text)) for pattern in BEHAVIOURS[behaviour]]
-    assert min(counts) / max(counts) > 0.6, counts
-    assert min(counts) > 4000 / 4
+def test_both_answers_of_a_behaviour_are_frequent(text, behaviour):
+    """Each at its stated rate, and neither six times as frequent as the other."""
+    *patterns, rate = BEHAVIOURS[behaviour]
+    counts = [len(re.findall(pattern, text)) for pattern in patterns]
+    assert min(counts) >= 4000 * rate, counts
+    assert max(counts) < 6 * min(counts), counts
+
+
+def test_a_swap_comes_in_both_orders(text):
+    """var_swap: either name may be the first, whichever was bound first."""
+    first = Counter()
+    for document in documents(4000):
+        for match in re.finditer(r"\b(\w+), (\w+) = \2, \1\n", document):
+            before = document[: match.start()]
+            a, b = (before.find(f"{name} = ") for name in match.groups())
+            first[a < b] += min(a, b) >= 0
+    assert min(first.values()) > 4000 * 0.08, first
+    assert max(first.values()) < 1.5 * min(first.values()), first
+
+
+def test_fields_are_copied_in_any_order():
+    """class_init: what ``self.x`` gets is ``x``; its place among the parameters tells nothing."""
+    places = Counter()
+    for document in documents(4000):
+        for node in ast.walk(ast.parse(document)):
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                fields = [argument.arg for argument in node.args.args[1:]]
+                copies = [(s.targets[0].attr, s.value) for s in node.body if type(s) is ast.Assign]
+                copied = [(a, v.id) for a, v in copies if isinstance(v, ast.Name)]
+                assert sorted(copied) == sorted((f, f) for f in fields)
+                places[copied[0][0] == fields[0]] += len(fields) == 2
+    assert min(places.values()) > 4000 * 0.03, places
+    assert max(places.values()) < 1.5 * min(places.values()), places
+
+
+def test_the_line_after_for_is_indented_and_after_an_assignment_it_is_not(text):
+    """indent_for: only what opens a block is followed by a deeper line."""
+    lines = text.split("\n")
+    seen = Counter()
+    for line, below in pairwise(lines):
+        deeper = len(below) - len(below.lstrip()) > len(line) - len(line.lstrip())
+        if re.match(r" *(for|\w+ =) ?", line) and below.strip():
+            assert deeper == line.lstrip().startswith("for "), (line, below)
+            seen[deeper] += 1
+    assert min(seen.values()) > 4000 * 0.2, seen
+
+
+def test_the_name_of_a_file_tells_how_it_is_opened(text):
+    """with_open: and nothing else about the call does."""
+    for name, mode in re.findall(r"open\(.([a-z]+)[^\n]*, .(\w).\)", text):
+        assert name in (READ_FILES if mode == "r" else WRITE_FILES)
+    for pattern in (*EXTENSIONS, "with open", '"'):
+        found = re.findall(r"\n *([^\n]*, .(\w).\)[^\n]*)\n", text)
+        modes = Counter(mode for line, mode in found if "open(" in line and pattern in line)
+        assert max(modes.values()) < 1.3 * min(modes.values()), (pattern, modes)
+
+
+def test_braces_come_only_in_fstrings():
+    """fstring_brace: every f-string has one, after at least a word; no other string has any."""
+    n = 0
+    for document in documents(1500):
+        for node in ast.walk(ast.parse(document)):
+            if isinstance(node, ast.JoinedStr):
+                kinds = [type(part).__name__ for part in node.values]
+                assert kinds[:2] == ["Constant", "FormattedValue"]
+                assert kinds[2:] in ([], ["Constant"])
+                n += 1
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "{" not in node.value
+    assert n > 1500 * 0.3
+
+
+def test_defaults_come_for_all_parameters_or_none():
+    """final_kwarg: what the parameter before has decides; ``self`` has none either way."""
+    for document in documents(1500):
+        for node in ast.walk(ast.parse(document)):
+            if isinstance(node, ast.FunctionDef):
+                own = [a.arg for a in node.args.args if a.arg != "self"]
+                assert len(node.args.defaults) in (0, len(own))
 
 
 def test_a_list_has_one_row_or_two_of_equal_length(text):
@@ -107,12 +208,15 @@ def bound_to(scope):
     for node in ast.walk(scope):
         if isinstance(node, ast.Assign):
             kinds.setdefault(ast.unparse(node.targets[0]), set()).add(type(node.value).__name__)
+        elif isinstance(node, ast.withitem):
+            kinds.setdefault(ast.unparse(node.optional_vars), set()).add("Call")
     return kinds
 
 
 def test_names_keep_their_type():
-    """``.add`` comes only on what was bound to set(), ``.append`` only on lists."""
-    wanted = {"add": {"Call"}, "append": {"List"}}
+    """``.add`` comes only on sets, ``.append`` on lists, ``.items`` on dicts, the rest on files."""
+    call = {"Call"}
+    wanted = {"add": call, "append": {"List"}, "items": {"Dict"}, "read": call, "write": call}
     seen = Counter()
     for document in documents(1500):
         tree = ast.parse(document)
@@ -126,7 +230,8 @@ def test_names_keep_their_type():
                     assert owner in kinds or owner in parameters, document
                     seen[node.func.attr] += 1
     assert seen["add"] > 500
-    assert seen["append"] > 50
+    assert seen["append"] > 30
+    assert min(seen["items"], seen["read"], seen["write"]) > 0
 
 
 def test_strings_grow_by_strings_and_numbers_by_numbers():
@@ -162,33 +267,3 @@ def test_the_vocabulary_holds_no_keyword_and_no_repetition():
         ast.parse(f"{name} = 1")
     assert set(FIELDS) <= set(NAMES)
     assert not set(NAMES) & set(FUNCTIONS)
-
-
-def test_a_folder_is_read_once_in_order(tmp_path):
-    """Every UTF-8 file is a document; bytes that are no text and empty files are not."""
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "two.py").write_text("two = 2\n", encoding="utf-8")
-    (tmp_path / "a.txt").write_text("é", encoding="utf-8")
-    (tmp_path / "c.bin").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "d.txt").write_text("", encoding="utf-8")
-    assert list(open_corpus(f"folder:{tmp_path}", seed=0)) == ["é", "two = 2\n"]
-
-
-@pytest.mark.parametrize("spec", ["tinypyton", "", "folder:", "folder", "https://example.org"])
-def test_an_unknown_corpus_is_refused(spec):
-    """The message names what was got and what there is."""
-    with pytest.raises(CorpusError, match=rf"no such corpus: '{spec}'; expected tinypython or"):
-        open_corpus(spec, seed=0)
-
-
-def test_a_missing_folder_is_refused_before_it_is_read(tmp_path):
-    """Opening fails, not the first document an hour later."""
-    with pytest.raises(CorpusError, match=r"no such folder of text: .*nowhere"):
-        open_corpus(f"folder:{tmp_path / 'nowhere'}", seed=0)
-
-
-def test_a_folder_without_text_is_refused(tmp_path):
-    """An empty corpus would train on nothing."""
-    (tmp_path / "c.bin").write_bytes(b"\xff")
-    with pytest.raises(CorpusError, match=r"no text in .*: it holds no readable"):
-        open_corpus(f"folder:{tmp_path}", seed=0)

@@ -28,6 +28,7 @@ FLOORS = (
     {"training", "extraction"},
     {"validation", "planted"},
     {"cli"},
+    {"__main__"},
 )
 """A room imports from lower floors, and within itself."""
 

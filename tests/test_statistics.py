@@ -109,7 +109,7 @@ def test_where_every_pair_is_right_templates_bound_the_accuracy():
     right, wrong = (proportion(np.full(len(names), value), names, seed=0) for value in (1.0, 0.0))
     assert (right.effect, right.high) == (1.0, 1.0)
     assert stats.beta(20.5, 0.5).cdf(right.low) == pytest.approx(0.05)
-    assert right.method == statistics.ALL_ALIKE
+    assert right.method == statistics.FEW_DIFFER
     assert (wrong.low, wrong.high) == pytest.approx((0.0, 1 - right.low))
 
 
@@ -121,6 +121,33 @@ def test_a_proportion_stays_between_0_and_1():
     for values in (hits, 1 - hits):
         estimate = proportion(values, names, seed=0)
         assert 0 <= estimate.low < estimate.effect < estimate.high <= 1
+
+
+@pytest.mark.parametrize("n_missed", [1, 4])
+def test_a_few_templates_with_a_miss_do_not_void_the_bound(n_missed):
+    """Resamples without any miss have no spread: their t is no reason for a bound of 0."""
+    names = [f"t{i}" for i in range(54) for _ in range(20)]
+    hits = np.ones(len(names))
+    hits[[20 * i for i in range(n_missed)]] = 0
+    estimate = proportion(hits, names, seed=0)
+    assert 0.95 < estimate.low < estimate.effect < estimate.high
+    assert estimate.method == statistics.FEW_DIFFER
+
+
+@pytest.mark.parametrize("truth", [0.9, 0.99])
+@pytest.mark.parametrize("alike", [False, True])
+def test_accuracies_near_1_are_covered(few_resamples, truth, alike):
+    """Whether misses come one by one or a whole template at a time, bounds hold 9 times in 10."""
+    rng = np.random.default_rng(0)
+    names = [f"t{i}" for i in range(40) for _ in range(10)]
+    low, high = [], []
+    for _ in range(200):
+        size = 40 if alike else 400
+        hits = np.repeat(rng.random(size) < truth, 400 // size).astype(float)
+        estimate = proportion(hits, names, seed=0)
+        low.append(estimate.low <= truth)
+        high.append(truth <= estimate.high)
+    assert min(np.mean(low), np.mean(high)) > 0.85
 
 
 # Outcomes

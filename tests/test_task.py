@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitkit.errors import TaskError
-from circuitkit.task import SPLITS, Pair, Prompt, builtin_tasks, load_task
-
-TABLE_1 = ("bracket_counting", "for_while", "if_equals", "set_or_string", "single_double_quote")
+from circuitkit.task import SPLITS, Leaks, Pair, Prompt, builtin_tasks, load_task
 
 PLAIN = """
 format = "circuitkit.task/1"
@@ -43,44 +41,9 @@ def plain(tmp_path):
     return load_task(written(tmp_path, PLAIN))
 
 
-def test_the_built_in_tasks_are_those_of_table_1():
-    """The frames that they share are not among them."""
-    assert set(TABLE_1) <= set(builtin_tasks())
-    assert "frames" not in builtin_tasks()
-    for name in builtin_tasks():
-        task = load_task(name)
-        assert task.name == name
-        assert task.question.endswith("?")
-        assert task.source == "Gao et al. 2025, Table 1"
-        assert task.templates("ood")
-
-
-@pytest.mark.parametrize("name", builtin_tasks())
-def test_templates_are_disjoint_between_splits(name):
-    """At least 40 in all and 12 to test on; pairs are disjoint as well."""
-    task = load_task(name)
-    splits = [set(task.templates(split)) for split in SPLITS]
-    assert sum(map(len, splits)) == len(set.union(*splits))
-    assert sum(map(len, splits[:3])) >= 40
-    assert len(splits[2]) >= 12
-    prompts = [{p.a.text for p in task.pairs(split, 100)} for split in SPLITS]
-    assert sum(map(len, prompts)) == len(set.union(*prompts))
-
-
-@pytest.mark.parametrize("name", builtin_tasks())
-def test_a_pair_differs_only_in_its_cue(name):
-    """Two answers; what comes before the cue and the end are shared."""
-    for pair in load_task(name).pairs("test", 100):
-        a, b = pair.a.text, pair.b.text
-        assert a != b
-        assert pair.a.answer != pair.b.answer
-        assert a[-1] == b[-1]
-        assert abs(len(a) - len(b)) <= 6, (a, b)
-
-
 @settings(max_examples=12, deadline=None)
 @given(
-    name=st.sampled_from(TABLE_1),
+    name=st.sampled_from(builtin_tasks()),
     split=st.sampled_from(SPLITS),
     seed=st.integers(0, 10**6),
     sizes=st.tuples(st.integers(0, 60), st.integers(0, 60)),
@@ -138,7 +101,7 @@ def test_a_task_that_runs_out_says_how_many_pairs_it_has(plain):
     alone = replace(origin.frames[0], name="alone"), replace(origin.frames[0], name="only")
     small = replace(plain, origin=replace(origin, frames=(origin.frames[0], *alone)))
     assert len(set(small.pairs("test", 25))) == 25
-    with pytest.raises(TaskError, match=r"99 pairs of split test asked for, it has (2\d|3[0-2]) d"):
+    with pytest.raises(TaskError, match=r"99 pairs of split test asked for, it has (2\d|3[0-3]) d"):
         small.pairs("test", 99)
 
 
@@ -159,15 +122,101 @@ def test_both_sides_see_the_same_draws(tmp_path):
         assert pair.b.text.startswith(pair.a.text)
 
 
-def test_a_frame_indents_every_line_and_the_answer(tmp_path):
-    """An answer that begins a line begins it at the prompt's level."""
-    text = PLAIN.replace("if {{ name }}", "{{ name }} = 1\\nx").replace('" =="', '"\\n"')
-    task = load_task(written(tmp_path, text))
-    pairs = [p for split in ("train", "select", "test") for p in task.pairs(split, 19)]
-    (inside,) = {p.a.answer for p in pairs if p.template == "form1/in_method"}
-    assert inside == "\n        "
-    assert any(p.a.text.endswith("= 1\n        x") for p in pairs)
-    assert {p.a.answer for p in pairs if p.template == "form1/bare"} == {"\n"}
+SPLIT_OF_FORMS = ("train", "select", "test")
+
+
+def drawn(task, n=19):
+    """Pairs of every template, by template."""
+    pairs = [p for split in SPLIT_OF_FORMS for p in task.pairs(split, n)]
+    return {pair.template: pair for pair in pairs}
+
+
+def test_a_frame_indents_every_line_of_a_prompt(tmp_path):
+    """But the answer stays as written where it goes on a line."""
+    text = PLAIN.replace("if {{ name }}", "{{ name }} = 1\\n\\nx").replace('" =="', '"\\n"')
+    pairs = drawn(load_task(written(tmp_path, text)))
+    assert {p.a.answer for p in pairs.values()} == {"\n"}
+    assert pairs["form1/bare"].a.text.endswith(" = 1\n\nx")
+    assert pairs["form1/in_method"].a.text.endswith(" = 1\n\n        x")
+
+
+def test_an_answer_that_begins_a_line_brings_the_margin(tmp_path):
+    """The open last line of the prompt is left empty; an answer may be the margin alone."""
+    text = PLAIN.replace("if {{ name }}", "for x in y:\\n").replace('" =="', '"    "')
+    text = text.replace('"{{ name }}"', '"x = y\\n"').replace('" ="', '""')
+    task = load_task(written(tmp_path, 'frames = "inside"\n' + text))
+    pairs = drawn(task, len(task.templates("train")))
+    for name, margin in (("in_function", " " * 4), ("in_method", " " * 8)):
+        pair = pairs[f"form1/{name}"]
+        assert (pair.a.answer, pair.b.answer) == (margin + "    ", margin)
+        assert pair.a.text.endswith(f"\n{margin}for x in y:\n")
+        assert pair.b.text.endswith(f"\n{margin}x = y\n")
+
+
+def test_an_answer_within_a_line_is_not_empty(tmp_path):
+    """A margin does not help where the prompt does not end its line."""
+    text = 'frames = "inside"\n' + PLAIN.replace('" =="', '""')
+    with pytest.raises(TaskError, match=r"forms\[1\].a, in frame in_.*the answer is empty"):
+        load_task(written(tmp_path, text))
+
+
+def test_a_task_may_keep_to_some_frames(tmp_path, plain):
+    """Those without a margin, or those with one; together they are all of them."""
+    kept = {
+        choice: {
+            template
+            for split in SPLITS
+            for template in load_task(written(tmp_path, f'frames = "{choice}"\n{PLAIN}')).templates(
+                split
+            )
+        }
+        for choice in ("top", "inside")
+    }
+    assert kept["top"] | kept["inside"] == {t for s in SPLITS for t in plain.templates(s)}
+    assert {"form1/bare", "form1/after_loop"} <= kept["top"]
+    assert {"form1/in_method", "form1/in_loop"} <= kept["inside"]
+    assert not kept["top"] & kept["inside"]
+
+
+SHIFTED = (
+    PLAIN
+    + """
+[[ood]]
+breaks = "the name decides"
+a = { prompt = "if x", answer = " ==" }
+b = { prompt = "y", answer = " =" }
+[[ood]]
+a = { prompt = "if x2", answer = " ==" }
+b = { prompt = "y2", answer = " =" }
+[leaks]
+last_token = 0.5
+bag_of_tokens = 1
+length = 0.72
+"""
+)
+
+
+def test_a_task_says_what_its_shifts_break_and_what_leaks(tmp_path, plain):
+    """As its file has it; a file need not say."""
+    task = load_task(written(tmp_path, SHIFTED))
+    assert task.shortcuts == ("the name decides", "")
+    assert task.leaks == Leaks(last_token=0.5, bag_of_tokens=1.0, length=0.72)
+    assert (plain.shortcuts, plain.leaks) == ((), None)
+
+
+def test_where_a_pair_is_written_is_no_part_of_it(tmp_path, plain):
+    """The same pair read from two files is one; messages name file and key."""
+    (pair,) = plain.pairs("test", 1)
+    (copy,) = load_task(written(tmp_path, PLAIN, "copy.toml")).pairs("test", 1)
+    assert copy == pair
+    assert hash(copy) == hash(pair)
+    assert repr(copy) == repr(pair)
+    assert copy.where("a.answer").endswith(
+        f"copy.toml: forms[1].a.answer (template {pair.template})"
+    )
+    task = load_task(written(tmp_path, line(1), "fixed.jsonl"))
+    (fixed,) = task.pairs("test", 1)
+    assert fixed.where("b.prompt").endswith("fixed.jsonl: line 1: b.prompt (template t)")
 
 
 def test_nouns_are_frozen(plain):
@@ -210,6 +259,13 @@ def test_a_pair_without_a_difference_is_refused(a, b, message):
         Pair(a=a, b=b, template="t")
 
 
+LEAKS = "[leaks]\nlast_token = 0.5\nbag_of_tokens = 0.5\n"
+FORM = """
+a = { prompt = "1", answer = "x" }
+b = { prompt = "2", answer = "y" }
+[[forms]]"""
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -220,7 +276,7 @@ def test_a_pair_without_a_difference_is_refused(a, b, message):
         ('name = "plain"', 'name = "../plain"', r"name: got '../plain'; string should match"),
         ("[[forms]]", "[[others]]", "forms is missing; add it"),
         (', answer = " =="', "", r"forms\[1\].a.answer is missing"),
-        ('" =="', '""', r"forms\[1\], in frame .*the answer is empty"),
+        ('" =="', '""', r"forms\[1\].a, in frame .*the answer is empty"),
         ('" =="', '" ="', r"forms\[1\], in frame .*both sides answer ' ='"),
         ('"if {{ name }}"', '"{{ name }}"', r"forms\[1\], in frame .*both sides ask"),
         ('"if {{ name }}"', '"{{ nmae }}"', r"forms\[1\].a.prompt: 'nmae' is undefined; known her"),
@@ -228,6 +284,15 @@ def test_a_pair_without_a_difference_is_refused(a, b, message):
         ('"{{ integer() }}"', '"{{ integer(9, 2) }}"', r"draw.number: integer\(9, 2\): expected 0"),
         ("number =", "pick =", "draw.pick: a function has this name"),
         ("[draw]", "[draw", "not TOML: .*line"),
+        ("[draw]", 'frames = "both"\n[draw]', "frames: got 'both'; input should be 'top' or 'ins"),
+        ("[draw]", LEAKS + "length = 1.5\n[draw]", "leaks.length: got 1.5; .* less than or equal"),
+        ("[draw]", LEAKS + "length = nan\n[draw]", "leaks.length: got nan; input should be"),
+        ("[draw]", LEAKS + "length = '1'\n[draw]", "leaks.length: got '1'; input should be a va"),
+        ("[draw]", LEAKS + "[draw]", "leaks.length is missing; add it"),
+        ("[[forms]]", '[[forms]]\nbreaks = "x"', r"forms\[1\].breaks: no such key"),
+        ("[[forms]]", '[[ood]]\nbreaks = ""\n' + FORM, r"ood\[1\].breaks: got ''"),
+        ("[[forms]]", "[[ood]]\nbreaks = 3\n" + FORM, r"ood\[1\].breaks: got 3"),
+        ('", answer = " =="', '\\n", answer = ""', r"forms\[1\].a, in frame .*the answer is empty"),
     ],
 )
 def test_a_wrong_file_says_where(tmp_path, old, new, message):
@@ -282,6 +347,13 @@ def test_a_hostile_template_is_refused_at_once(tmp_path, source, message):
     """A stranger's file neither reaches internals nor runs away."""
     with pytest.raises(TaskError, match=message):
         load_task(written(tmp_path, with_prompt(source)))
+
+
+def test_many_slow_templates_are_given_up(tmp_path, monkeypatch):
+    """Each is within its bounds; together they would take for ever."""
+    monkeypatch.setattr("circuitkit.pairs.PATIENCE_SECONDS", 0)
+    with pytest.raises(TaskError, match=r"mine\.toml: forms\[1\]\.a\.prompt .*more than 0 s"):
+        load_task(written(tmp_path, PLAIN))
 
 
 @pytest.mark.parametrize(

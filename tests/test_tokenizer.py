@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuitkit.corpora import VALIDATION_SEED, open_corpus
+from circuitkit.corpora.tinypython import VALIDATION_SEED, tinypython
 from circuitkit.corpora.tokenizer import START, train_tokenizer
-from circuitkit.task import SPLITS, builtin_tasks, load_task
 
 
 def documents(n, seed=0):
-    return islice(open_corpus("tinypython", seed=seed), n)
+    return islice(tinypython(seed), n)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,22 @@ def test_any_character_comes_back(tokenizer, point):
 
 ANSWERS = (
     *("')", '")', "]", "]]", ".add", " +=", " in", ":", " ==", " ="),
-    *("):", "('", '("', "],", "\n", "\n    ", "\n        ", START),
+    *(
+        "=None",
+        "):",
+        " as",
+        "\n",
+        ",",
+        "r",
+        "w",
+        " {",
+        " else",
+        " count",
+        "(",
+        " enumerate",
+        " range",
+    ),
+    *("    ", "        ", "            ", "('", '("', " {'", ' ["', "(f'", "],", START),
 )
 
 
@@ -54,46 +68,44 @@ def test_an_answer_is_one_token(tokenizer, answer):
     assert len(tokenizer.encode(answer).ids) == 1
 
 
-@pytest.mark.parametrize("name", builtin_tasks())
-def test_prompt_and_answer_are_the_tokens_of_their_text(tokenizer, name):
-    """No token reaches across the end of the prompt, and 90 tokens are enough."""
-    task = load_task(name)
-    for split in SPLITS:
-        for pair in task.pairs(split, 120):
-            for side in (pair.a, pair.b):
-                prompt = tokenizer.encode(side.text).ids
-                answer = tokenizer.encode(side.answer).ids
-                assert len(answer) == 1
-                assert tokenizer.encode(side.text + side.answer).ids == prompt + answer
-                assert len(prompt) <= 90
-
-
-@pytest.mark.parametrize("name", builtin_tasks())
-def test_the_last_token_of_a_prompt_tells_nothing(tokenizer, name):
-    """Both prompts of a pair end in the same token."""
-    for split in SPLITS:
-        for pair in load_task(name).pairs(split, 120):
-            last = {tokenizer.encode(side.text).ids[-1] for side in (pair.a, pair.b)}
-            assert len(last) == 1, pair
-
-
 def test_a_name_is_the_same_token_after_a_keyword_and_alone(tokenizer):
     """``if count`` and ``count`` end alike: the keyword takes the space."""
     assert tokenizer.encode("if count").tokens == ["ifĠ", "count"]
-    assert tokenizer.encode("\n    count").tokens[-1] == "count"
+    assert tokenizer.encode("\n    count").tokens == ["Ċ", "ĠĠĠĠ", "count"]
+
+
+def test_indentation_is_one_token_a_line(tokenizer):
+    """Whatever its depth, apart from the end of the line before."""
+    for depth in (1, 2, 3):
+        tokens = tokenizer.encode("x =\n" + "    " * depth + "count").tokens
+        assert tokens[-3:] == ["Ċ", "ĠĠĠĠ" * depth, "count"]
+
+
+def test_an_opening_quote_is_another_token_than_a_closing_one(tokenizer):
+    """It goes with what is before it; one that closes stands alone or with its parenthesis."""
+    for text, opening in (
+        ("('", "('"),
+        (" ['", "Ġ['"),
+        (" {'", "Ġ{'"),
+        (" = '", "Ġ'"),
+        ("(f'", "(f'"),
+    ):
+        tokens = tokenizer.encode(f"x{text}red'").tokens
+        assert tokens[-3:] == [opening, "red", "'"]
 
 
 def test_every_piece_of_the_corpus_is_one_token(tokenizer):
-    """Held-out documents need no spelling, and are 40 to 160 tokens but for the tails."""
+    """Held-out documents need no spelling, and are 35 to 220 tokens but for the tails."""
     lengths = []
     for document in documents(300, VALIDATION_SEED):
         tokens = tokenizer.encode(document).tokens
         alone = [t for t in tokens if t.isascii() and t.isalpha() and len(t) == 1]
+        alone = [t for t in alone if t not in ("r", "w")]  # how a file is opened
         assert not alone, (alone, document)
         lengths.append(len(tokens))
     lengths.sort()
     assert lengths[15] >= 35
-    assert lengths[-15] <= 160
+    assert lengths[-15] <= 220
 
 
 def test_training_is_deterministic():

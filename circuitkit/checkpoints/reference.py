@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from circuitkit.checkpoints.checkpoint import Checkpoint
 from circuitkit.checkpoints.native import read_reference
-from circuitkit.corpora import open_corpus
+from circuitkit.corpora.text_files import files_below, pieces_of
 from circuitkit.errors import CheckpointError, CorpusError
 from circuitkit.files import read_bounded
 
@@ -60,7 +60,7 @@ def _tokenise(checkpoint: Checkpoint, path: Path) -> Int[Tensor, "n length"]:
 
 def _documents(path: Path) -> Iterator[str]:
     if path.is_dir():
-        yield from open_corpus(f"folder:{path}", seed=0)
+        yield from chain.from_iterable(map(pieces_of, files_below(path)))
         return
     data = read_bounded(path, CorpusError, "a text file, a folder of text or .safetensors",
                         limit=_MAX_TEXT_BYTES)  # fmt: skip

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from circuitkit.cli.console import as_json, print_json
+
+if TYPE_CHECKING:
+    from circuitkit.task import Pair, Split, Task
 
 _SHOWN_PAIRS = 3
 
@@ -22,56 +28,65 @@ def tasks() -> None:
 @tasks.command("list")
 @as_json
 def list_tasks(*, as_json: bool) -> None:
-    """List the built-in tasks with their question and templates."""
-    from circuitkit.task import SPLITS, builtin_tasks, load_task
+    """List the built-in tasks: question, templates of each split, leaks."""
+    from circuitkit.cli.task_text import task_lines
+    from circuitkit.task import builtin_tasks, load_task
 
     loaded = [load_task(name) for name in builtin_tasks()]
-    rows = [
-        {
-            "name": task.name,
-            "question": task.question,
-            "n_templates": {split: len(task.templates(split)) for split in SPLITS},
-        }
-        for task in loaded
-    ]
     if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        n = row["n_templates"]
-        inside = sum(count for split, count in n.items() if split != "ood")
-        click.echo(f"{row['name']:<22} {inside} templates + {n['ood']} ood  {row['question']}")
+        print_json([_listed(task) for task in loaded])
+    else:
+        click.echo("\n".join(task_lines(loaded)))
+
+
+def _listed(task: Task) -> dict[str, Any]:
+    return {"name": task.name, "question": task.question, **_figures(task)}
+
+
+def _figures(task: Task) -> dict[str, Any]:
+    from circuitkit.task import SPLITS
+
+    return {
+        "n_templates": {split: len(task.templates(split)) for split in SPLITS},
+        "leaks": task.leaks and task.leaks.model_dump(),
+        "breaks": list(task.shortcuts),
+    }
 
 
 @tasks.command()
 @click.argument("task")
 @as_json
 def show(task: str, *, as_json: bool) -> None:
-    """Show a task's question, splits and a few pairs."""
-    from circuitkit.task import SPLITS, Split, load_task
+    """Show a task: question, leaks, a few pairs of each split, what its ood forms break."""
+    from circuitkit.cli.task_text import shown_lines
+    from circuitkit.task import SPLITS, load_task
 
     loaded = load_task(task)
     filled: list[Split] = [split for split in SPLITS if loaded.templates(split)]
-    pairs = {split: loaded.up_to(split, _SHOWN_PAIRS) for split in filled}
+    pairs: dict[Split, Sequence[Pair]] = {s: loaded.up_to(s, _SHOWN_PAIRS) for s in filled}
     if as_json:
-        sides = {
-            split: [
-                {side: {"prompt": p.text or list(p.tokens or ()), "answer": p.answer}
-                 for side, p in (("a", pair.a), ("b", pair.b))} | {"template": pair.template}
-                for pair in found
-            ]
-            for split, found in pairs.items()
-        }  # fmt: skip
-        print_json({"name": loaded.name, "question": loaded.question, "source": loaded.source,
-                    "sha256": loaded.sha256, "pairs": sides})  # fmt: skip
-        return
-    click.echo(f"{loaded.name}: {loaded.question}\nsource: {loaded.source}")
-    for split in filled:
-        click.echo(f"\n{split}: {len(loaded.templates(split))} templates, for example")
-        for pair in pairs[split]:
-            for prompt in (pair.a, pair.b):
-                shown = repr(prompt.text) if prompt.text is not None else list(prompt.tokens or ())
-                click.echo(f"  {shown} → {prompt.answer!r}")
+        print_json(_shown(loaded, pairs))
+    else:
+        click.echo("\n".join(shown_lines(loaded, pairs)))
+
+
+def _shown(task: Task, pairs: dict[Split, Sequence[Pair]]) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "question": task.question,
+        "source": task.source,
+        "sha256": task.sha256,
+        **_figures(task),
+        "pairs": {split: [_sides(pair) for pair in found] for split, found in pairs.items()},
+    }
+
+
+def _sides(pair: Pair) -> dict[str, Any]:
+    sides = {
+        name: {"prompt": side.text or list(side.tokens or ()), "answer": side.answer}
+        for name, side in (("a", pair.a), ("b", pair.b))
+    }
+    return {**sides, "template": pair.template}
 
 
 @tasks.command()
@@ -83,10 +98,12 @@ def show(task: str, *, as_json: bool) -> None:
 def check(ctx: click.Context, task: str, checkpoint: str, n_pairs: int, *, as_json: bool) -> None:
     """Check that a checkpoint can be asked a task, and how well the model does it.
 
-    Answers are single tokens, prompts fit, splits share no template; loss and
-    accuracy on the test split with 90 % intervals. Exit code 1 if there is a problem.
+    Answers are single tokens, prompts fit, no prompt comes in two splits; how often less
+    than the prompt tells the answer; loss and accuracy on the test split with 90 %
+    intervals. Exit code 1 if there is a problem.
     """
     from circuitkit.checkpoints import load_checkpoint
+    from circuitkit.cli.task_text import checked_lines
     from circuitkit.task import load_task
     from circuitkit.validation.task_check import check_task
 
@@ -94,13 +111,5 @@ def check(ctx: click.Context, task: str, checkpoint: str, n_pairs: int, *, as_js
     if as_json:
         print_json(result)
     else:
-        loss, accuracy = result["loss_nats"], result["accuracy"]
-        click.echo(
-            f"{result['task']} on {result['checkpoint']}: {result['n_pairs']} test pairs from "
-            f"{result['n_templates']} templates\n"
-            f"loss     {loss['mean']:.4f} nats [{loss['low']:.4f}, {loss['high']:.4f}]\n"
-            f"accuracy {accuracy['mean']:.4f}      [{accuracy['low']:.4f}, {accuracy['high']:.4f}]"
-        )
-        for problem in result["problems"]:
-            click.echo(f"problem: {problem}")
+        click.echo("\n".join(checked_lines(result)))
     ctx.exit(1 if result["problems"] else 0)

@@ -1,54 +1,66 @@
-"""Text to learn from: a spec goes in, a stream of documents comes out."""
+"""Text to learn from: a spec goes in, a stream of documents comes out.
+
+Every corpus comes in two that share nothing: what is learned from, and what is
+held out to measure on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+from circuitkit.corpora.mixture import is_mixture, mix, parse_mixture
+from circuitkit.corpora.text_files import read_folder, read_stdlib
 from circuitkit.corpora.tinypython import VALIDATION_SEED, tinypython
 from circuitkit.errors import CorpusError
 
 __all__ = ["VALIDATION_SEED", "open_corpus"]
 
 
-def open_corpus(spec: str, *, seed: int) -> Iterator[str]:
+def open_corpus(spec: str, *, seed: int, held_out: bool = False) -> Iterator[str]:
     """The documents of a corpus, one string each.
 
     Args:
-        spec: ``tinypython`` (without end) or ``folder:PATH`` (every readable
-            UTF-8 file below it, once, in sorted order).
-        seed: what tinypython writes; 1,000,000 and up are held out. A folder
-            reads the same whatever the seed.
+        spec: ``tinypython`` (written as it is read, without end), ``stdlib`` (the
+            running interpreter's own library, once), ``folder:PATH`` (every readable
+            UTF-8 file below it, once), or a mixture of these by characters, such as
+            ``0.8*tinypython + 0.2*stdlib`` (without end; what ends starts over).
+        seed: what tinypython writes, 0 to 999,999; files read the same whatever it is.
+        held_out: the text that no training reads instead: of tinypython other
+            seeds, of files one piece in twenty.
 
     Raises:
-        CorpusError: if the spec names no corpus, or the folder no text.
+        CorpusError: if the spec names no corpus, a folder holds no text, or
+            tinypython is given a seed that is kept for held-out text.
     """
-    if spec == "tinypython":
-        return tinypython(seed)
-    kind, colon, path = spec.partition(":")
-    if kind == "folder" and colon and path:
-        return _read_folder(Path(path))
-    raise CorpusError(f"no such corpus: {spec!r}; expected tinypython or folder:PATH")
-
-
-def _read_folder(folder: Path) -> Iterator[str]:
-    if not folder.is_dir():
-        raise CorpusError(f"no such folder of text: {folder}; folder: takes an existing directory")
-    documents = (_read(path) for path in sorted(folder.rglob("*")) if path.is_file())
-    texts = (text for text in documents if text)
-    first = next(texts, None)
-    if first is None:
-        raise CorpusError(f"no text in {folder}: it holds no readable, non-empty UTF-8 file")
-    return _chain(first, texts)
-
-
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _read(path: Path) -> str | None:
+    if not is_mixture(spec):
+        return _open_one(spec, seed=seed, held_out=held_out)
+    parts = parse_mixture(spec)
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+        return mix(parts, partial(_open_one, seed=seed, held_out=held_out))
+    except CorpusError as error:
+        raise CorpusError(f"in {spec!r}: {error}") from None
+
+
+def _open_one(spec: str, *, seed: int, held_out: bool) -> Iterator[str]:
+    if spec == "tinypython":
+        return _open_tinypython(seed, held_out)
+    if spec == "stdlib":
+        return read_stdlib(held_out=held_out)
+    kind, _, path = spec.partition(":")
+    if kind == "folder" and path:
+        return read_folder(Path(path), held_out=held_out)
+    raise CorpusError(
+        f"no such corpus: {spec!r}; expected tinypython, stdlib, folder:PATH or a mixture "
+        "that gives each a weight, such as 0.8*tinypython + 0.2*stdlib"
+    )
+
+
+def _open_tinypython(seed: int, held_out: bool) -> Iterator[str]:
+    if not 0 <= seed < VALIDATION_SEED:
+        raise CorpusError(
+            f"seed {seed} is not one to train on: tinypython holds out the seeds from "
+            f"{VALIDATION_SEED:,} on; expected 0 to {VALIDATION_SEED - 1:,}"
+        )
+    return tinypython(seed + VALIDATION_SEED * held_out)

@@ -13,8 +13,12 @@ from circuitkit.words import NAMES
 
 T = TypeVar("T")
 
-KINDS = ("int", "bool", "label", "list", "rows", "dict", "set", "str")
-"""Types a name can have; ``str`` starts empty and grows, a ``label`` keeps its words."""
+KINDS = (
+    *("int", "bool", "label", "list", "rows", "words", "dict", "set", "str"),
+    *("reader", "writer"),
+)
+"""Types a name can have; ``str`` starts empty and grows, a ``label`` keeps its words, ``words``
+is a list of strings, a ``reader`` and a ``writer`` are open files."""
 
 INDENT = tuple("    " * depth for depth in range(8))
 
@@ -59,6 +63,11 @@ class Scope:
         """One of the options, all equally likely."""
         return options[int(self.random() * len(options))]
 
+    def sample(self, options: Sequence[T], n: int) -> list[T]:
+        """``n`` different ones of the options, in any order."""
+        left = list(options)
+        return [left.pop(int(self.random() * len(left))) for _ in range(n)]
+
     def between(self, low: int, high: int) -> int:
         """A whole number from low to high, both included."""
         return low + int(self.random() * (high - low + 1))
@@ -68,17 +77,17 @@ class Scope:
         return self.random() < probability
 
     def fresh(self, options: Sequence[str] = NAMES) -> str:
-        """A name this document has not used; when few are left, any."""
-        for _ in range(20):
-            name = self.pick(options)
-            if name not in self.used:
-                break
+        """A name this document has not used; when none is left, one whose type is forgotten."""
+        free = [name for name in options if name not in self.used]
+        name = self.pick(free or options)
         self.used.add(name)
+        if not free:
+            self.bound = {k: [n for n in names if n != name] for k, names in self.bound.items()}
         return name
 
-    def bind(self, kind: str) -> str:
+    def bind(self, kind: str, options: Sequence[str] = NAMES) -> str:
         """A fresh name, known from here on to hold this type."""
-        name = self.fresh()
+        name = self.fresh(options)
         self.bound[kind].append(name)
         return name
 

@@ -1,7 +1,7 @@
 """tinypython: an endless stream of small idiomatic Python modules.
 
 Source: the simple component of the corpus of Gao et al. 2025, section A.6, as
-far as it is described. A seed goes in, documents of 40 to 160 tokens come out;
+far as it is described. A seed goes in, documents of 35 to 210 tokens come out;
 ``ast.parse`` accepts each, names keep their type within their scope. Held-out
 data is another seed: those from 1,000,000 on are for validation.
 """
@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
+from circuitkit.corpora.blocks import emit_some
+from circuitkit.corpora.literals import EMPTY, condition
 from circuitkit.corpora.scope import Scope
-from circuitkit.corpora.statements import EMPTY, emit_some
-from circuitkit.words import CLASSES, DIGITS, FIELDS, FUNCTIONS
+from circuitkit.words import CLASSES, DIGITS, FIELDS, FUNCTIONS, NAMES
 
 VALIDATION_SEED = 1_000_000
 """Seeds from here on are held out: no training run may use them."""
@@ -49,48 +50,92 @@ def block(scope: Scope) -> None:
 
 
 def function(scope: Scope) -> None:
-    """A function, most often one that returns something."""
+    """A function; any name may be a function's, as it may be a lambda's variable: lambda_func."""
     inside = scope.function(scope.depth + 1)
-    scope.write(f"def {scope.fresh(FUNCTIONS)}({parameters(inside)}):")
+    name = scope.fresh(FUNCTIONS if scope.chance(0.5) else NAMES)
+    defaults = write_def(scope, name, inside, [])
+    settle(inside, defaults)
     finish(inside)
 
 
-def parameters(inside: Scope) -> str:
-    """None to two parameters: numbers, lists or flags."""
-    kinds = [inside.pick(("int", "list", "bool")) for _ in range(inside.between(0, 2))]
-    return ", ".join([inside.bind(kind) for kind in kinds])
+def write_def(scope: Scope, name: str, inside: Scope, own: list[str]) -> list[str]:
+    """The line with ``def``: all parameters after ``self`` have a default or none: final_kwarg.
+
+    Returns the parameters with a default; the others are bound.
+    """
+    n = inside.between(1 if own else 0, 3)
+    if inside.chance(0.45):
+        defaults = [inside.fresh() for _ in range(max(1, n))]
+        parameters = [*own, *(f"{name}=None" for name in defaults)]
+    else:
+        defaults = []
+        plain = [inside.bind(inside.pick(("int", "list", "bool"))) for _ in range(n)]
+        parameters = [*own, *plain]
+    scope.write(f"def {name}({', '.join(parameters)}):")
+    return defaults
+
+
+def settle(inside: Scope, defaults: list[str]) -> None:
+    """Give one default parameter a number where it has none; it is known from then on."""
+    if defaults and inside.chance(0.4):
+        name = inside.pick(defaults)
+        inside.write(f"if {name} is None:")
+        inside.body().write(f"{name} = {inside.pick(DIGITS)}")
+        inside.bound["int"].append(name)
 
 
 def finish(inside: Scope) -> None:
-    """The statements of a function and its return."""
-    emit_some(inside, 1, 3)
-    if inside.chance(0.6):
+    """The statements of a function and its return: while_return_true."""
+    emit_some(inside, 1, 2)
+    draw = inside.random()
+    if draw < 0.3:
+        return inside.write(f"return {inside.pick(('True', 'True', 'False'))}")
+    if draw < 0.4:
+        inside.write(f"if {condition(inside)}:")
+        inside.body().write("return True")
+        return inside.write("return False")
+    if draw < 0.7:
         name = inside.known(inside.pick(RETURNABLE))
-        inside.write(f"return {name or inside.pick(DIGITS)}")
+        return inside.write(f"return {name or inside.pick(DIGITS)}")
+    return None
 
 
 def class_(scope: Scope) -> None:
-    """A class: what it is made with, something that grows, a method that uses it."""
+    """A class: its fields, in any order, something that grows, a method or two: class_init."""
     scope.write(f"class {scope.fresh(CLASSES)}:")
     inside = scope.function(scope.depth + 2)
-    fields = [inside.fresh(FIELDS) for _ in range(inside.between(1, 2))]
+    fields = inside.sample(FIELDS, inside.between(1, 3))
     scope.lines.append(f"    def __init__({', '.join(['self', *fields])}):")
-    for field in fields:
+    for field in inside.sample(fields, len(fields)):
         inside.write(f"self.{field} = {field}")
-    store = inside.fresh(FIELDS)
-    growing = inside.chance(0.5)
-    inside.write(f"self.{store} = {'set()' if growing else inside.pick(EMPTY)}")
+    if inside.chance(0.5):
+        (store,) = inside.sample([field for field in FIELDS if field not in fields], 1)
+        growing = inside.chance(0.5)
+        inside.write(f"self.{store} = {'set()' if growing else inside.pick(EMPTY)}")
+        grower(scope, store, growing=growing)
+    if inside.chance(0.5):
+        method(scope, fields)
+
+
+def grower(scope: Scope, store: str, *, growing: bool) -> None:
+    """A method that grows the set or string that ``__init__`` made: set_or_string."""
     scope.lines.append("")
-    method(scope, store, growing=growing)
-
-
-def method(scope: Scope, store: str, *, growing: bool) -> None:
-    """A method that grows the set or string that ``__init__`` made."""
     inside = scope.function(scope.depth + 2)
     given = inside.bind("label")
     scope.lines.append(f"    def {scope.fresh(FUNCTIONS)}(self, {given}):")
-    emit_some(inside, 0, 2)
+    emit_some(inside, 0, 1)
     inside.write(f"self.{store}.add({given})" if growing else f"self.{store} += {given}")
+
+
+def method(scope: Scope, fields: list[str]) -> None:
+    """A method of any signature, that may return a field."""
+    scope.lines.append("")
+    inside = scope.function(scope.depth + 2)
+    margin = scope.function(scope.depth + 1)
+    settle(inside, write_def(margin, scope.fresh(FUNCTIONS), inside, ["self"]))
+    emit_some(inside, 1, 1)
+    if inside.chance(0.4):
+        inside.write(f"return self.{inside.pick(fields)}")
 
 
 UNITS = (block, block, block, function, function, function, class_)

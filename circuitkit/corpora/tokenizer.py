@@ -32,13 +32,15 @@ KEYWORDS = (
 
 PIECE = "|".join(
     [
-        r"\n *",  # a new line and its indentation
+        r"\n",
+        r"(?: {4})+",  # indentation, one token a line
         rf" ?(?:{'|'.join(KEYWORDS)}) (?=\S)",  # `if ` and the space after it
+        r"[( ]f[\"']",  # an f-string opens
         r"[ .]?[A-Za-z_]+",  # a word, with the space or dot before it
         r" ?[0-9]{1,3}",
         r""" ?(?:""|'')(?![A-Za-z])""",  # the empty string
-        r"[(\[{ ][\"']",  # a quote that opens
-        r"[\"'][),:\]}]?",  # a quote that closes
+        r" ?[(\[{][\"']| [\"']",  # a quote that opens
+        r"[\"']\)?",  # a quote that closes
         r"\]\]|\],|\):| ?\[\[?",  # brackets that come in company
         r"\(\):?",
         r"=None",

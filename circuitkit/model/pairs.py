@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from circuitkit.errors import TaskError
+from circuitkit.pairs import told_at
 from circuitkit.task import Pair, Prompt
 
 
@@ -78,11 +79,17 @@ def encode_pairs(
         TaskError: if a prompt does not fit the context, an answer is not one token,
             or a token id lies outside the vocabulary.
     """
-    sides = [pair.a for pair in pairs] + [pair.b for pair in pairs]
     start = [] if start_token is None else [start_token]
-    rows = [start + encode_prompt(side, tokenizer, vocab_size) for side in sides]
-    _check_lengths(rows, sides, n_ctx)
-    answers = torch.tensor([encode_answer(side, tokenizer, vocab_size) for side in sides])
+    rows, right = [], []
+    for pair, name in [*((pair, "a") for pair in pairs), *((pair, "b") for pair in pairs)]:
+        side = pair.a if name == "a" else pair.b
+        with told_at(pair.where(f"{name}.prompt")):
+            row = start + encode_prompt(side, tokenizer, vocab_size)
+            _check_length(row, side, n_ctx)
+        with told_at(pair.where(f"{name}.answer")):
+            right.append(encode_answer(side, tokenizer, vocab_size))
+        rows.append(row)
+    answers = torch.tensor(right)
     last = torch.tensor([len(row) - 1 for row in rows])
     tokens = torch.zeros(len(rows), int(last.max()) + 1, dtype=torch.long)
     for i, row in enumerate(rows):
@@ -120,15 +127,14 @@ def encode_answer(side: Prompt, tokenizer, vocab_size: int) -> int:
     return encoded.ids[0]
 
 
-def _check_lengths(rows: Sequence[list[int]], sides: Sequence[Prompt], n_ctx: int) -> None:
-    longest = max(range(len(rows)), key=lambda i: len(rows[i]))
-    if len(rows[longest]) > n_ctx:
-        shown = sides[longest].text or " ".join(map(str, sides[longest].tokens or ()))
+def _check_length(row: Sequence[int], side: Prompt, n_ctx: int) -> None:
+    if len(row) > n_ctx:
+        shown = side.text or " ".join(map(str, side.tokens or ()))
         raise TaskError(
-            f"a prompt is {len(rows[longest])} tokens, but the checkpoint reads at most {n_ctx}: "
+            f"a prompt is {len(row)} tokens, but the checkpoint reads at most {n_ctx}: "
             f"{shown[:60]!r}… Shorten the template or its draws."
         )
-    if not all(rows):
+    if not row:
         raise TaskError(
             "a prompt is empty; expected at least one token. Add text before the answer."
         )

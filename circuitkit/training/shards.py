@@ -14,19 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from circuitkit.corpora import VALIDATION_SEED, open_corpus
+from circuitkit.corpora import open_corpus
 from circuitkit.corpora.tokenizer import START, train_tokenizer
 from circuitkit.errors import CorpusError, TrainingError
 from circuitkit.training.config import TrainingConfig
 
 _DOCUMENTS_A_BATCH = 1000
 _TOKENIZER_DOCUMENTS = 20_000
+_TOKENIZER_CHARS = 16_000_000
 
 
 def learn_tokenizer(config: TrainingConfig) -> Tokenizer:
-    """The tokenizer of a run, learned from the first documents of its corpus."""
-    documents = islice(open_corpus(config.corpus.source, seed=config.seed), _TOKENIZER_DOCUMENTS)
-    return train_tokenizer(documents, config.corpus.vocab_size)
+    """The tokenizer of a run, learned from the first documents of its training text."""
+    documents = open_corpus(config.corpus.source, seed=config.seed)
+    return train_tokenizer(_first(documents), config.corpus.vocab_size)
+
+
+def _first(documents: Iterator[str]) -> Iterator[str]:
+    n_chars = 0
+    for document in islice(documents, _TOKENIZER_DOCUMENTS):
+        yield document
+        n_chars += len(document)
+        if n_chars >= _TOKENIZER_CHARS:
+            return
 
 
 def build_shard(
@@ -39,34 +49,38 @@ def build_shard(
 ) -> NDArray[np.uint16]:
     """Write a shard unless it is there, and map it.
 
-    Validation text is another seed of a generated corpus; of a folder it is the
-    first tokens, which training leaves out.
+    A shard is as long as the configuration asks, or as its corpus has text for.
+
+    Args:
+        path: where the shard is, or is to be.
+        config: which corpus, and how many tokens of it.
+        tokenizer: what reads it.
+        validation: lay down the held-out text of the corpus, not that to learn from.
+        progress: told the tokens written, and wanted.
 
     Raises:
-        CorpusError: if the corpus is too short for one sequence.
+        CorpusError: if the corpus cannot be read, or gives less than one sequence.
         TrainingError: if the disk is full.
     """
-    n_held, n_train = config.corpus.n_validation_tokens, config.corpus.n_tokens
-    wanted = n_held if validation else n_train
+    corpus = config.corpus
+    wanted = corpus.n_validation_tokens if validation else corpus.n_tokens
     if not path.exists():
-        endless = config.corpus.source == "tinypython"
-        seed = config.seed + VALIDATION_SEED * (validation and endless)
-        skip = 0 if validation or endless else n_held
-        _write(path, _encode(config.corpus.source, seed, tokenizer), skip, wanted, progress)
+        documents = open_corpus(corpus.source, seed=config.seed, held_out=validation)
+        _write(path, _encode(documents, tokenizer), wanted, progress)
     empty = path.stat().st_size == 0  # which cannot be mapped
     tokens = np.zeros(0, np.uint16) if empty else np.memmap(path, dtype=np.uint16, mode="r")
     if len(tokens) <= config.architecture.n_ctx:
+        key = "n_validation_tokens" if validation else "n_tokens"
         raise CorpusError(
-            f"{config.corpus.source} gives {len(tokens)} tokens of "
+            f"{corpus.source} gives {len(tokens)} tokens of "
             f"{'validation' if validation else 'training'} text; one sequence needs "
-            f"{config.architecture.n_ctx + 1}. Add text, or lower corpus.n_validation_tokens."
+            f"{config.architecture.n_ctx + 1}. Add text, or raise corpus.{key} ({wanted})."
         )
     return tokens
 
 
-def _encode(source: str, seed: int, tokenizer: Tokenizer) -> Iterator[NDArray[np.uint16]]:
+def _encode(documents: Iterator[str], tokenizer: Tokenizer) -> Iterator[NDArray[np.uint16]]:
     start = tokenizer.token_to_id(START)
-    documents = open_corpus(source, seed=seed)
     while batch := list(islice(documents, _DOCUMENTS_A_BATCH)):
         for encoded in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
             yield np.array([start, *encoded.ids], dtype=np.uint16)
@@ -75,22 +89,18 @@ def _encode(source: str, seed: int, tokenizer: Tokenizer) -> Iterator[NDArray[np
 def _write(
     path: Path,
     chunks: Iterator[NDArray[np.uint16]],
-    skip: int,
     wanted: int,
     progress: Callable[[int, int], None],
 ) -> None:
     part = path.with_suffix(".part")
-    written = -skip
+    written = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            for chunk in chunks:
-                fresh = chunk[max(0, -written) :][: wanted - max(0, written)]
-                file.write(fresh.tobytes())
-                written += len(chunk)
-                progress(max(0, min(written, wanted)), wanted)
-                if written >= wanted:
-                    break
+            while written < wanted and (chunk := next(chunks, None)) is not None:
+                file.write(chunk[: wanted - written].tobytes())
+                written = min(written + len(chunk), wanted)
+                progress(written, wanted)
         part.replace(path)
     except OSError as error:
         raise TrainingError(

@@ -24,7 +24,8 @@ from circuitkit.evidence import Outcome
 N_RESAMPLES = 4000
 LEVEL = 0.90
 BOOTSTRAP_T = "cluster bootstrap-t, 90 %"
-ALL_ALIKE = "Jeffreys over templates, 90 % (every pair alike)"
+FEW_DIFFER = "Jeffreys over templates, 90 % (fewer than five of them differ)"
+_FEW = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +62,23 @@ def cluster_mean(values: ArrayLike, clusters: Sequence[str], seed: int) -> Estim
 
 
 def proportion(hits: ArrayLike, clusters: Sequence[str], seed: int) -> Estimate:
-    """The mean of values in [0, 1]; where all pairs are alike, Jeffreys' over templates."""
-    estimate = cluster_mean(hits, clusters, seed)
-    if estimate.high > estimate.low or estimate.effect not in (0.0, 1.0):
-        return Estimate(
-            effect=estimate.effect, low=max(0.0, estimate.low), high=min(1.0, estimate.high)
-        )
-    edge = float(stats.beta.ppf((1 - LEVEL) / 2, len(set(clusters)) + 0.5, 0.5))
-    low, high = (edge, 1.0) if estimate.effect == 1.0 else (0.0, 1 - edge)
-    return Estimate(effect=estimate.effect, low=low, high=high, method=ALL_ALIKE)
+    """The mean of values in [0, 1], with the interval over clusters.
+
+    Where fewer than five templates are not all hits, or fewer than five not all misses,
+    many resamples hold none of these and the bootstrap's lower bound falls to nothing; the
+    interval is then Jeffreys', of as many trials as there are templates.
+    """
+    sums, counts = _sums(hits, clusters), _sums(np.ones(len(clusters)), clusters)
+    n, effect = len(sums), float(sums.sum() / counts.sum())
+    if min((sums < counts).sum(), (sums > 0).sum()) >= _FEW:
+        estimate = cluster_mean(hits, clusters, seed)
+        low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+        return Estimate(effect=effect, low=low, high=high)
+    hit = effect * n
+    bounds = stats.beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], hit + 0.5, n - hit + 0.5)
+    low = 0.0 if effect == 0 else float(bounds[0])
+    high = 1.0 if effect == 1 else float(bounds[1])
+    return Estimate(effect=effect, low=low, high=high, method=FEW_DIFFER)
 
 
 def cluster_ratio(

@@ -1,0 +1,88 @@
+"""Tasks as lines of text: what ``tasks list``, ``show`` and ``check`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from circuitkit.task import SPLITS, Leaks, Pair, Prompt, Split, Task
+
+_MOST_ANSWERS = 4
+_UNTOLD = "-"
+
+_LEGEND = """\
+told by: how often the right answer is told by the last token, by how often each token occurs,
+or by the number of tokens, each alone; 0.50 is chance, - is not said by the task's file"""
+
+
+def task_lines(tasks: Sequence[Task]) -> Iterator[str]:
+    """A table of two lines a task: its figures, its question."""
+    width = max(len(task.name) for task in tasks)
+    yield f"{'':<{width}}   templates                    told by"
+    yield f"{'task':<{width}}   train  select  test   ood    last token  bag of tokens  length"
+    for task in tasks:
+        counts = [len(task.templates(split)) for split in SPLITS]
+        yield (
+            f"{click.style(f'{task.name:<{width}}', bold=True)}   "
+            f"{counts[0]:>5}  {counts[1]:>6}  {counts[2]:>4}  {counts[3]:>4}    "
+            "{:>10}  {:>13}  {:>6}".format(*_shares(task.leaks))
+        )
+        yield f"  {task.question}"
+    yield ""
+    yield _LEGEND
+
+
+def shown_lines(task: Task, pairs: Mapping[Split, Sequence[Pair]]) -> Iterator[str]:
+    """Question, source, leaks, a few pairs of each split, and what the ood forms break."""
+    yield f"{task.name}: {task.question}"
+    yield f"source: {task.source}"
+    yield f"told by: {_told_by(task.leaks, 'the file does not say')}"
+    for split, found in pairs.items():
+        yield f"\n{split}: {len(task.templates(split))} templates, for example"
+        for pair in found:
+            yield from (f"  {_prompt(side)} → {side.answer!r}" for side in (pair.a, pair.b))
+    if task.shortcuts:
+        yield "\nood forms break"
+        yield from (f"  {i}. {text or _UNTOLD}" for i, text in enumerate(task.shortcuts, 1))
+
+
+def checked_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """The result of ``check_task``: every figure, then every problem."""
+    loss, accuracy, tokens = result["loss_nats"], result["accuracy"], result["n_tokens"]
+    yield (
+        f"{result['task']} on {result['checkpoint']}: {result['n_pairs']} test pairs from "
+        f"{result['n_templates']} templates"
+    )
+    yield f"loss        {loss['mean']:.4f} nats [{loss['low']:.4f}, {loss['high']:.4f}]"
+    yield f"accuracy    {accuracy['mean']:.4f}      [{accuracy['low']:.4f}, {accuracy['high']:.4f}]"
+    yield f"tokens      {tokens['min']} to {tokens['max']} a prompt, median {tokens['median']}"
+    yield f"answers     {_answers(result['answers'])}"
+    yield f"duplicates  {result['duplicates']}"
+    yield f"told by     {_told_by(result['leaks'], 'not measured: no pairs of split train')}"
+    yield f"declared    {_told_by(result['declared_leaks'], 'the file does not say')}"
+    yield from (f"problem: {problem}" for problem in result["problems"])
+
+
+def _told_by(leaks: Leaks | Mapping[str, float] | None, otherwise: str) -> str:
+    if leaks is None:
+        return otherwise
+    return "last token {}, bag of tokens {}, length {}".format(*_shares(leaks))
+
+
+def _shares(leaks: Leaks | Mapping[str, float] | None) -> tuple[str, ...]:
+    if leaks is None:
+        return (_UNTOLD,) * len(Leaks.model_fields)
+    shares = leaks.model_dump() if isinstance(leaks, Leaks) else leaks
+    return tuple(f"{share:.2f}" for share in shares.values())
+
+
+def _prompt(side: Prompt) -> str:
+    return repr(side.text if side.text is not None else list(side.tokens or ()))
+
+
+def _answers(shares: Mapping[str, float]) -> str:
+    shown = [f"{answer!r} {share:.2f}" for answer, share in list(shares.items())[:_MOST_ANSWERS]]
+    more = len(shares) - len(shown)
+    return ", ".join([*shown, *([f"and {more} more"] if more else [])])
