@@ -32,6 +32,7 @@ types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/training_speed.py
 	$(BIN)/python tests/benchmarks/speed.py
 
 gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint

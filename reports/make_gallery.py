@@ -1,4 +1,4 @@
-"""Make reports/gallery again: every built-in task on the bundled checkpoint, by the CLI.
+"""Make reports/gallery again: some built-in tasks on the bundled checkpoint, by the CLI.
 
 Usage: python reports/make_gallery.py [TASK ...]
 """
@@ -11,10 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-from circuitkit import Circuit, Validation, builtin_tasks
+from circuitkit import Circuit, Validation
 
 GALLERY = Path(__file__).parent / "gallery"
 CHECKPOINT = "tinypython-nano"
+TASKS = (
+    *("bracket_counting", "for_while", "fstring_brace", "if_equals", "set_or_string"),
+    *("single_double_quote", "with_open"),
+)
+"""Shown where no others are asked for: those of the paper's text, and three more."""
 
 
 def run(*arguments: str | Path) -> None:
@@ -44,7 +49,7 @@ def make(task: str) -> str:
 
 def main() -> None:
     """Print the table of the README."""
-    rows = [make(task) for task in sys.argv[1:] or builtin_tasks()]
+    rows = [make(task) for task in sys.argv[1:] or TASKS]
     sys.stdout.write(
         "\n| task | model loss (nats) | model accuracy | nodes | edges | circuit loss (nats) | "
         "complement accuracy | seconds | grade | weakest |\n"

@@ -216,23 +216,46 @@ def test_inspect_has_exactly_the_keys_of_the_contract():
     found = cli("inspect", NANO, "--json").json
     assert list(found) == [
         "format", "name", "architecture", "n_parameters", "n_nonzero", "n_nodes", "sites",
-        "matrices", "renamed", "dropped", "warnings",
+        "matrices", "renamed", "dropped", "warnings", "layers", "n_sample_tokens",
+        "nonzero_activations", "residual_kurtosis",
     ]  # fmt: skip
     assert found["format"] == "circuitkit.checkpoint/1"
     assert found["name"] == NANO
     assert found["n_nodes"] == sum(found["sites"].values())
     assert found["n_nonzero"] == sum(m["nonzero"] for m in found["matrices"])
     assert found["architecture"]["vocab_size"] == 512
-    assert all(list(m) == ["name", "shape", "nonzero"] for m in found["matrices"])
+    assert all(list(m) == ["name", "shape", "nonzero", "l0_fraction"] for m in found["matrices"])
     assert len(found["sites"]) == 8 * found["architecture"]["n_layer"] + 1
-    assert f"{found['n_nonzero']:,} nonzero" in cli("inspect", NANO).out
+    assert len(found["layers"]) == found["architecture"]["n_layer"]
+    for layer in found["layers"]:
+        assert list(layer) == ["layer", "n_neurons", "n_unwired", "n_silent"]
+    assert len(found["residual_kurtosis"]) == found["architecture"]["n_layer"] + 1
+
+
+def test_inspect_shows_every_figure_as_text():
+    """The nonzeros, a line a matrix, a layer, a kind of site, a place in the stream."""
+    found, shown = cli("inspect", NANO, "--json").json, cli("inspect", NANO)
+    assert (shown.code, shown.err) == (0, "")
+    assert f"{found['n_nonzero']:,} nonzero" in shown.out
+    lines = [line.split() for line in shown.out.splitlines()]
+    for matrix in found["matrices"]:
+        shape = " × ".join(map(str, matrix["shape"])).split()
+        figures = (f"{matrix['nonzero']:,}", f"{matrix['l0_fraction']:.4f}")
+        assert [matrix["name"], *shape, *figures] in lines
+    for layer in found["layers"]:
+        assert list(map(str, layer.values())) in lines
+    for kind, share in found["nonzero_activations"].items():
+        assert [kind, f"{share:.4f}"] in lines
+    assert ["at", "the", "end", f"{found['residual_kurtosis'][-1]:.1f}"] in lines
 
 
 def test_inspect_says_what_is_odd(tmp_path):
     """A folder without a tokenizer does tasks of token ids only."""
     folder = tiny_checkpoint(tmp_path / "tiny")
     assert "no tokenizer.json" in cli("inspect", folder).out
-    assert cli("inspect", folder, "--json").json["warnings"] != []
+    (folder / "reference.safetensors").unlink()
+    assert "warning: no reference.safetensors" in cli("inspect", folder).out
+    assert len(cli("inspect", folder, "--json").json["warnings"]) == 2
 
 
 def test_tasks_are_listed():

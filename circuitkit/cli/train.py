@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
+from circuitkit.errors import TrainingError
+
+if TYPE_CHECKING:
+    from circuitkit.training import TrainingConfig
 
 
 @click.command()
@@ -25,10 +31,13 @@ def train(
     Example:
       circuitkit train tinypython-nano --out out/nano --set run.n_tokens=1_000_000
     """
-    from circuitkit.training import Progress, load_config
+    from circuitkit.training import Progress, first_process, load_config
     from circuitkit.training import train as run
 
     loaded = load_config(config, overrides)
+    if not first_process():
+        _help(loaded, out)
+        return
     with progress_bar(quiet=quiet) as bar:
 
         def report(p: Progress) -> None:
@@ -56,6 +65,14 @@ def train(
             f"{out}: {record['n_tokens']:,} tokens, validation loss "
             f"{record['validation_loss_nats']:.4f} nats, L0 {record['l0_fraction']:.4f}"
         )
+
+
+def _help(config: TrainingConfig, out: Path) -> None:
+    """One of the other processes of a run: what there is to tell, the first one tells."""
+    from circuitkit.training import train
+
+    with suppress(KeyboardInterrupt, TrainingError):
+        train(config, out)
 
 
 def _numbers(p) -> dict[str, str]:

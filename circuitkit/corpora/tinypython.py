@@ -8,7 +8,7 @@ data is another seed: those from 1,000,000 on are for validation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from circuitkit.corpora.blocks import emit_some
@@ -127,7 +127,7 @@ def grower(scope: Scope, store: str, *, growing: bool) -> None:
     inside.write(f"self.{store}.add({given})" if growing else f"self.{store} += {given}")
 
 
-def method(scope: Scope, fields: list[str]) -> None:
+def method(scope: Scope, fields: Sequence[str]) -> None:
     """A method of any signature, that may return a field."""
     scope.lines.append("")
     inside = scope.function(scope.depth + 2)

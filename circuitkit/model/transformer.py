@@ -179,14 +179,22 @@ def _concatenate(a: Tensor, positions: Tensor) -> Tensor:
     return torch.cat([a, positions.expand(*a.shape[:-1], -1)], dim=-1)
 
 
+class Embedding(nn.Embedding):
+    """One vector a token; on the meta device it is not drawn, which would take a second."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class Body(nn.Module):
     """Embeddings, layers and the final norm; the ``transformer.`` of the names on disk."""
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
-        self.wte = nn.Embedding(arch.vocab_size, arch.d_model)
+        self.wte = Embedding(arch.vocab_size, arch.d_model)
         if arch.positions != "none":
-            self.wpe = nn.Embedding(arch.n_ctx, arch.d_position or arch.d_model)
+            self.wpe = Embedding(arch.n_ctx, arch.d_position or arch.d_model)
         self.h = nn.ModuleList(Layer(arch, layer) for layer in range(arch.n_layer))
         self.ln_f = Norm(arch, arch.d_model)
 

@@ -64,7 +64,11 @@ class OptimizerConfig(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """How long, in what batches, and how often to look and to save (in steps)."""
+    """How long, in what batches, how often to look and to save (in steps), and where.
+
+    ``devices`` processes share each batch. ``matmul`` says what matrices are rounded to
+    when they are multiplied; ``auto`` is bfloat16 where that is faster.
+    """
 
     model_config = STRICT
     n_tokens: Count
@@ -72,6 +76,17 @@ class RunConfig(BaseModel):
     validate_every: Count = 250
     save_every: Count = 500
     device: str = "cpu"
+    devices: Count = 1
+    matmul: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @model_validator(mode="after")
+    def _every_device_has_as_many_rows(self) -> RunConfig:
+        if self.batch_sequences % self.devices:
+            raise ValueError(
+                f"batch_sequences is {self.batch_sequences}, which {self.devices} devices cannot "
+                "share evenly; make it a multiple of devices"
+            )
+        return self
 
 
 class TrainingConfig(BaseModel):

@@ -1,7 +1,8 @@
 """The model before its first step, and the optimiser that will change it.
 
-Source: Gao et al. 2025, section A.2. Where we differ: weight decay leaves
-vectors alone.
+Source: Gao et al. 2025, section A.2. Position embeddings are frozen: they keep their
+first random values, of which the projection leaves the largest. Where we differ:
+weight decay leaves vectors alone.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ def initial_model(config: TrainingConfig) -> Transformer:
             scale = parameter.shape[1] ** -0.5 if ".c_" in name else 0.02
             scale *= residual if "c_proj" in name else 1.0
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+            parameter.requires_grad_(not name.endswith("wpe.weight"))
     return model
 
 
 def adamw(model: Transformer, config: TrainingConfig) -> torch.optim.AdamW:
     """AdamW as the config says; the learning rate is set anew at every step."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim > 1]
+    vectors = [p for p in trained if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.optimizer.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

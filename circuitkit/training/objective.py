@@ -30,10 +30,14 @@ def validation_loss(model: Transformer, tokens: NDArray[np.uint16]) -> float:
     return sum(losses) / windows
 
 
-def limit_rms(model: Transformer, most: float) -> None:
-    """Scale all gradients together so that their root mean square is at most ``most``."""
+def limit_rms(model: Transformer, most: float) -> float:
+    """Scale all gradients together so that their root mean square is at most ``most``.
+
+    Returns the root mean square that they had.
+    """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     square = torch.stack([g.square().sum() for g in gradients]).sum()
     rms = (square / sum(g.numel() for g in gradients)).sqrt()
     scale = (most / rms.clamp(min=1e-30)).clamp(max=1.0)
     torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
+    return rms.item()

@@ -1,7 +1,8 @@
 """A training run on disk: the state to go on from, and the metrics so far.
 
 ``state.safetensors`` holds weights and optimiser moments; the step and the
-config's hash ride in its metadata. The data position and both schedules are
+config's hash ride in its metadata, under one key, for the format writes several in
+no fixed order. The data position and both schedules are
 functions of the step, so this is all there is to save.
 """
 
@@ -11,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +24,7 @@ from circuitkit.model.transformer import Transformer
 
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
+_RUN = "run"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -44,9 +47,9 @@ def save_state(
         for key in _MOMENTS:
             if key in moments:
                 tensors[f"{key}/{name}"] = moments[key]
-    metadata = {"step": str(step), "config_sha256": config_sha256}
+    about = json.dumps({"step": step, "config_sha256": config_sha256})
     try:
-        write_whole(folder / STATE, save(tensors, metadata))
+        write_whole(folder / STATE, save(tensors, {_RUN: about}))
     except UsageError as error:
         raise _not_saved(folder, step, error) from None
 
@@ -55,9 +58,15 @@ def last_save(folder: Path) -> str:
     """Where the last good save is and which step it was after, in words; ``none`` without one."""
     try:
         with safe_open(folder / STATE, framework="pt") as file:
-            return f"{folder / STATE}, after step {file.metadata()['step']}"
-    except (OSError, SafetensorError, KeyError, TypeError):
+            return f"{folder / STATE}, after step {_about(file)['step']}"
+    except (OSError, SafetensorError, KeyError, ValueError):
         return "none"
+
+
+def _about(file: Any) -> dict[str, Any]:
+    """The step and the hash of a state; empty for any other file."""
+    found = json.loads((file.metadata() or {}).get(_RUN, "{}"))
+    return found if isinstance(found, dict) else {}
 
 
 def _not_saved(folder: Path, step: int, error: Exception) -> TrainingError:
@@ -79,13 +88,13 @@ def load_state(
         return 0
     try:
         with safe_open(path, framework="pt") as file:
-            metadata, names = file.metadata() or {}, set(file.keys())
-            if metadata.get("config_sha256") != config_sha256:
+            about, names = _about(file), set(file.keys())
+            if about.get("config_sha256") != config_sha256:
                 raise TrainingError(
                     f"{path} was saved under another configuration; resume with the one it "
                     "began with, or choose another --out."
                 )
-            step = int(metadata["step"])
+            step = int(about["step"])
             for name, parameter in model.named_parameters():
                 with torch.no_grad():
                     parameter.copy_(file.get_tensor(f"model/{name}"))

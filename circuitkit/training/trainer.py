@@ -2,7 +2,8 @@
 
 Source: Gao et al. 2025, sections 2.1 and A.2. Where we differ: the learning rate
 and ε are found for this scale (the paper's belong to models a thousand times
-larger), and the order is AdamW with its decay first, then the projection.
+larger), and the order is AdamW with its decay first, then the projection. The forward pass may
+multiply in bfloat16; weights, and the validation loss, are float32.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import math
 import platform
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,13 +27,16 @@ from torch import Tensor
 from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from circuitkit.checkpoints.native import CONFIG
 from circuitkit.corpora.tokenizer import START
-from circuitkit.errors import ConfigError, TrainingError, UsageError
-from circuitkit.files import claim_folder, sha256, write_whole
+from circuitkit.errors import TrainingError
+from circuitkit.files import write_whole
 from circuitkit.model import Transformer
 from circuitkit.provenance import circuitkit_version
 from circuitkit.training.config import TrainingConfig
+from circuitkit.training.devices import Devices, devices_of
+from circuitkit.training.folder import claim, config_sha256, settled
 from circuitkit.training.initial import adamw, initial_model
 from circuitkit.training.interrupt import deferred_interrupt
+from circuitkit.training.matmul import bfloat16_matmuls
 from circuitkit.training.objective import limit_rms, next_token_loss, validation_loss
 from circuitkit.training.schedule import l0_fraction_at, lr_at
 from circuitkit.training.shards import batch_windows, build_shard, learn_tokenizer
@@ -43,8 +49,6 @@ from circuitkit.training.state import (
     rewind_metrics,
     save_state,
 )
-
-RUN = "run.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,7 @@ Report = Callable[[Progress], None]
 class _Run:
     config: TrainingConfig
     folder: Path
-    config_sha256: str
+    devices: Devices
     tokenizer: Tokenizer
     train: np.ndarray
     validation: np.ndarray
@@ -89,89 +93,75 @@ def train(
     finished one gives its checkpoint again. Ctrl-C finishes the step under way and
     saves before it raises ``KeyboardInterrupt``.
 
+    With ``run.devices`` above 1 the script that calls this is run once more for each
+    further device, and every process returns the same checkpoint.
+
     Raises:
         UsageError: if the folder holds something else, a run of another configuration,
             or a run and ``resume`` is off.
-        ConfigError: if the device is not there.
+        ConfigError: if the device is not there, or is one of several that cannot be had.
         CorpusError: if the corpus cannot be read.
         TrainingError: if the loss is no longer finite or the disk is full; the
             message names the last good state.
     """
     folder = Path(folder)
-    _check_device(config.run.device)
-    digest = _claim(config, folder, resume)
+    devices = devices_of(config.run)
+    if devices.first:
+        config = settled(config, folder)
+        claim(config, folder, resume=resume)
     if (folder / CONFIG).exists():  # written last, so the run is finished
         return load_checkpoint(folder)
-    run = _prepare(config, folder, digest, report)
-    began = time.monotonic()
-    first = load_state(folder, run.model, run.optimizer, digest)
-    run.validation_loss_nats = rewind_metrics(folder, first)
-    _run_steps(run, first)
-    return _finish(run, time.monotonic() - began, resumed_at=first)
+    if devices.first:
+        _read_corpus(config, folder, report)
+    with devices.started():
+        run = _prepare(settled(config, folder), folder, devices, report)
+        began = time.monotonic()
+        first = load_state(folder, run.model, run.optimizer, config_sha256(run.config))
+        _run_steps(run, first)
+        return _finish(run, time.monotonic() - began, resumed_at=first)
 
 
 def _run_steps(run: _Run, first: int) -> None:
+    if run.devices.first:
+        run.validation_loss_nats = rewind_metrics(run.folder, first)
     with deferred_interrupt() as interrupted:
         for step in range(first, run.config.n_steps):
             _step(run, step)
-            if interrupted.is_set():
-                save_state(run.folder, run.model, run.optimizer, step + 1, run.config_sha256)
+            if run.devices.agree(interrupted.is_set()):
+                _save(run, step + 1)
                 raise KeyboardInterrupt
 
 
-def _prepare(config: TrainingConfig, folder: Path, digest: str, report: Report) -> _Run:
-    tokenizer = _tokenizer(config, folder)
-    shards = folder / "shards"
+def _prepare(config: TrainingConfig, folder: Path, devices: Devices, report: Report) -> _Run:
+    tokenizer, tokens, held = _read_corpus(config, folder, report)
+    model = initial_model(config).to(devices.device)
+    return _Run(
+        config=config, folder=folder, devices=devices, tokenizer=tokenizer, train=tokens,
+        validation=held, model=model, optimizer=adamw(model, config), report=report,
+    )  # fmt: skip
+
+
+class _Corpus(NamedTuple):
+    tokenizer: Tokenizer
+    train: np.ndarray
+    validation: np.ndarray
+
+
+def _read_corpus(config: TrainingConfig, folder: Path, report: Report) -> _Corpus:
+    """The tokenizer and the two shards; made by the first process, then read by all."""
+    path, shards = folder / "tokenizer.json", folder / "shards"
 
     def counted(done: int, total: int) -> None:
         report(Progress(stage="tokens", done=done, total=total))
 
+    if not path.exists():
+        write_whole(path, learn_tokenizer(config).to_str(pretty=True))
+    tokenizer = Tokenizer.from_file(str(path))
     tokens = build_shard(
         shards / "train.bin", config, tokenizer, validation=False, progress=counted
     )
     held = build_shard(shards / "validation.bin", config, tokenizer, validation=True)
-    model = initial_model(config).to(config.run.device)
-    return _Run(
-        config=config, folder=folder, config_sha256=digest, tokenizer=tokenizer,
-        train=tokens, validation=held, model=model, optimizer=adamw(model, config),
-        report=report,
-    )  # fmt: skip
-
-
-def _check_device(name: str) -> None:
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        why = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"run.device = {name!r} cannot be used ({why}); expected cpu, or cuda with a GPU."
-        ) from None
-
-
-def _claim(config: TrainingConfig, folder: Path, resume: bool) -> str:
-    text = config.model_dump_json(indent=1) + "\n"
-    claim_folder(folder, RUN, "a training run")
-    if (folder / RUN).exists():
-        if not resume:
-            raise UsageError(
-                f"{folder} holds a training run already; add --resume to go on with it, or choose "
-                "another --out."
-            )
-        if (folder / RUN).read_text(encoding="utf-8") != text:
-            raise UsageError(
-                f"{folder / RUN} is another configuration than the one given; resume with the one "
-                "it began with, or choose another --out."
-            )
-    else:
-        write_whole(folder / RUN, text)
-    return sha256(text.encode())
-
-
-def _tokenizer(config: TrainingConfig, folder: Path) -> Tokenizer:
-    path = folder / "tokenizer.json"
-    if not path.exists():
-        write_whole(path, learn_tokenizer(config).to_str(pretty=True))
-    return Tokenizer.from_file(str(path))
+    return _Corpus(tokenizer, tokens, held)
 
 
 def _step(run: _Run, step: int) -> None:
@@ -180,18 +170,41 @@ def _step(run: _Run, step: int) -> None:
     lr = lr_at(step, config.n_steps, config.optimizer, fraction)
     for group in run.optimizer.param_groups:
         group["lr"] = lr
-    loss = next_token_loss(run.model, _batch(run, run.train, step, config.seed))
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if not math.isfinite(loss.item()):
-        raise TrainingError(
-            f"the loss is {loss.item()} at step {step}; the last good save is "
-            f"{last_save(run.folder)}. Lower optimizer.lr or raise optimizer.eps."
-        )
-    limit_rms(run.model, config.optimizer.max_grad_rms)
+    loss = _gradients(run, step)
     run.optimizer.step()
     project(run.model, fraction, sparsity.min_nonzeros)
-    _look(run, step + 1, loss.item(), fraction, lr)
+    if run.devices.first:
+        _look(run, step + 1, loss, fraction, lr)
+
+
+def _gradients(run: _Run, step: int) -> float:
+    """The loss of a step's batch, and its gradients, of limited size, on the model."""
+    rows = _batch(run, run.train, step, run.config.seed)
+    rounded = run.config.run.matmul == "bfloat16"
+    with bfloat16_matmuls() if rounded else nullcontext():
+        loss = next_token_loss(run.model, rows)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    mean = run.devices.average(run.model, loss)
+    _finite(run, "loss", mean, step)
+    rms = limit_rms(run.model, run.config.optimizer.max_grad_rms)
+    _finite(run, "gradient's RMS", rms, step)
+    return mean
+
+
+def _finite(run: _Run, what: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the {what} is {value} at step {step}; the last good save is "
+            f"{last_save(run.folder)}. Lower optimizer.lr or raise optimizer.eps."
+        )
+
+
+def _save(run: _Run, step: int) -> None:
+    """Written by the first process, awaited by all."""
+    if run.devices.first:
+        save_state(run.folder, run.model, run.optimizer, step, config_sha256(run.config))
+    run.devices.agree(False)
 
 
 def _look(run: _Run, done: int, loss: float, fraction: float, lr: float) -> None:
@@ -199,6 +212,7 @@ def _look(run: _Run, done: int, loss: float, fraction: float, lr: float) -> None
     config, last = run.config, done == run.config.n_steps
     if done % config.run.validate_every == 0 or last:
         run.validation_loss_nats = validation_loss(run.model, run.validation)
+        _finite(run, "validation loss", run.validation_loss_nats, done)
         numbers = {
             "step": done,
             "n_tokens": done * config.tokens_per_step,
@@ -209,7 +223,7 @@ def _look(run: _Run, done: int, loss: float, fraction: float, lr: float) -> None
         }
         append_metrics(run.folder, numbers)
     if done % config.run.save_every == 0 or last:
-        save_state(run.folder, run.model, run.optimizer, done, run.config_sha256)
+        save_state(run.folder, run.model, run.optimizer, done, config_sha256(config))
     run.report(
         Progress(
             stage="steps", done=done, total=config.n_steps, loss_nats=loss, l0_fraction=fraction,
@@ -220,26 +234,32 @@ def _look(run: _Run, done: int, loss: float, fraction: float, lr: float) -> None
 
 def _batch(run: _Run, tokens: np.ndarray, step: int, seed: int) -> Int[Tensor, "batch seq"]:
     n_ctx, batch = run.config.architecture.n_ctx, run.config.run.batch_sequences
-    starts = batch_windows(len(tokens), n_ctx, batch, step, seed)
+    starts = batch_windows(len(tokens), n_ctx, batch, step, seed)[run.devices.rows(batch)]
     rows = np.stack([tokens[start : start + n_ctx + 1] for start in starts]).astype(np.int64)
-    return torch.from_numpy(rows).to(run.config.run.device)
+    return torch.from_numpy(rows).to(run.devices.device)
 
 
 def _finish(run: _Run, seconds: float, resumed_at: int) -> Checkpoint:
     """Write the checkpoint; the training state stays, so that a run can be looked into."""
-    rows = run.config.corpus.n_reference_tokens // run.config.architecture.n_ctx
-    n_ctx = run.config.architecture.n_ctx
-    sample = np.array(run.train[: min(rows, len(run.train) // n_ctx) * n_ctx])
-    save_checkpoint(
-        run.folder,
-        run.model.cpu(),
-        name=run.config.name,
-        tokenizer=run.tokenizer,
-        start_token=run.tokenizer.token_to_id(START),
-        reference=torch.from_numpy(sample.astype(np.int32)).view(-1, n_ctx),
-        training=_record(run, seconds, resumed_at),
-    )
+    if run.devices.first:
+        save_checkpoint(
+            run.folder,
+            run.model.cpu(),
+            name=run.config.name,
+            tokenizer=run.tokenizer,
+            start_token=run.tokenizer.token_to_id(START),
+            reference=_reference(run),
+            training=_record(run, seconds, resumed_at),
+        )
+    run.devices.agree(False)
     return load_checkpoint(run.folder)
+
+
+def _reference(run: _Run) -> Int[Tensor, "n length"]:
+    n_ctx = run.config.architecture.n_ctx
+    rows = min(run.config.corpus.n_reference_tokens, len(run.train)) // n_ctx
+    sample = np.array(run.train[: rows * n_ctx])
+    return torch.from_numpy(sample.astype(np.int32)).view(-1, n_ctx)
 
 
 def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
@@ -255,5 +275,6 @@ def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "circuitkit_version": circuitkit_version(),
         "torch_version": torch.__version__,
+        "python_version": platform.python_version(),
         "metrics": METRICS,
     }

@@ -40,7 +40,7 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
     """
     drawn = _draw(task, n_pairs)
     encoded = {split: checkpoint.encode(pairs) for split, pairs in drawn.items()}
-    _refuse_joined(checkpoint, drawn)
+    refuse_joined(checkpoint, drawn)
     leaks = _leaks(checkpoint, task)
     repeated = _repeated(drawn)
     asked = encoded["test"][:n_pairs]
@@ -71,7 +71,7 @@ def _draw(task: Task, n_pairs: int) -> Drawn:
     return {split: task.up_to(split, max(n_pairs, len(task.templates(split)))) for split in filled}
 
 
-def _refuse_joined(checkpoint: Checkpoint, drawn: Drawn) -> None:
+def refuse_joined(checkpoint: Checkpoint, drawn: Drawn) -> None:
     """A prompt and its answer, read together, are the tokens of both."""
     for pair in (pair for pairs in drawn.values() for pair in pairs):
         for name, side in (("a", pair.a), ("b", pair.b)):

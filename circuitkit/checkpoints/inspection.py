@@ -1,0 +1,96 @@
+"""What a checkpoint is made of: a ``Checkpoint`` in, the object that ``inspect --json`` prints out.
+
+The keys are those of DESIGN section 5, and after them what the activations are like over
+the first tokens of the checkpoint's own reference sample.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from circuitkit.checkpoints.checkpoint import Checkpoint
+from circuitkit.checkpoints.native import FORMAT, REFERENCE, TOKENIZER
+from circuitkit.model.activity import Activity, measure_activity
+from circuitkit.model.transformer import Layer, Transformer
+
+SAMPLE_TOKENS = 16_384
+"""Activations are counted over so many tokens at most: whole sequences, one at least."""
+
+
+def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Format, architecture, nonzeros a matrix, dead neurons, activations, and what is odd.
+
+    ``layers`` has two counts of dead neurons: ``n_unwired`` have no nonzero weight to read by
+    or none to write by, ``n_silent`` are 0 after top-k on every token of the sample. Without a
+    reference sample ``n_silent``, ``nonzero_activations`` and ``residual_kurtosis`` are None.
+
+    Raises:
+        CheckpointError: if the weights or the reference sample are wrong.
+    """
+    model = checkpoint.load_model()
+    activity = _activity(checkpoint, model)
+    matrices = [_matrix(name, parameter) for name, parameter in model.named_parameters()]
+    sites = {str(site): width for site, width in checkpoint.architecture.widths.items()}
+    return {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "architecture": checkpoint.architecture.model_dump(mode="json"),
+        "n_parameters": sum(prod(matrix["shape"]) for matrix in matrices),
+        "n_nonzero": sum(matrix["nonzero"] for matrix in matrices),
+        "n_nodes": sum(sites.values()),
+        "sites": sites,
+        "matrices": matrices,
+        "renamed": [],
+        "dropped": [],
+        "warnings": _warnings(checkpoint, activity),
+        "layers": _layers(model, activity),
+        "n_sample_tokens": activity and activity.n_tokens,
+        "nonzero_activations": activity and dict(activity.nonzero),
+        "residual_kurtosis": activity and list(activity.residual_kurtosis),
+    }
+
+
+def _activity(checkpoint: Checkpoint, model: Transformer) -> Activity | None:
+    if not (checkpoint.path / REFERENCE).exists():
+        return None
+    sample = checkpoint.load_reference()
+    return measure_activity(model, sample[: max(1, SAMPLE_TOKENS // sample.shape[1])])
+
+
+def _matrix(name: str, parameter) -> dict[str, Any]:
+    nonzero = int(parameter.count_nonzero())
+    return {
+        "name": name,
+        "shape": list(parameter.shape),
+        "nonzero": nonzero,
+        "l0_fraction": nonzero / parameter.numel(),
+    }
+
+
+def _layers(model: Transformer, activity: Activity | None) -> list[dict[str, int | None]]:
+    return [
+        {
+            "layer": i,
+            "n_neurons": model.arch.d_mlp,
+            "n_unwired": _n_unwired(layer),
+            "n_silent": activity and activity.n_silent[i],
+        }
+        for i, layer in enumerate(model.layers)
+    ]
+
+
+def _n_unwired(layer: Layer) -> int:
+    """Neurons that read nothing (a bias is no reading), or write nothing."""
+    reads = (layer.mlp.c_fc.weight != 0).any(1)  # (d_mlp, d_in): a row is a neuron
+    writes = (layer.mlp.c_proj.weight != 0).any(0)  # (d_model, d_mlp): a column is a neuron
+    return int((~(reads & writes)).sum())
+
+
+def _warnings(checkpoint: Checkpoint, activity: Activity | None) -> list[str]:
+    no_text = f"no {TOKENIZER}: only token-level tasks work"
+    no_sample = f"no {REFERENCE}: silent neurons, nonzero activations and kurtosis are not measured"
+    return [
+        *([] if checkpoint.tokenizer else [no_text]),
+        *([] if activity else [no_sample]),
+    ]

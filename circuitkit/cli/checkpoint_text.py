@@ -1,0 +1,113 @@
+"""Checkpoints as lines of text: what ``checkpoints`` and ``inspect`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from circuitkit.checkpoints.competence import (
+    MAX_LOSS_NATS,
+    MIN_ACCURACY,
+    Competence,
+    Interval,
+    TaskCompetence,
+)
+
+_UNTOLD = "-"
+
+
+def bundled_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Two lines a bundled checkpoint: its figures, the tasks it does."""
+    for row in rows:
+        yield (
+            f"{row['name']:<20} {row['n_layer']} layers × {row['d_model']}  "
+            f"{row['n_nonzero']:,} of {row['n_parameters']:,} weights nonzero  "
+            f"L0 {row['l0_fraction'] or 1:.4f}  "
+            f"validation loss {row['validation_loss_nats'] or float('nan'):.3f} nats"
+        )
+        yield f"  {_does(row)}"
+
+
+def _does(row: Mapping[str, Any]) -> str:
+    done, missing = row["tasks_done"], row["tasks_not_done"]
+    if done is None:
+        return f"tasks not measured for these weights: circuitkit checkpoints {row['name']} --save"
+    rest = f"; not {', '.join(missing)}" if missing else ""
+    return f"does {len(done)} of {len(done) + len(missing)} tasks{rest}"
+
+
+def competence_lines(competence: Competence) -> Iterator[str]:
+    """A table of the tasks, and how many of them the checkpoint does."""
+    width = max(len(row.task) for row in competence.tasks)
+    yield f"{competence.checkpoint}, sha256 {competence.sha256[:16]}…"
+    yield f"up to {competence.n_pairs} test pairs a task, 90 % intervals over templates; does it:"
+    yield f"accuracy's lower bound at least {MIN_ACCURACY:.2f}, loss at most {MAX_LOSS_NATS:.2f}"
+    yield ""
+    head = ("loss (nats)", "accuracy", "templates")
+    yield "{:<{}}  {:<23}  {:<23}  {}  does it".format("task", width, *head)
+    for row in competence.tasks:
+        yield f"{row.task:<{width}}  {_answered(row)}"
+    yield ""
+    yield f"does {len(competence.done)} of {len(competence.tasks)}"
+
+
+def _answered(row: TaskCompetence) -> str:
+    if row.loss_nats is None or row.accuracy is None:
+        return f"cannot be asked: {row.problem}"
+    return (
+        f"{_shown(row.loss_nats, 4)}  {_shown(row.accuracy, 3):<23}  "
+        f"{row.n_templates:>9}  {'yes' if row.does else 'no'}"
+    )
+
+
+def _shown(interval: Interval, digits: int) -> str:
+    return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def inspected_lines(result: Mapping[str, Any], sha256: str) -> Iterator[str]:
+    """The result of ``inspect_checkpoint``: every figure, then every warning."""
+    yield f"{result['name']} ({result['format']}), sha256 {sha256[:16]}…"
+    for key, value in result["architecture"].items():
+        yield f"  {key:<18} {value}"
+    yield (
+        f"{result['n_parameters']:,} parameters, {result['n_nonzero']:,} nonzero; "
+        f"{result['n_nodes']:,} nodes at {len(result['sites'])} sites"
+    )
+    yield from _matrix_lines(result["matrices"])
+    yield from _neuron_lines(result["layers"])
+    if result["n_sample_tokens"] is not None:
+        yield from _activity_lines(result)
+    yield from (f"warning: {warning}" for warning in result["warnings"])
+
+
+def _matrix_lines(matrices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"  {'matrix':<42} {'shape':>12}  {'nonzero':>9}  L0 fraction"
+    for matrix in matrices:
+        shape = " × ".join(map(str, matrix["shape"]))
+        yield (
+            f"  {matrix['name']:<42} {shape:>12}  {matrix['nonzero']:>9,}  "
+            f"{matrix['l0_fraction']:>11.4f}"
+        )
+
+
+def _neuron_lines(layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "dead neurons: no weight to read or none to write by; 0 on every token of the sample"
+    yield "  layer  neurons  unwired  silent"
+    for row in layers:
+        silent = _UNTOLD if row["n_silent"] is None else row["n_silent"]
+        yield f"  {row['layer']:>5}  {row['n_neurons']:>7,}  {row['n_unwired']:>7}  {silent:>6}"
+
+
+def _activity_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    yield f"share of nonzero activations, {result['n_sample_tokens']:,} tokens of the reference"
+    for kind, share in result["nonzero_activations"].items():
+        yield f"  {kind:<18} {share:.4f}"
+    *before, end = result["residual_kurtosis"]
+    yield "kurtosis of the residual stream over channels, mean over these tokens (normal: 3)"
+    for layer, value in enumerate(before):
+        yield f"  {f'before layer {layer}':<18} {_kurtosis(value)}"
+    yield f"  {'at the end':<18} {_kurtosis(end)}"
+
+
+def _kurtosis(value: float | None) -> str:
+    return _UNTOLD if value is None else f"{value:.1f}"

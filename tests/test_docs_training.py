@@ -1,0 +1,40 @@
+"""Laws of docs/training.md: its configuration trains, its commands run, its keys exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from test_cli import cli
+
+from circuitkit.training.config import TrainingConfig
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```([^\n]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+FILES = {info.split()[1]: text for info, text in BLOCKS if info.startswith("toml ")}
+COMMANDS = [line for info, text in BLOCKS if not info for line in text.splitlines()]
+
+
+def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    """Its configuration trains, resumes and is inspected by the commands below it."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES.items():
+        Path(name).write_text(text, encoding="utf-8")
+    assert len(COMMANDS) >= 3
+    for line in COMMANDS:
+        ran = cli(*shlex.split(line)[1:])
+        assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize("key", sorted(set(re.findall(r"`([a-z]+\.[a-z0-9_]+)(?:=[^`]*)?`", TEXT))))
+def test_every_key_of_the_page_is_one(key):
+    """``section.key``, as ``--set`` takes it."""
+    if key.endswith((".md", ".py", ".toml", ".json")):
+        return
+    section, name = key.split(".")
+    model = TrainingConfig.model_fields[section].annotation
+    assert isinstance(model, type)
+    assert issubclass(model, BaseModel)
+    assert name in model.model_fields
