@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   ?= out/demo
-TASK   ?= bracket_counting
+TASK   ?= for_while
 
 .PHONY: demo test lint types bench gallery clean
 
