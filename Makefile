@@ -34,6 +34,7 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/training_speed.py
 	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/planted_extraction.py
 
 gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py

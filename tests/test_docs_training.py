@@ -32,6 +32,12 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
         assert ran.code == 0, ran.err
 
 
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_exists(line):
+    """With its options."""
+    command_exists(line)
+
+
 @pytest.mark.parametrize("key", sorted(set(re.findall(r"`([a-z]+\.[a-z0-9_]+)(?:=[^`]*)?`", TEXT))))
 def test_every_key_of_the_page_is_one(key):
     """``section.key``, as ``--set`` takes it."""

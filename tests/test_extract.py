@@ -11,7 +11,9 @@ from circuitkit.compiled import compile_circuit
 from circuitkit.errors import TaskError, UsageError
 from circuitkit.extraction import ExtractConfig, Means, PruningConfig, judge, run_extraction
 from circuitkit.extraction.edges import edges_between
+from circuitkit.extraction.extract import Restart, _record
 from circuitkit.extraction.judge import Judge
+from circuitkit.extraction.learn import Scores
 from circuitkit.extraction.masked import masked_differences
 from circuitkit.model import pair_losses
 from circuitkit.nodes import NodeSet
@@ -155,6 +157,23 @@ def test_the_record_tells_the_way_there(extraction):
     chosen = record["restarts"][record["chosen_restart"]]
     assert (chosen["n_nodes"], chosen["n_edges"]) == (circuit.n_nodes, circuit.n_edges)
     assert record["outcome"] == circuit.outcome
+
+
+@pytest.mark.parametrize("best", [0, 1])
+def test_whichever_restart_is_the_best_is_recorded(extraction, best):
+    """Restarts hold tensors: the best is found among them as itself, not by comparison."""
+    nodes = extraction.circuit.nodes
+    restarts = [
+        Restart(
+            scores=Scores(
+                ranks={site: torch.rand(8) for site in nodes.widths}, learned=nodes,
+                history=((0.1, 3, 1e-4),),
+            ),
+            outcome="target_met", nodes=nodes, n_edges=4, n_judged=9,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert _record(SMALL, restarts, restarts[best])["chosen_restart"] == best
 
 
 def test_an_impossible_target_is_an_outcome(checkpoint, task, reference, extraction):

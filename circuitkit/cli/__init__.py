@@ -14,6 +14,7 @@ from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
     "checkpoints", "inspect", "tasks", "train", "extract", "validate", "report", "compare",
+    "plant",
 )  # fmt: skip
 
 

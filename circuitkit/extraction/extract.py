@@ -68,7 +68,7 @@ class ExtractConfig:
             raise UsageError(f"seed {self.seed}: expected 0 or more.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Restart:
     """One mask learning followed to its 1-minimal end."""
 

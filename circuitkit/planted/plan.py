@@ -1,0 +1,37 @@
+"""A plan: what is wired, which circuits it should have, and the prompts that ask for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from circuitkit.planted.prompts import Sides
+from circuitkit.planted.wiring import Nodes, Wiring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A wired model with its question.
+
+    Attributes:
+        wiring: the model as built so far; noise may still be laid around it.
+        mechanism: the nodes through which the whole model does the task.
+        smallest: the smallest circuits as wired, where they are not the mechanism: several
+            for twin paths, a wrong smaller one for a trap. A claim, held against brute force.
+        answers: of the first and of the second prompt of every pair.
+        sides: the prompts of a pair.
+        is_trap: whether a smallest circuit works only because something else is ablated.
+        ood: prompts on which a shortcut of the task fails and the model does not.
+    """
+
+    wiring: Wiring
+    mechanism: Nodes
+    answers: tuple[str, str]
+    sides: Sides
+    smallest: tuple[Nodes, ...] = ()
+    ood: Sides | None = None
+    is_trap: bool = False
+
+    @property
+    def circuits(self) -> tuple[Nodes, ...]:
+        """The smallest circuits as wired."""
+        return self.smallest or (self.mechanism,)

@@ -1,0 +1,101 @@
+"""A planted model as a whole, and the folder it is saved to.
+
+In: a wired model with its prompts. Out: a checkpoint folder that also holds ``task.jsonl``
+and ``truth.json``, which tells the smallest circuits that brute force found.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Int
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from circuitkit.extraction import measure_means
+from circuitkit.files import write_whole
+from circuitkit.model import Transformer
+from circuitkit.nodes import NodeSet
+from circuitkit.planted.truth import Truth, find_truth
+from circuitkit.planted.variation import Variation
+from circuitkit.task import Task, load_task
+
+FORMAT = "circuitkit.truth/1"
+TASK, TRUTH = "task.jsonl", "truth.json"
+TARGET_NATS = 0.15
+_MANY = 10**6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """A model wired by hand, with all that extraction needs.
+
+    ``mechanism`` holds the nodes through which the model does the task, ``wired`` the smallest
+    circuits that this should give: a claim, which ``find_truth`` checks. In a trap (``is_trap``)
+    a smallest circuit works only because something else is ablated.
+    """
+
+    name: str
+    about: str
+    variation: Variation
+    model: Transformer
+    tokenizer: Tokenizer
+    reference: Int[Tensor, "n length"]
+    task_lines: str
+    mechanism: NodeSet
+    wired: tuple[NodeSet, ...]
+    is_trap: bool
+
+    def save(self, folder: str | Path) -> Truth:
+        """Write checkpoint, task and truth, and return what brute force found.
+
+        Raises:
+            UsageError: if the folder cannot be written to.
+        """
+        folder = Path(folder)
+        write_whole(folder / TASK, self.task_lines)
+        save_checkpoint(
+            folder, self.model, name=self.name, tokenizer=self.tokenizer, reference=self.reference
+        )
+        truth = truth_of(load_checkpoint(folder), load_task(folder / TASK))
+        write_whole(folder / TRUTH, json.dumps(self._to_dict(truth), indent=1) + "\n")
+        return truth
+
+    def _to_dict(self, truth: Truth) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "about": self.about,
+            "variation": asdict(self.variation),
+            "is_trap": self.is_trap,
+            "target_loss_nats": truth.target_loss_nats,
+            "n_nodes": len(truth.circuits[0]),
+            "circuits": [
+                {
+                    "nodes": [str(node) for node in nodes],
+                    "edges": [[str(e.source), str(e.target), e.weight] for e in edges],
+                }
+                for nodes, edges in zip(truth.circuits, truth.edges, strict=True)
+            ],
+            "mechanism": [str(node) for node in self.mechanism],
+            "loss_nats": truth.loss_nats,
+            "refused_nats": truth.refused_nats,
+            "n_alive": truth.n_alive,
+            "n_tried": truth.n_tried,
+        }
+
+
+def truth_of(checkpoint: Checkpoint, task: Task, target_loss_nats: float = TARGET_NATS) -> Truth:
+    """Brute force on a saved model, under the means and selection pairs that extraction uses.
+
+    Raises:
+        UsageError: if the model is too large to try, or does not do the task.
+    """
+    model = checkpoint.load_model()
+    means = measure_means(model, checkpoint.load_reference(), checkpoint_sha256=checkpoint.sha256)
+    pairs = checkpoint.encode(task.up_to("select", _MANY))
+    return find_truth(model, pairs, means, target_loss_nats)
