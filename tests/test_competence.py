@@ -23,6 +23,7 @@ from circuitkit.checkpoints.competence import (
 from circuitkit.errors import CheckpointError, TaskError
 from circuitkit.task import builtin_tasks, load_task
 from circuitkit.validation import competence as measuring
+from circuitkit.validation import competent
 from circuitkit.validation.competence import measure_competence
 from circuitkit.validation.competent import ACCURACY
 from circuitkit.validation.task_check import check_task
@@ -91,7 +92,7 @@ def test_a_model_that_is_always_right_does_the_task_and_its_opposite_does_not(
     """The loss is the softplus of the difference, to either side."""
     sign = 1.0 if right else -1.0
     answered = lambda model, pairs, tap: torch.full((2 * len(pairs),), 5 * sign)  # noqa: E731
-    monkeypatch.setattr(measuring, "tapped_differences", answered)
+    monkeypatch.setattr(competent, "tapped_differences", answered)
     folder = tiny_checkpoint(tmp_path / "m", text=True)
     task = letter_task(tmp_path / "mine.jsonl")
     (found,) = measure_competence(load_checkpoint(folder), 12, tasks=[task]).tasks

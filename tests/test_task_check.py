@@ -12,7 +12,7 @@ from circuitkit.corpora import open_corpus
 from circuitkit.corpora.tokenizer import train_tokenizer
 from circuitkit.errors import TaskError
 from circuitkit.task import builtin_tasks, load_task
-from circuitkit.validation import task_check
+from circuitkit.validation import competent
 from circuitkit.validation.task_check import check_task
 
 
@@ -33,7 +33,7 @@ def corpus_reader(folder):
 def do_well(monkeypatch):
     """Any model answers everything rightly: what is asked about is the task."""
     right = lambda model, pairs, tap: torch.full((2 * len(pairs),), 3.0)  # noqa: E731
-    monkeypatch.setattr(task_check, "tapped_differences", right)
+    monkeypatch.setattr(competent, "tapped_differences", right)
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,13 @@ from pathlib import Path
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.competence import Competence, Interval, TaskCompetence, does_task
 from circuitkit.errors import TaskError
-from circuitkit.extraction.masked import tapped_differences
 from circuitkit.extraction.means import Progress, silent
 from circuitkit.files import shipped_folder
 from circuitkit.model import Transformer
 from circuitkit.task import Task, builtin_tasks, load_task
-from circuitkit.validation.statistics import Estimate, cluster_mean, proportion
+from circuitkit.validation.competent import measure_ability
+from circuitkit.validation.statistics import Estimate
 from circuitkit.validation.task_check import refuse_joined
-from circuitkit.validation.trial import hits_of, losses_of
 
 
 def measure_competence(
@@ -72,9 +71,7 @@ def _asked(task: Task, checkpoint: Checkpoint, model: Transformer, n_pairs: int)
     pairs = task.up_to("test", n_pairs)
     encoded = checkpoint.encode(pairs)
     refuse_joined(checkpoint, {"test": pairs})
-    differences = tapped_differences(model, encoded, None)
-    loss = _interval(cluster_mean(losses_of(differences), encoded.templates, seed=0))
-    accuracy = _interval(proportion(hits_of(differences), encoded.templates, seed=0))
+    loss, accuracy = map(_interval, measure_ability(model, encoded))
     return TaskCompetence(
         task=task.name,
         sha256=task.sha256,

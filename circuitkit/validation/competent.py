@@ -5,16 +5,35 @@ What can fool it: a task with an easy shortcut, which a competent model may use.
 
 from __future__ import annotations
 
-from circuitkit.evidence import Claim, Finding
-from circuitkit.validation.statistics import proportion
-from circuitkit.validation.trial import Trial, hits_of
+from typing import NamedTuple
 
-ACCURACY = 0.90
+from circuitkit.checkpoints.competence import MIN_ACCURACY as ACCURACY
+from circuitkit.evidence import Claim, Finding
+from circuitkit.extraction.masked import tapped_differences
+from circuitkit.model import EncodedPairs, Transformer
+from circuitkit.validation.statistics import Estimate, cluster_mean, proportion
+from circuitkit.validation.trial import Trial, hits_of, losses_of
 
 _NOTES = {
     "fail": "the model does not do this task",
     "inconclusive": "whether the model does this task cannot be told; more templates would tell",
 }
+
+
+class Ability(NamedTuple):
+    """A model's loss in nats and its accuracy on some pairs, with intervals over templates."""
+
+    loss_nats: Estimate
+    accuracy: Estimate
+
+
+def measure_ability(model: Transformer, pairs: EncodedPairs) -> Ability:
+    """How well the whole model does the task that these pairs ask."""
+    differences = tapped_differences(model, pairs, None)
+    return Ability(
+        loss_nats=cluster_mean(losses_of(differences), pairs.templates, seed=0),
+        accuracy=proportion(hits_of(differences), pairs.templates, seed=0),
+    )
 
 
 def check_competent(trial: Trial) -> Finding:

@@ -16,13 +16,12 @@ import numpy as np
 
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.errors import TaskError
-from circuitkit.extraction.masked import tapped_differences
 from circuitkit.model import EncodedPairs
 from circuitkit.task import SPLITS, Leaks, Pair, Prompt, Split, Task
+from circuitkit.validation.competent import measure_ability
 from circuitkit.validation.leaks import measure_leaks
-from circuitkit.validation.statistics import Estimate, cluster_mean, proportion
+from circuitkit.validation.statistics import Estimate
 from circuitkit.validation.task_problems import ability_problems, leak_problems, repeat_problems
-from circuitkit.validation.trial import hits_of, losses_of
 
 Drawn = Mapping[Split, list[Pair]]
 
@@ -44,7 +43,8 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
     leaks = _leaks(checkpoint, task)
     repeated = _repeated(drawn)
     asked = encoded["test"][:n_pairs]
-    done = _done(checkpoint, asked)
+    ability = measure_ability(checkpoint.load_model(), asked)
+    done = {"loss_nats": _plain(ability.loss_nats), "accuracy": _plain(ability.accuracy)}
     problems = [
         *leak_problems(task, leaks),
         *repeat_problems(repeated),
@@ -110,14 +110,6 @@ def _repeated(drawn: Drawn) -> list[str]:
 
 def _shown(side: Prompt) -> str:
     return repr(side.text if side.text is not None else list(side.tokens or ()))
-
-
-def _done(checkpoint: Checkpoint, pairs: EncodedPairs) -> dict[str, dict[str, float]]:
-    differences = tapped_differences(checkpoint.load_model(), pairs, None)
-    return {
-        "loss_nats": _plain(cluster_mean(losses_of(differences), pairs.templates, seed=0)),
-        "accuracy": _plain(proportion(hits_of(differences), pairs.templates, seed=0)),
-    }
 
 
 def _lengths(encoded: Iterable[EncodedPairs]) -> dict[str, int]:
