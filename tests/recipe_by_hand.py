@@ -69,7 +69,7 @@ def gradients(model, weights, rows, most):
 
 
 def projected(config, name, w, fraction, fault):
-    dense = "ln_" in name or name.endswith("sink_logit") or name == "bigram_table"
+    dense = any(part in name for part in ("ln_", "wpe", "sink_logit", "bigram_table"))
     if fraction == 1 or dense or (fault == "biases stay dense" and w.ndim == 1):
         return w
     axis = 0 if name.endswith(("c_fc.weight", "c_attn.weight")) else None

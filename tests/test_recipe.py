@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from recipe_by_hand import FAULTS, largest, run_by_hand
+from recipe_by_hand import FAULTS, run_by_hand
 from tiny import random_tokens, tiny_model
 from tiny_run import tiny_config
 from torch.nn.functional import cross_entropy
@@ -13,7 +13,7 @@ from circuitkit.nodes import SITE_KINDS
 from circuitkit.training import load_config, train
 from circuitkit.training.config import OptimizerConfig, SparsityConfig
 from circuitkit.training.folder import config_sha256
-from circuitkit.training.initial import initial_model
+from circuitkit.training.initial import initial_model, sinusoids
 from circuitkit.training.objective import limit_rms, next_token_loss, validation_loss
 from circuitkit.training.schedule import l0_fraction_at, lr_at
 from circuitkit.training.sparsity import sparse_parameters
@@ -135,14 +135,29 @@ def test_the_defaults_are_the_papers():
 
 @pytest.mark.parametrize("positions", ["learned", "concatenated"])
 def test_position_embeddings_are_never_trained(config_path, tmp_path, positions):
-    """Those that stay are as they were at first; the largest stay."""
+    """Nor made sparse: they end as they began."""
     keys = [f"architecture.positions={positions}"]
     keys += ["architecture.d_position=4"] if positions == "concatenated" else []
     config = load_config(config_path, keys)
     before = dict(initial_model(config).named_parameters())["transformer.wpe.weight"].detach()
     train(config, tmp_path / "run")
     after = weights_of(tmp_path / "run", config)["transformer.wpe.weight"]
-    np.testing.assert_array_equal(after, largest(before.numpy(), 0.125, 0, None))
+    np.testing.assert_array_equal(after, before.numpy())
+
+
+@pytest.mark.parametrize("width", [1, 5, 16])
+def test_concatenated_positions_are_sinusoids(width):
+    """At frequencies from 1 to 1/n_ctx, so that looking one back is a rotation of pairs."""
+    found, n_pairs = sinusoids(128, width).numpy(), (width + 1) // 2
+    frequency = 128.0 ** -(np.arange(n_pairs) / max(1, n_pairs - 1))
+    angle = np.arange(128)[:, None] * frequency
+    expected = np.hstack([np.cos(angle), np.sin(angle)])[:, :width]
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    if width == 16:
+        c, s = found[:, :8], found[:, 8:]
+        back = np.hstack([c * np.cos(frequency) + s * np.sin(frequency),
+                          s * np.cos(frequency) - c * np.sin(frequency)])  # fmt: skip
+        np.testing.assert_allclose(back[1:], found[:-1], atol=2e-5)
 
 
 @pytest.mark.parametrize(

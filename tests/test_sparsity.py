@@ -8,7 +8,7 @@ from circuitkit.training.config import OptimizerConfig, SparsityConfig
 from circuitkit.training.schedule import l0_fraction_at, lr_at
 from circuitkit.training.sparsity import keep_mask, l0_fraction, project, sparse_parameters
 
-DENSE = ("ln_", "sink_logit", "bigram_table")
+DENSE = ("ln_", "wpe", "sink_logit", "bigram_table")
 
 
 def random(*shape, seed=0):

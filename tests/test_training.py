@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_run import Stopped, contents, stopping_after, tiny_config
 
 from circuitkit.checkpoints import load_checkpoint
@@ -71,6 +72,35 @@ def test_the_same_seed_gives_the_same_bytes(config, straight, tmp_path):
     train(config.model_copy(update={"seed": 4}), tmp_path / "other")
     weights = [folder / "model.safetensors" for folder in (tmp_path / "other", straight)]
     assert weights[0].read_bytes() != weights[1].read_bytes()
+
+
+def test_a_run_stops_at_the_loss_that_was_asked_for(config, straight, tmp_path):
+    """At the first validation no higher than it, to the bytes so far; resumed, it stays there."""
+    rows = (straight / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(row)["validation_loss_nats"] for row in rows]
+    assert losses[1] < losses[0]
+    early = {"stop_at_loss_nats": losses[1]}
+    early = config.model_copy(update={"run": config.run.model_copy(update=early)})
+    with pytest.raises(Stopped):
+        train(early, tmp_path / "run", report=stopping_after(4))
+    record = train(early, tmp_path / "run", resume=True).training
+    assert (tmp_path / "run" / "metrics.jsonl").read_text().splitlines() == rows[:2]
+    assert (record["n_tokens"], record["validation_loss_nats"]) == (256, losses[1])
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "other", report=stopping_after(4))
+    stopped, under_way = (
+        load_file(tmp_path / name / "state.safetensors") for name in ("run", "other")
+    )
+    assert all(torch.equal(stopped[key], under_way[key]) for key in under_way)
+
+
+def test_a_loss_that_is_never_reached_stops_nothing(config, straight, tmp_path):
+    """The run is that of its tokens."""
+    run = config.run.model_copy(update={"stop_at_loss_nats": 1e-3})
+    train(config.model_copy(update={"run": run}), tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (
+        straight / "metrics.jsonl"
+    ).read_bytes()
 
 
 def test_a_dense_run_keeps_every_weight(config, tmp_path):

@@ -42,7 +42,7 @@ def test_overrides_reach_any_key(config_path):
         ("optimizer.lrr=0.1", r"optimizer\.lrr: Extra inputs .*got 0\.1\. Did you mean lr\?"),
         ("optimiser.lr=0.1", r"optimiser: Extra inputs .*\. Did you mean optimizer\?"),
         ("architecture.n_layers=2", r"architecture\.n_layers: .*\. Did you mean n_layer\?"),
-        ("run.zzzz=1", r"run\.zzzz: .*\. Known: n_tokens, batch_sequences"),
+        ("run.zzzz=1", r"run\.zzzz: .*\. Known: n_tokens, stop_at_loss_nats"),
         ("optimizer.lr=high", r"optimizer\.lr: Input should be a valid number; got 'high'"),
         ("optimizer.lr=-1", r"optimizer\.lr: .*greater than 0; got -1"),
         ("optimizer.betas=[0.9, 1.0]", r"optimizer\.betas\.1: .*less than 1; got 1\.0"),

@@ -66,12 +66,16 @@ class OptimizerConfig(BaseModel):
 class RunConfig(BaseModel):
     """How long, in what batches, how often to look and to save (in steps), and where.
 
+    ``stop_at_loss_nats`` ends the run at the first validation whose loss is no higher:
+    so a dense twin is matched to a sparse model.
+
     ``devices`` processes share each batch. ``matmul`` says what matrices are rounded to
     when they are multiplied; ``auto`` is bfloat16 where that is faster.
     """
 
     model_config = STRICT
     n_tokens: Count
+    stop_at_loss_nats: Annotated[float, Field(gt=0)] | None = None
     batch_sequences: Count = 64
     validate_every: Count = 250
     save_every: Count = 500

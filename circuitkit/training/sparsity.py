@@ -3,8 +3,8 @@
 Source: Gao et al. 2025, section A.2. Biases and embeddings are sparsified too.
 A neuron or attention channel keeps at least ``min_nonzeros`` (the paper's j)
 weights: rows of ``c_fc`` and ``c_attn``, which it reads through, and columns of
-both ``c_proj``, which it writes through. Norm gains, sink logits and the bigram
-table stay dense.
+both ``c_proj``, which it writes through. Norm gains, sink logits, the bigram table and
+position embeddings, which are fixed, stay dense.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+_DENSE = (".ln_", ".wpe.", "sink_logit", "bigram_table")
 _NEURON_AXIS = {"c_fc.weight": 0, "c_attn.weight": 0, "c_proj.weight": 1}
 
 
 def sparse_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters that are made sparse, by name."""
     for name, parameter in model.named_parameters():
-        dense = ".ln_" in name or "sink_logit" in name or name == "bigram_table"
-        if not dense:
+        if not any(part in name for part in _DENSE):
             yield name, parameter
 
 

@@ -77,7 +77,15 @@ class _Run:
     model: Transformer
     optimizer: torch.optim.Optimizer
     report: Report
+    done: int = 0
     validation_loss_nats: float = math.nan
+
+    @property
+    def complete(self) -> bool:
+        """Whether this process knows that no step is left; only the first knows of the loss."""
+        wanted = self.config.run.stop_at_loss_nats
+        low = wanted is not None and self.validation_loss_nats <= wanted
+        return low or self.done == self.config.n_steps
 
 
 def train(
@@ -122,13 +130,14 @@ def train(
 
 
 def _run_steps(run: _Run, first: int) -> None:
+    run.done = first
     if run.devices.first:
         run.validation_loss_nats = rewind_metrics(run.folder, first)
     with deferred_interrupt() as interrupted:
-        for step in range(first, run.config.n_steps):
-            _step(run, step)
+        while not run.devices.agree(run.complete):
+            _step(run, run.done)
             if run.devices.agree(interrupted.is_set()):
-                _save(run, step + 1)
+                _save(run)
                 raise KeyboardInterrupt
 
 
@@ -173,8 +182,9 @@ def _step(run: _Run, step: int) -> None:
     loss = _gradients(run, step)
     run.optimizer.step()
     project(run.model, fraction, sparsity.min_nonzeros)
+    run.done = step + 1
     if run.devices.first:
-        _look(run, step + 1, loss, fraction, lr)
+        _look(run, loss, fraction, lr)
 
 
 def _gradients(run: _Run, step: int) -> float:
@@ -200,17 +210,17 @@ def _finite(run: _Run, what: str, value: float, step: int) -> None:
         )
 
 
-def _save(run: _Run, step: int) -> None:
+def _save(run: _Run) -> None:
     """Written by the first process, awaited by all."""
     if run.devices.first:
-        save_state(run.folder, run.model, run.optimizer, step, config_sha256(run.config))
+        save_state(run.folder, run.model, run.optimizer, run.done, config_sha256(run.config))
     run.devices.agree(False)
 
 
-def _look(run: _Run, done: int, loss: float, fraction: float, lr: float) -> None:
+def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
     """Validate, write metrics, save and report, as often as the config says."""
-    config, last = run.config, done == run.config.n_steps
-    if done % config.run.validate_every == 0 or last:
+    config, done = run.config, run.done
+    if done % config.run.validate_every == 0 or run.complete:
         run.validation_loss_nats = validation_loss(run.model, run.validation)
         _finite(run, "validation loss", run.validation_loss_nats, done)
         numbers = {
@@ -222,7 +232,7 @@ def _look(run: _Run, done: int, loss: float, fraction: float, lr: float) -> None
             "lr": lr,
         }
         append_metrics(run.folder, numbers)
-    if done % config.run.save_every == 0 or last:
+    if done % config.run.save_every == 0 or run.complete:
         save_state(run.folder, run.model, run.optimizer, done, config_sha256(config))
     run.report(
         Progress(
@@ -266,7 +276,7 @@ def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
     named = dict(run.model.named_parameters())
     return {
         "config": json.loads(run.config.model_dump_json()),
-        "n_tokens": run.config.n_steps * run.config.tokens_per_step,
+        "n_tokens": run.done * run.config.tokens_per_step,
         "validation_loss_nats": run.validation_loss_nats,
         "l0_fraction": l0_fraction(run.model),
         "l0": {name: int(p.count_nonzero()) for name, p in named.items()},
