@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DEMO   ?= out/demo
 TASK   ?= for_while
 
-.PHONY: demo test lint types bench gallery clean
+.PHONY: demo test lint types bench gallery curves clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ bench: $(STAMP)
 
 gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py
+
+curves: $(STAMP)  ## docs/training-curves.svg, and the README's table of tasks
+	$(BIN)/python reports/make_training.py
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -1,6 +1,8 @@
 """Laws of docs/training.md: its configuration trains, its commands run, its keys exist."""
 
+import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -9,9 +11,12 @@ from pydantic import BaseModel
 from test_cli import cli
 from test_readme import test_commands_and_their_options_exist as command_exists
 
+from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
+from circuitkit.training import load_config, shipped_configs
 from circuitkit.training.config import TrainingConfig
 
 ROOT = Path(__file__).parents[1]
+make_training = runpy.run_path(str(ROOT / "reports" / "make_training.py"))
 TEXT = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```([^\n]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 FILES = {info.split()[1]: text for info, text in BLOCKS if info.startswith("toml ")}
@@ -48,3 +53,31 @@ def test_every_key_of_the_page_is_one(key):
     assert isinstance(model, type)
     assert issubclass(model, BaseModel)
     assert name in model.model_fields
+
+
+def test_the_curves_are_drawn_from_the_metrics_that_ship():
+    """Byte for byte."""
+    assert make_training["CURVES"].read_text(encoding="utf-8") == make_training["curves"]()
+
+
+def test_the_readme_shows_the_tasks_that_were_measured():
+    """Every row of the table, as the script prints it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [row for row in make_training["competence_table"]() if row not in readme]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_a_bundled_checkpoint_is_what_its_configuration_makes(name):
+    """Its record holds that very configuration, but for the product that was measured."""
+    record = load_checkpoint(name).training
+    assert record is not None
+    shipped, ran = json.loads(load_config(name).model_dump_json()), record["config"]
+    ran["run"].setdefault("stop_at_loss_nats", None)  # a key younger than the nano
+    assert {shipped["run"].pop("matmul"), ran["run"].pop("matmul")} <= {"auto", "bfloat16"}
+    assert ran == shipped
+
+
+def test_every_bundled_checkpoint_has_a_configuration():
+    """So that anyone can make it again."""
+    assert set(bundled_checkpoints()) == set(shipped_configs())
