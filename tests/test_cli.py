@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from circuitkit.circuit import Circuit
 from circuitkit.cli import COMMANDS, main
 from circuitkit.evidence import DEFAULT_CLAIMS, Validation
 from circuitkit.extraction import ExtractConfig, PruningConfig, judge
+from circuitkit.planted import plant
 from circuitkit.task import SPLITS, builtin_tasks
 from circuitkit.validation import beats_controls, integrity, minimal
 
@@ -417,7 +419,7 @@ def test_results_are_on_stdout_and_progress_on_stderr(flow):
     assert f"{circuit.n_nodes} nodes, {circuit.n_edges} edges" in ran["extract"].out
     assert f"next: circuitkit validate {folder}" in ran["extract"].out
     assert ran["report"].out == f"{folder / 'report.pdf'}\n"
-    assert "masks: 1 of 20" in ran["extract"].err
+    assert "masks 1: 1 of 20" in ran["extract"].err
     assert "masks" not in ran["extract"].out
     assert "claims: " in ran["validate"].err
 
@@ -450,7 +452,7 @@ def test_a_missed_target_is_an_honest_negative(tmp_path, small):
     assert {path.name for path in (tmp_path / "missed").iterdir()} >= CIRCUIT_FILES
     assert list(ran.json) == [
         "path", "task", "checkpoint", "outcome", "target_loss_nats", "n_nodes", "n_edges",
-        "loss_nats", "accuracy", "nodes_1_minimal",
+        "loss_nats", "accuracy", "nodes_1_minimal", "edges_1_minimal", "n_alternatives",
     ]  # fmt: skip
 
 
@@ -482,6 +484,23 @@ def test_a_report_over_several_folders_is_one_pdf(flow, copy, tmp_path):
     assert each.out.split() == [str(flow[0] / "report.pdf"), str(copy / "report.pdf")]
 
 
+QUICK = ("--method", "attribution", "--restarts", 1, "--target-loss", 0.15)
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory):
+    """A planted model with two circuits, its task, a folder; another method's in ``other``."""
+    folder = tmp_path_factory.mktemp("twins") / "planted"
+    plant("twin_paths").save(folder)
+    task, out = folder / "task.jsonl", folder / "found"
+    assert cli("extract", folder, "--task", task, "--out", out, *QUICK).code == 0
+    options = ("--method", "random", *QUICK[2:], "--calibrate", "--granularity", "edge")
+    ran = cli("extract", folder, "--task", task, "--out", folder / "other", *options)
+    assert ran.code == 0
+    assert "calibrated" in ran.out
+    return folder, task, out
+
+
 def test_a_circuit_shares_everything_with_itself(flow, copy):
     """And nothing with the empty one."""
     circuit = Circuit.load(copy)
@@ -496,6 +515,57 @@ def test_a_circuit_shares_everything_with_itself(flow, copy):
     assert found["jaccard_nodes"] == 0.0
     assert len(found["only_a"]["nodes"]) == circuit.n_nodes
     assert f"only a  {circuit.n_nodes} nodes" in cli("compare", flow[0], copy).out
+
+
+def test_methods_and_edges_are_compared(twins):
+    """Found by other ways on the same planted model, said to be other ways; edges are listed."""
+    folder, _task, out = twins
+    ran = cli("compare", out, folder / "other", "--json")
+    a, b = Circuit.load(out), Circuit.load(folder / "other")
+    assert ran.json["same_checkpoint"]
+    assert ran.json["same_task"]
+    n_shared = len(ran.json["shared"]["edges"])
+    assert n_shared + len(ran.json["only_a"]["edges"]) == a.n_edges
+    assert n_shared + len(ran.json["only_b"]["edges"]) == b.n_edges
+    union = n_shared + len(ran.json["only_a"]["edges"]) + len(ran.json["only_b"]["edges"])
+    assert ran.json["jaccard_edges"] == pytest.approx(n_shared / union)
+    said = cli("compare", out, folder / "other").out
+    assert "by attribution" in said
+    assert f"{a.edges[0].source} -> {a.edges[0].target}" in said
+
+
+def test_extract_says_when_its_circuit_is_not_the_only_one(twins):
+    """A file that names the others, and a line that counts them."""
+    folder, task, out = twins
+    ran = cli("extract", folder, "--task", task, "--out", out, *QUICK, "--resume")
+    circuit = Circuit.load(out)
+    assert len(circuit.alternatives) > 0
+    assert all(other != circuit.nodes for other in circuit.alternatives)
+    assert f"not the only one: {len(circuit.alternatives)} more" in ran.out
+    assert ran.code == 0
+
+
+def test_an_interrupted_extraction_says_how_to_go_on(twins, tmp_path, monkeypatch):
+    """The very command, with --resume; what was finished is kept, and gone in the end."""
+    folder, task, out = twins
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    arguments = ("extract", folder, "--task", task, "--out", tmp_path / "again", *QUICK)
+    monkeypatch.setattr("circuitkit.extraction.restarts.follow", interrupted)
+    ran = cli(*arguments)
+    assert ran.code == 130
+    command = f"circuitkit {shlex.join(map(str, arguments))} --resume"
+    assert f"interrupted and saved; go on with: {command}" in ran.err
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {
+        "search.json", "means.safetensors",
+    }  # fmt: skip
+    monkeypatch.undo()
+    assert cli(*arguments, "--resume").code == 0
+    names = CIRCUIT_FILES - {"circuit.svg"}
+    assert all((tmp_path / "again" / n).read_bytes() == (out / n).read_bytes() for n in names)
+    assert not (tmp_path / "again" / "search.json").exists()
 
 
 # Things of one's own

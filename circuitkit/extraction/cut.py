@@ -41,7 +41,8 @@ def cut_model(
     model: Transformer, nodes: NodeSet, kept: Collection[Edge], values: Mapping[Site, Tensor]
 ) -> Transformer:
     """The model in which, of the edges between ``nodes``, only ``kept`` carry anything."""
-    dropped = [edge for edge in edges_between(model, nodes) if edge not in set(kept)]
+    ends = {(edge.source, edge.target) for edge in kept}
+    dropped = [e for e in edges_between(model, nodes) if (e.source, e.target) not in ends]
     return cut_edges(model, dropped, values) if dropped else model
 
 

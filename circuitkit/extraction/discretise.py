@@ -17,6 +17,7 @@ _GRID = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0, 64.0)
 _TRIED_EXACTLY = 8
 _MOST_ADDED = 12
 _BISECTIONS = 6
+_GRADIENT_PAIRS = 64
 
 
 def ranked_nodes(scores: Scores) -> list[Node]:
@@ -61,15 +62,22 @@ def add_back(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> Nod
 
 def steepest(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> list[Node]:
     """The nodes that are out and whose gate lowers the loss, to first order, the most first."""
-    half = judge.pairs[: len(judge.pairs) // 2]
-    falls = [
-        (g, site, channel)
-        for site, gradient in gate_gradients(judge.model, half, nodes, judge.values).items()
-        for channel, g in enumerate(gradient.tolist())
-        if g < 0
+    falls = [(rise, node) for rise, node in loss_rises(nodes, judge) if rise < 0]
+    return [
+        node
+        for _, node in sorted(falls)
+        if node not in nodes and (within is None or node in within)
     ]
-    ranking = (Node(site, channel) for _, site, channel in sorted(falls))
-    return [node for node in ranking if node not in nodes and (within is None or node in within)]
+
+
+def loss_rises(nodes: NodeSet, judge: Judge) -> list[tuple[float, Node]]:
+    """How much the loss rises, to first order, as the gate of each node opens."""
+    some = judge.pairs[:: max(1, len(judge.pairs) // _GRADIENT_PAIRS)]
+    return [
+        (rise, Node(site, channel))
+        for site, slope in gate_gradients(judge.model, some, nodes, judge.values).items()
+        for channel, rise in enumerate(slope.tolist())
+    ]
 
 
 def smallest_prefix(scores: Scores, judge: Judge) -> NodeSet | None:

@@ -26,8 +26,9 @@ from circuitkit.extraction.judge import PUSH, Judge
 from circuitkit.extraction.means import Means, Progress, measure_means, silent, zero_means
 from circuitkit.extraction.neighbours import explore
 from circuitkit.extraction.partial import Partial, search_key
+from circuitkit.extraction.restarts import run_restarts, single_threaded
 from circuitkit.extraction.results import Found, describe, tell
-from circuitkit.extraction.search import Restart, follow, rank
+from circuitkit.extraction.search import Restart
 from circuitkit.extraction.target import Target, choose_target
 from circuitkit.files import write_whole
 from circuitkit.model import EncodedPairs, Transformer
@@ -96,8 +97,10 @@ def run_extraction(
         means = _means(checkpoint, model, config, reference, progress)
         partial.keep_means(means)
     judge = _judge(model, means, splits, target, config)
-    restarts = _search(splits.train, judge, config, within, partial, progress)
-    found = _settle(restarts, judge, splits.train, config, within, progress)
+    train = splits.train
+    with single_threaded() as n_workers:
+        restarts = run_restarts(train, judge, config, within, partial, progress, n_workers)
+        found = _settle(restarts, judge, train, config, within, progress)
     circuit = describe(checkpoint, task, config, judge, means, splits.test, found, target)
     return Extraction(circuit=circuit, means=means, pruning=tell(config, restarts, found))
 
@@ -108,12 +111,13 @@ def extract(
     *,
     target_loss_nats: float | None = None,
     seed: int = 0,
+    partial: Partial | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Circuit:
     """``run_extraction`` for those who want the circuit alone; ``options`` as ``ExtractConfig``."""
     config = ExtractConfig(target_loss_nats=target_loss_nats, seed=seed, **options)
-    return run_extraction(checkpoint, task, config, progress=progress).circuit
+    return run_extraction(checkpoint, task, config, partial=partial, progress=progress).circuit
 
 
 def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Splits:
@@ -148,34 +152,6 @@ def _judge(
         target_loss_nats=target.loss_nats,
         is_strict=is_strict,
     )
-
-
-def _search(
-    train: EncodedPairs, judge: Judge, config: ExtractConfig, within: NodeSet | None,
-    partial: Partial, progress: Progress,
-) -> list[Restart]:  # fmt: skip
-    """Restart after restart, until the limit or until the smallest circuit came twice."""
-    restarts: list[Restart] = []
-    for i in range(config.restarts):
-        scores = partial.scores(i, judge.model.arch.widths)
-        if scores is None:
-            seed = 1000 * config.seed + i
-            scores = rank(train, judge, config, seed, within=within, progress=progress)
-            partial.keep_scores(i, scores)
-        restart = partial.restart(i, scores)
-        if restart is None:
-            restart = follow(scores, judge, config, progress)
-            partial.keep_restart(i, restart)
-        restarts.append(restart)
-        if _came_twice(restarts):
-            break
-    return restarts
-
-
-def _came_twice(restarts: list[Restart]) -> bool:
-    best = min(restarts, key=lambda restart: restart.size)
-    same = [restart for restart in restarts if restart.nodes == best.nodes]
-    return best.outcome == "target_met" and len(same) > 1
 
 
 def _settle(

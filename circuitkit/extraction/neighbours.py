@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from circuitkit.extraction.attribute import attribute
-from circuitkit.extraction.discretise import ranked_nodes, smallest_prefix, steepest
+from circuitkit.extraction.discretise import loss_rises, ranked_nodes, smallest_prefix, steepest
 from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.eliminate import eliminate
 from circuitkit.extraction.judge import Judge
@@ -18,8 +18,8 @@ from circuitkit.extraction.means import Progress, silent
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 
-_SWAPS = 6
-_ROUNDS = 6
+_TRIED_IN, _TRIED_OUT = 4, 6
+_ROUNDS = 4
 
 
 def explore(
@@ -40,16 +40,20 @@ def explore(
         progress: told how far each pass is.
 
     Returns:
-        Every circuit known, the smallest (edges first, then nodes) first.
+        Every circuit known that meets the target, the smallest (edges first, then nodes) first;
+        that one is 1-minimal.
     """
     known = list(dict.fromkeys(found))
+    best = min(known, key=lambda nodes: size(nodes, judge))
     for _ in range(_ROUNDS):
-        best = min(known, key=lambda nodes: size(nodes, judge))
-        near = (*swaps(best, judge, within), *detours(best, judge, train, within, progress))
-        known = list(dict.fromkeys([*known, *near]))
-        if min(known, key=lambda nodes: size(nodes, judge)) == best:
+        near = [*swaps(best, judge, within), *detours(best, judge, train, within, progress)]
+        known += [nodes for nodes in near if nodes not in known]
+        smaller = min(known, key=lambda nodes: size(nodes, judge))
+        if smaller == best:
             break
-    return tuple(sorted(known, key=lambda nodes: size(nodes, judge)))
+        best = eliminate(smaller, judge, list(smaller), progress, first_block=1)
+        known.append(best)
+    return tuple(sorted(dict.fromkeys(known), key=lambda nodes: size(nodes, judge)))
 
 
 def size(nodes: NodeSet, judge: Judge) -> tuple[int, int]:
@@ -58,12 +62,20 @@ def size(nodes: NodeSet, judge: Judge) -> tuple[int, int]:
 
 
 def swaps(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> Iterator[NodeSet]:
-    """Put in one node that lowers the loss, and take out whatever can then go."""
-    for node in steepest(nodes, judge, within)[:_SWAPS]:
+    """Put in one node that lowers the loss, and take out those that can go most cheaply.
+
+    What comes out meets the target and is no larger, but need not be 1-minimal.
+    """
+    for node in steepest(nodes, judge, within)[:_TRIED_IN]:
         wider = nodes | NodeSet.of([node])
-        fewer = eliminate(wider, judge, [node, *nodes], first_block=1)
-        if fewer != nodes and judge.meets(fewer):
-            yield fewer
+        rises = sorted((rise, out) for rise, out in loss_rises(wider, judge) if out in nodes)
+        swapped = wider
+        for _, out in rises[::-1][:_TRIED_OUT]:
+            fewer = swapped - NodeSet.of([out])
+            if judge.meets(fewer):
+                swapped = fewer
+        if swapped != wider:
+            yield swapped
 
 
 def detours(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ class Partial:
     folder: Path | None = None
     key: str = ""
     parts: dict[str, Any] | None = None
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
     def is_begun(self) -> bool:
@@ -100,9 +102,10 @@ class Partial:
     def _keep(self, name: str, told: Any) -> None:
         if self.folder is None or self.parts is None:
             return
-        self.parts[name] = told
-        content = {"format": _FORMAT, "key": self.key, "parts": self.parts}
-        write_whole(self.folder / FILE, json.dumps(content) + "\n")
+        with self._lock:
+            self.parts[name] = told
+            content = {"format": _FORMAT, "key": self.key, "parts": self.parts}
+            write_whole(self.folder / FILE, json.dumps(content) + "\n")
 
 
 def _tell_scores(scores: Scores) -> dict[str, Any]:
