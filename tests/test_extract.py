@@ -27,7 +27,7 @@ SMALL = ExtractConfig(
     n_train=64,
     n_select=32,
     n_test=48,
-    pruning=PruningConfig(n_steps=20),
+    pruning=PruningConfig(n_steps=20, lr=0.15, pressure_start=1e-3),
 )
 
 
