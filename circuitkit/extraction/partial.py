@@ -61,10 +61,12 @@ class Partial:
             self.parts = found["parts"]
 
     def means(self, widths: Mapping[Site, int]) -> Means | None:
-        """The ablation values, if they are there."""
-        if self.folder is None or not self.parts:
+        """The ablation values, if they are those of this extraction."""
+        told = (self.parts or {}).get("means")
+        if self.folder is None or told is None:
             return None
-        return Means.load(self.folder, widths)
+        means = Means.load(self.folder, widths)
+        return means if means.sha256 == told else None
 
     def keep_means(self, means: Means) -> None:
         """Write the ablation values, then say that they are of this extraction."""
