@@ -19,8 +19,10 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
     WithJsonSchema,
+    model_serializer,
     model_validator,
 )
 
@@ -97,11 +99,20 @@ class Minimality(BaseModel):
 
 
 class Calibration(BaseModel):
-    """The logit difference of the circuit is read as ``scale * d + shift``."""
+    """The logit difference of the circuit is read as ``scale * d + shift``.
+
+    The shift takes the sign of (answer - foil) as token ids: it favours one token over another.
+    ``loss_nats`` is the circuit's loss on the test split so read.
+    """
 
     model_config = STRICT
     scale: Annotated[FiniteFloat, Field(gt=0)]
     shift: FiniteFloat
+    loss_nats: FiniteFloat | None = None
+
+    @model_serializer(mode="wrap")
+    def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_unset(handler(self), ("loss_nats",))
 
 
 class Side(BaseModel):
@@ -164,6 +175,8 @@ class Circuit(BaseModel):
     n_nodes: NonNegativeInt
     n_edges: NonNegativeInt
     n_edges_induced: NonNegativeInt
+    alternatives: tuple[NodesField, ...] = ()
+    method: str | None = None
     loss_nats: Scores
     accuracy: Scores
     n_pairs: PositiveInt
@@ -188,6 +201,10 @@ class Circuit(BaseModel):
         if loose:
             raise ValueError(f"an edge ends at {loose[0]}, which is not among the nodes")
         return self
+
+    @model_serializer(mode="wrap")
+    def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_unset(handler(self), ("alternatives", "method"))
 
     @classmethod
     def load(cls, folder: str | Path) -> Circuit:
@@ -233,6 +250,15 @@ class Circuit(BaseModel):
         for write, read in residual_links(self.nodes):
             graph.add_edge(str(write), str(read), kind="residual", weight=1.0)
         return graph
+
+
+def _without_unset(told: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Leave out keys that say nothing, so that a file from before them keeps its bytes."""
+    return {
+        name: value
+        for name, value in told.items()
+        if name not in names or value not in (None, (), [])
+    }
 
 
 def residual_links(nodes: NodeSet) -> list[tuple[Node, Node]]:

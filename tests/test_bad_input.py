@@ -402,9 +402,8 @@ def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path, below):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--method", "attribution"], "--method attribution is not built yet"),
-        (["--method", "random"], "--method random is not built yet"),
-        (["--granularity", "edge"], "--granularity edge is not built yet"),
+        (["--method", "attribution", "--schedule", "paper"], "learns no masks"),
+        (["--granularity", "edge", "--no-refine"], "drops edges one by one"),
         (["--target-loss", "-1"], "target loss -1.0: expected a positive number"),
         (["--target-loss", "nan"], "target loss nan: expected a positive number"),
         (["--target-loss", "0"], "target loss 0.0: expected a positive number"),
@@ -417,6 +416,14 @@ def test_a_wrong_option_is_refused(tmp_path, options, says):
     out = tmp_path / "out"
     refused(*extracting(NANO, "if_equals", out, *options), says=says, tmp_path=tmp_path)
     assert not out.exists()
+
+
+def test_a_task_the_model_does_not_do_is_refused_early(tmp_path):
+    """With the measured loss and accuracy, before means are measured or anything is written."""
+    out = tmp_path / "out"
+    says = ["var_swap on tinypython-nano: the model does not do the task", "0.35", "--target-loss"]
+    refused(*extracting(NANO, "var_swap", out), says=says, tmp_path=tmp_path)
+    assert not list(out.glob("*"))
 
 
 def test_thorough_says_that_it_is_not_built(tmp_path, circuit):

@@ -4,13 +4,13 @@ import contextlib
 import io
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -23,14 +23,19 @@ from circuitkit.circuit import Circuit
 from circuitkit.cli import COMMANDS, main
 from circuitkit.evidence import DEFAULT_CLAIMS, Validation
 from circuitkit.extraction import ExtractConfig, PruningConfig, judge
+from circuitkit.planted import plant
 from circuitkit.task import SPLITS, builtin_tasks
 from circuitkit.validation import beats_controls, integrity, minimal
 
 NANO = "tinypython-nano"
-SMALL = partial(
-    ExtractConfig, n_train=64, n_select=32, n_test=48, pruning=PruningConfig(n_steps=20)
-)
-"""What ``extract`` asks for, so that a test does not wait."""
+FEW_STEPS = PruningConfig(n_steps=20, lr=0.15, pressure_start=1e-3)
+
+
+def small_config(**settings):
+    """What ``extract`` asks for, but with little of everything, so that a test does not wait."""
+    few = {"restarts": 1, "n_train": 64, "n_select": 32, "n_test": 48, "pruning": FEW_STEPS}
+    return ExtractConfig(**settings | few)
+
 
 CIRCUIT_FILES = {
     "circuit.json", "means.safetensors", "pruning.json", "nodes.csv", "edges.csv", "circuit.dot",
@@ -88,7 +93,7 @@ def few_controls():
 @pytest.fixture
 def small(monkeypatch):
     """Extractions of a few steps, and integrity that a small reference passes."""
-    monkeypatch.setattr(circuitkit.extraction, "ExtractConfig", SMALL)
+    monkeypatch.setattr(circuitkit.extraction, "ExtractConfig", small_config)
     monkeypatch.setattr(integrity, "HALVES_NATS", 9.0)
     monkeypatch.setattr(judge, "DRIFT_NATS", 9.0)
 
@@ -98,7 +103,7 @@ def flow(tmp_path_factory):
     """extract, validate, report, once; with what each of them printed."""
     folder = tmp_path_factory.mktemp("flow") / "circuit"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(circuitkit.extraction, "ExtractConfig", SMALL)
+        patched.setattr(circuitkit.extraction, "ExtractConfig", small_config)
         patched.setattr(integrity, "HALVES_NATS", 9.0)
         patched.setattr(judge, "DRIFT_NATS", 9.0)
         options = ("--reference-tokens", 4096, "--target-loss", 0.3)
@@ -374,7 +379,8 @@ def test_fixed_pairs_are_shown_checked_and_extracted(tmp_path, small, kind):
     printed = cli("tasks", "check", task, "--checkpoint", folder).out
     assert "told by     last token" in printed
     assert "declared    the file does not say" in printed
-    ran = cli("extract", folder, "--task", task, "--out", tmp_path / "out", "-q")
+    ran = cli("extract", folder, "--task", task, "--out", tmp_path / "out", "-q",
+              "--target-loss", 0.65)  # fmt: skip
     assert ran.code in (0, 1), ran.err
     assert Circuit.load(tmp_path / "out").task.name == "mine"
 
@@ -417,7 +423,7 @@ def test_results_are_on_stdout_and_progress_on_stderr(flow):
     assert f"{circuit.n_nodes} nodes, {circuit.n_edges} edges" in ran["extract"].out
     assert f"next: circuitkit validate {folder}" in ran["extract"].out
     assert ran["report"].out == f"{folder / 'report.pdf'}\n"
-    assert "masks: 1 of 20" in ran["extract"].err
+    assert "masks 1: 1 of 20" in ran["extract"].err
     assert "masks" not in ran["extract"].out
     assert "claims: " in ran["validate"].err
 
@@ -450,7 +456,7 @@ def test_a_missed_target_is_an_honest_negative(tmp_path, small):
     assert {path.name for path in (tmp_path / "missed").iterdir()} >= CIRCUIT_FILES
     assert list(ran.json) == [
         "path", "task", "checkpoint", "outcome", "target_loss_nats", "n_nodes", "n_edges",
-        "loss_nats", "accuracy", "nodes_1_minimal",
+        "loss_nats", "accuracy", "nodes_1_minimal", "edges_1_minimal", "n_alternatives",
     ]  # fmt: skip
 
 
@@ -482,6 +488,23 @@ def test_a_report_over_several_folders_is_one_pdf(flow, copy, tmp_path):
     assert each.out.split() == [str(flow[0] / "report.pdf"), str(copy / "report.pdf")]
 
 
+QUICK = ("--method", "attribution", "--restarts", 1, "--target-loss", 0.15)
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory):
+    """A planted model with two circuits, its task, a folder; another method's in ``other``."""
+    folder = tmp_path_factory.mktemp("twins") / "planted"
+    plant("twin_paths").save(folder)
+    task, out = folder / "task.jsonl", folder / "found"
+    assert cli("extract", folder, "--task", task, "--out", out, *QUICK).code == 0
+    options = ("--method", "random", *QUICK[2:], "--calibrate", "--granularity", "edge")
+    ran = cli("extract", folder, "--task", task, "--out", folder / "other", *options)
+    assert ran.code == 0
+    assert "calibrated" in ran.out
+    return folder, task, out
+
+
 def test_a_circuit_shares_everything_with_itself(flow, copy):
     """And nothing with the empty one."""
     circuit = Circuit.load(copy)
@@ -496,6 +519,57 @@ def test_a_circuit_shares_everything_with_itself(flow, copy):
     assert found["jaccard_nodes"] == 0.0
     assert len(found["only_a"]["nodes"]) == circuit.n_nodes
     assert f"only a  {circuit.n_nodes} nodes" in cli("compare", flow[0], copy).out
+
+
+def test_methods_and_edges_are_compared(twins):
+    """Found by other ways on the same planted model, said to be other ways; edges are listed."""
+    folder, _task, out = twins
+    ran = cli("compare", out, folder / "other", "--json")
+    a, b = Circuit.load(out), Circuit.load(folder / "other")
+    assert ran.json["same_checkpoint"]
+    assert ran.json["same_task"]
+    n_shared = len(ran.json["shared"]["edges"])
+    assert n_shared + len(ran.json["only_a"]["edges"]) == a.n_edges
+    assert n_shared + len(ran.json["only_b"]["edges"]) == b.n_edges
+    union = n_shared + len(ran.json["only_a"]["edges"]) + len(ran.json["only_b"]["edges"])
+    assert ran.json["jaccard_edges"] == pytest.approx(n_shared / union)
+    said = cli("compare", out, folder / "other").out
+    assert "by attribution" in said
+    assert f"{a.edges[0].source} -> {a.edges[0].target}" in said
+
+
+def test_extract_says_when_its_circuit_is_not_the_only_one(twins):
+    """A file that names the others, and a line that counts them."""
+    folder, task, out = twins
+    ran = cli("extract", folder, "--task", task, "--out", out, *QUICK, "--resume")
+    circuit = Circuit.load(out)
+    assert len(circuit.alternatives) > 0
+    assert all(other != circuit.nodes for other in circuit.alternatives)
+    assert f"not the only one: {len(circuit.alternatives)} more" in ran.out
+    assert ran.code == 0
+
+
+def test_an_interrupted_extraction_says_how_to_go_on(twins, tmp_path, monkeypatch):
+    """The very command, with --resume; what was finished is kept, and gone in the end."""
+    folder, task, out = twins
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    arguments = ("extract", folder, "--task", task, "--out", tmp_path / "again", *QUICK)
+    monkeypatch.setattr("circuitkit.extraction.restarts.follow", interrupted)
+    ran = cli(*arguments)
+    assert ran.code == 130
+    command = f"circuitkit {shlex.join(map(str, arguments))} --resume"
+    assert f"interrupted and saved; go on with: {command}" in ran.err
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {
+        "search.json", "means.safetensors",
+    }  # fmt: skip
+    monkeypatch.undo()
+    assert cli(*arguments, "--resume").code == 0
+    names = CIRCUIT_FILES - {"circuit.svg"}
+    assert all((tmp_path / "again" / n).read_bytes() == (out / n).read_bytes() for n in names)
+    assert not (tmp_path / "again" / "search.json").exists()
 
 
 # Things of one's own

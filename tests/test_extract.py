@@ -10,21 +10,24 @@ from circuitkit.circuit import Circuit
 from circuitkit.compiled import compile_circuit
 from circuitkit.errors import TaskError, UsageError
 from circuitkit.extraction import ExtractConfig, Means, PruningConfig, judge, run_extraction
+from circuitkit.extraction.cut import Kept
 from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.extract import Restart, _record
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.learn import Scores
 from circuitkit.extraction.masked import masked_differences
+from circuitkit.extraction.results import Found, tell
+from circuitkit.extraction.search import Restart
 from circuitkit.model import pair_losses
 from circuitkit.nodes import NodeSet
 from circuitkit.task import load_task
 
 SMALL = ExtractConfig(
     target_loss_nats=0.3,
+    restarts=1,
     n_train=64,
     n_select=32,
     n_test=48,
-    pruning=PruningConfig(n_steps=20),
+    pruning=PruningConfig(n_steps=20, lr=0.15, pressure_start=1e-3),
 )
 
 
@@ -173,7 +176,8 @@ def test_whichever_restart_is_the_best_is_recorded(extraction, best):
         )
         for _ in range(2)
     ]  # fmt: skip
-    assert _record(SMALL, restarts, restarts[best])["chosen_restart"] == best
+    found = Found(restart=restarts[best], kept=Kept(nodes=nodes, edges=()))
+    assert tell(SMALL, restarts, found)["chosen_restart"] == best
 
 
 def test_an_impossible_target_is_an_outcome(checkpoint, task, reference, extraction):

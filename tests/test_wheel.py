@@ -93,7 +93,7 @@ def test_the_main_job_runs_installed(run, tmp_path):
 import circuitkit as ck
 checkpoint, task = ck.load_checkpoint("tinypython-nano"), ck.load_task("if_equals")
 config = ck.ExtractConfig(
-    target_loss_nats=0.3, ablation="zero", n_train=32, n_select=16, n_test=16,
+    target_loss_nats=0.3, ablation="zero", restarts=1, n_train=32, n_select=16, n_test=16,
     pruning=ck.PruningConfig(n_steps=2),
 )
 extraction = ck.run_extraction(checkpoint, task, config)

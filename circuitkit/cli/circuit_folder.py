@@ -8,7 +8,7 @@ folder alone.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def finished(folder: Path, inputs: Inputs, config: ExtractConfig) -> Circuit | N
     if not (folder / CIRCUIT).exists():
         return None
     circuit = Circuit.load(folder)
-    wanted = record("circuitkit extract", asdict(config), config.seed)
+    wanted = record("circuitkit extract", config.to_dict(), config.seed)
     same = (
         circuit.provenance == wanted
         and circuit.task.sha256 == inputs.task.sha256
@@ -157,24 +157,49 @@ def summary(circuit: Circuit) -> dict[str, Any]:
         "loss_nats": circuit.loss_nats.model_dump(),
         "accuracy": circuit.accuracy.model_dump(),
         "nodes_1_minimal": circuit.minimality.nodes_1_minimal,
+        "edges_1_minimal": circuit.minimality.edges_1_minimal,
+        "n_alternatives": len(circuit.alternatives),
     }
 
 
 def in_words(circuit: Circuit, folder: Path) -> str:
     """What ``extract`` prints."""
     loss, accuracy = circuit.loss_nats, circuit.accuracy
-    minimal = ", 1-minimal" if circuit.minimality.nodes_1_minimal else ""
     raised = ""
     if circuit.requested_target_loss_nats is not None:
         raised = " (raised: the model itself does not reach the default)"
+    calibrated = ""
+    if circuit.calibration is not None and circuit.calibration.loss_nats is not None:
+        calibrated = f", {circuit.calibration.loss_nats:.3f} calibrated"
     return (
         f"{circuit.task.name} on {circuit.checkpoint.name}: {circuit.outcome.replace('_', ' ')}, "
-        f"{circuit.n_nodes} nodes, {circuit.n_edges} edges{minimal}\n"
+        f"{_size_in_words(circuit)}\n"
         f"  target     {circuit.target_loss_nats:.3f} nats{raised}\n"
         f"  model      {loss.model:.3f} nats, accuracy {accuracy.model:.3f}\n"
-        f"  circuit    {loss.circuit:.3f} nats, accuracy {accuracy.circuit:.3f}\n"
+        f"  circuit    {loss.circuit:.3f} nats, accuracy {accuracy.circuit:.3f}{calibrated}\n"
         f"  complement {loss.complement:.3f} nats, accuracy {accuracy.complement:.3f}\n"
         f"  on {circuit.n_pairs} test pairs\n"
+        f"{_alternatives_in_words(circuit)}"
         f"{folder}\n"
         f"next: circuitkit validate {folder}"
+    )
+
+
+def _size_in_words(circuit: Circuit) -> str:
+    induced = circuit.n_edges_induced
+    of = f" of {induced}" if circuit.granularity == "edge" else ""
+    minimal = ", 1-minimal" if circuit.minimality.nodes_1_minimal else ""
+    also = " edge by edge too" if circuit.minimality.edges_1_minimal else ""
+    return f"{circuit.n_nodes} nodes, {circuit.n_edges}{of} edges{minimal}{also}"
+
+
+def _alternatives_in_words(circuit: Circuit) -> str:
+    """A warning that this circuit is not the only one of its size, or nothing."""
+    others = circuit.alternatives
+    if not others:
+        return ""
+    n_shared = min(len(circuit.nodes & other) for other in others)
+    return (
+        f"  not the only one: {len(others)} more of no more nodes; the least alike shares "
+        f"{n_shared} of these {circuit.n_nodes} nodes\n"
     )

@@ -68,18 +68,18 @@ def _rich_bar() -> Iterator[Any]:
 
 
 class _PlainLines:
-    """A line when a stage begins and every few seconds, for logs."""
+    """A line when a stage begins and every few seconds, for logs; stages may interleave."""
 
     def __init__(self) -> None:
-        self.stage, self.began, self.told = "", 0.0, 0.0
+        self.began: dict[str, float] = {}
+        self.told: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
-        if stage != self.stage:
-            self.stage, self.began, self.told = stage, now, 0.0
-        if now - self.told < _PLAIN_EVERY_SECONDS:
+        began = self.began.setdefault(stage, now)
+        if now - self.told.get(stage, 0.0) < _PLAIN_EVERY_SECONDS:
             return
-        self.told, spent = now, now - self.began
+        self.told[stage], spent = now, now - began
         left = f", {spent * (total - done) / done:.0f} s left" if done and spent > 1 else ""
         rate = f", {done / spent:,.3g}/s" if done and spent > 1 else ""
         shown = f", {note}" if note else ""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
-from circuitkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from circuitkit.circuit import Circuit
+    from circuitkit.cli.circuit_folder import Inputs
+    from circuitkit.extraction import ExtractConfig
 
 _STALE = ("validation.json", "findings.csv", "report.pdf")
 
@@ -20,31 +27,35 @@ _STALE = ("validation.json", "findings.csv", "report.pdf")
               help="Nats; 0.15 unless given, raised if the model itself misses that.")  # fmt: skip
 @click.option("--ablation", type=click.Choice(["mean", "zero"]), default="mean", show_default=True)
 @click.option("--method", type=click.Choice(["pruning", "attribution", "random"]),
-              default="pruning", show_default=True)  # fmt: skip
+              default="pruning", show_default=True,
+              help="Where the ranking of nodes comes from.")  # fmt: skip
+@click.option("--schedule", type=click.Choice(["dual", "paper"]), default="dual",
+              show_default=True,
+              help="How masks are learned; paper: a fixed pressure, 2,000 steps.")  # fmt: skip
+@click.option("--refine/--no-refine", default=True, show_default=True,
+              help="Eliminate to 1-minimal; the paper does not.")  # fmt: skip
+@click.option("--gradient-points", type=click.IntRange(1), default=1, show_default=True,
+              help="Attribution: integrate the gradient over so many points.")  # fmt: skip
 @click.option("--granularity", type=click.Choice(["node", "edge"]), default="node",
-              show_default=True)  # fmt: skip
+              show_default=True, help="edge: after nodes, drop edges too.")  # fmt: skip
+@click.option("--calibrate", is_flag=True, help="Fit a scale and a shift of the logit difference.")
 @click.option("--reference", type=click.Path(path_type=Path), default=None,
               help="Text file, folder of text or .safetensors to measure means over.")  # fmt: skip
 @click.option("--reference-tokens", type=click.IntRange(1), default=None,
               help="Use only so many tokens of the reference.")  # fmt: skip
-@click.option(
-    "--restarts",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Searches to choose from.",
-)
+@click.option("--restarts", type=click.IntRange(1), default=4, show_default=True,
+              help="Searches to choose from; fewer if the smallest comes twice.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--resume", is_flag=True, help="Do nothing if --out already holds this extraction.")
+@click.option("--resume", is_flag=True,
+              help="Go on with a killed run; do nothing if --out holds this very one.")  # fmt: skip
 @as_json
 @quiet
 @click.pass_context
 def extract(
-    ctx: click.Context, checkpoint: str, task: str, out: Path, *, target_loss: float | None,
-    ablation: str, method: str, granularity: str, reference: Path | None,
-    reference_tokens: int | None, restarts: int, seed: int, device: str, resume: bool,
-    as_json: bool, quiet: bool,
+    ctx: click.Context, checkpoint: str, task: str, out: Path, *, reference: Path | None,
+    reference_tokens: int | None, device: str, resume: bool, target_loss: float | None,
+    gradient_points: int, as_json: bool, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Find the smallest circuit of CHECKPOINT that does a task.
 
@@ -55,29 +66,17 @@ def extract(
     Example:
       circuitkit extract tinypython-nano --task bracket_counting --out out/brackets
     """
-    _refuse_unbuilt(method, granularity)
     from circuitkit.cli import circuit_folder
-    from circuitkit.extraction import ExtractConfig, run_extraction
+    from circuitkit.extraction import ExtractConfig
 
     config = ExtractConfig(
-        target_loss_nats=target_loss,
-        ablation=ablation,  # pyright: ignore[reportArgumentType] - click checks the choice
-        seed=seed,
-        restarts=restarts,
+        target_loss_nats=target_loss, n_gradient_points=gradient_points, **settings
     )
     opened = circuit_folder.open_inputs(checkpoint, task, reference, reference_tokens, device)
     circuit_folder.claim(out)
     circuit = circuit_folder.finished(out, opened, config) if resume else None
     if circuit is None:
-        with progress_bar(quiet=quiet) as progress:
-            extraction = run_extraction(
-                opened.checkpoint, opened.task, config, reference=opened.reference,
-                progress=progress,
-            )  # fmt: skip
-        for name in _STALE:
-            (out / name).unlink(missing_ok=True)
-        circuit_folder.write(out, extraction, opened)
-        circuit = extraction.circuit
+        circuit = _extract(out, opened, config, resume=resume, quiet=quiet)
     if as_json:
         print_json({"path": str(out), **circuit_folder.summary(circuit)})
     else:
@@ -85,9 +84,30 @@ def extract(
     ctx.exit(0 if circuit.outcome == "target_met" else 1)
 
 
-def _refuse_unbuilt(method: str, granularity: str) -> None:
-    """Say plainly what this version does not do."""
-    if method != "pruning":
-        raise UsageError(f"--method {method} is not built yet; use --method pruning.")
-    if granularity != "node":
-        raise UsageError("--granularity edge is not built yet; use --granularity node.")
+def _extract(
+    out: Path, opened: Inputs, config: ExtractConfig, *, resume: bool, quiet: bool
+) -> Circuit:
+    """Search, write the folder; when interrupted, say how to go on."""
+    from circuitkit.cli import circuit_folder
+    from circuitkit.extraction import Partial, run_extraction
+
+    partial = Partial(out)
+    if not resume:
+        partial.end()
+    try:
+        with progress_bar(quiet=quiet) as progress:
+            extraction = run_extraction(
+                opened.checkpoint, opened.task, config, reference=opened.reference,
+                partial=partial, progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if partial.is_begun:
+            again = [word for word in sys.argv[1:] if word != "--resume"]
+            command = shlex.join(["circuitkit", *again, "--resume"])
+            click.echo(f"interrupted and saved; go on with: {command}", err=True)
+        raise
+    for name in _STALE:
+        (out / name).unlink(missing_ok=True)
+    circuit_folder.write(out, extraction, opened)
+    partial.end()
+    return extraction.circuit

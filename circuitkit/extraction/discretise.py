@@ -17,16 +17,19 @@ _GRID = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0, 64.0)
 _TRIED_EXACTLY = 8
 _MOST_ADDED = 12
 _BISECTIONS = 6
+_GRADIENT_PAIRS = 64
 
 
 def ranked_nodes(scores: Scores) -> list[Node]:
-    """Every node, best first; equal scores stay in the order of the forward pass."""
+    """Every node to be had, best first; equal scores stay in the order of the forward pass."""
     pairs = [
-        (-float(rank), site, channel)
+        (-rank, site, channel)
         for site, ranks in scores.ranks.items()
-        for channel, rank in enumerate(ranks)
+        for channel, rank in enumerate(ranks.tolist())
     ]
-    return [Node(site, channel) for _, site, channel in sorted(pairs)]
+    ranking = [Node(site, channel) for _, site, channel in sorted(pairs)]
+    within = scores.within
+    return ranking if within is None else [node for node in ranking if node in within]
 
 
 def discretise(scores: Scores, judge: Judge) -> NodeSet | None:
@@ -37,27 +40,17 @@ def discretise(scores: Scores, judge: Judge) -> NodeSet | None:
     learned = scores.learned
     if judge.meets(learned):
         return learned
-    mended = add_back(learned, judge)
+    mended = add_back(learned, judge, scores.within)
     return mended if mended is not None else smallest_prefix(scores, judge)
 
 
-def add_back(nodes: NodeSet, judge: Judge) -> NodeSet | None:
+def add_back(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> NodeSet | None:
     """Add nodes by the gradient of their gates, the best of a few tried exactly, until it meets.
 
     None when a dozen additions are not enough.
     """
     for _ in range(_MOST_ADDED):
-        gradients = gate_gradients(
-            judge.model, judge.pairs[: len(judge.pairs) // 2], nodes, judge.values
-        )
-        falls = [
-            (float(g), site, channel)
-            for site, gradient in gradients.items()
-            for channel, g in enumerate(gradient)
-            if g < 0
-        ]
-        steepest = [Node(site, channel) for _, site, channel in sorted(falls)]
-        fresh = [node for node in steepest if node not in nodes][:_TRIED_EXACTLY]
+        fresh = steepest(nodes, judge, within)[:_TRIED_EXACTLY]
         if not fresh:
             return None
         tried = [nodes | NodeSet.of([node]) for node in fresh]
@@ -67,9 +60,29 @@ def add_back(nodes: NodeSet, judge: Judge) -> NodeSet | None:
     return None
 
 
+def steepest(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> list[Node]:
+    """The nodes that are out and whose gate lowers the loss, to first order, the most first."""
+    falls = [(rise, node) for rise, node in loss_rises(nodes, judge) if rise < 0]
+    return [
+        node
+        for _, node in sorted(falls)
+        if node not in nodes and (within is None or node in within)
+    ]
+
+
+def loss_rises(nodes: NodeSet, judge: Judge) -> list[tuple[float, Node]]:
+    """How much the loss rises, to first order, as the gate of each node opens."""
+    some = judge.pairs[:: max(1, len(judge.pairs) // _GRADIENT_PAIRS)]
+    return [
+        (rise, Node(site, channel))
+        for site, slope in gate_gradients(judge.model, some, nodes, judge.values).items()
+        for channel, rise in enumerate(slope.tolist())
+    ]
+
+
 def smallest_prefix(scores: Scores, judge: Judge) -> NodeSet | None:
     """Scan sizes upwards around the learned one, then bisect below the first that works."""
-    ranking, widths = ranked_nodes(scores), scores.learned.widths
+    ranking, widths = ranked_nodes(scores), judge.model.arch.widths
     around = max(8, len(scores.learned))
     sizes = sorted({min(len(ranking), max(1, round(around * g))) for g in _GRID} | {len(ranking)})
     low = 0
@@ -83,6 +96,24 @@ def smallest_prefix(scores: Scores, judge: Judge) -> NodeSet | None:
         middle = (low + high) // 2
         if middle in (low, high):
             break
+        if judge.meets(NodeSet.of(ranking[:middle], widths)):
+            high = middle
+        else:
+            low = middle
+    return NodeSet.of(ranking[:high], widths)
+
+
+def bisect_scores(scores: Scores, judge: Judge) -> NodeSet | None:
+    """The paper's way: bisect the number of nodes kept, best first, between none and all.
+
+    None when not even all of them meet the target.
+    """
+    ranking, widths = ranked_nodes(scores), judge.model.arch.widths
+    low, high = 0, len(ranking)
+    if not judge.meets(NodeSet.of(ranking, widths)):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
         if judge.meets(NodeSet.of(ranking[:middle], widths)):
             high = middle
         else:

@@ -7,18 +7,25 @@ delta debugging after Zeller and Hildebrandt 2002.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import networkx as nx
 
 from circuitkit.extraction.edges import wiring
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.means import Progress, silent
-from circuitkit.nodes import FINAL_RESID, Node, NodeSet
+from circuitkit.nodes import FINAL_RESID, Node, NodeSet, Site
+
+Item = TypeVar("Item")
 
 
 def eliminate(
-    nodes: NodeSet, judge: Judge, order: Sequence[Node], progress: Progress = silent
+    nodes: NodeSet,
+    judge: Judge,
+    order: Sequence[Node],
+    progress: Progress = silent,
+    first_block: int | None = None,
 ) -> NodeSet:
     """Drop blocks of nodes, halves first and singles last, while the target holds.
 
@@ -27,33 +34,67 @@ def eliminate(
         judge: who says so.
         order: every node of the set, the most important first; tried from the end.
         progress: told how far each pass is.
+        first_block: how many nodes the first blocks hold; None for half of them.
     """
-    nodes = drop_disconnected(nodes, judge)
-    size = max(1, len(nodes) // 2)
+    nodes = drop_free(nodes, judge)
+    kept = minimise(
+        [node for node in order if node in nodes],
+        lambda some: judge.meets(NodeSet.of(some, nodes.widths)),
+        progress,
+        first_block,
+    )
+    return NodeSet.of(kept, nodes.widths)
+
+
+def minimise(
+    items: Sequence[Item],
+    meets: Callable[[Sequence[Item]], bool],
+    progress: Progress = silent,
+    first_block: int | None = None,
+) -> list[Item]:
+    """Drop blocks of items, the last first, until no single one can go."""
+    kept = list(items)
+    size = first_block or max(1, len(kept) // 2)
     while True:
-        fewer = _pass(nodes, judge, order, size, progress)
-        if size == 1 and len(fewer) == len(nodes):
-            return nodes
-        nodes, size = fewer, max(1, min(size, len(fewer)) // 2)
+        fewer = _pass(kept, meets, size, progress)
+        if size == 1 and len(fewer) == len(kept):
+            return kept
+        kept, size = fewer, max(1, min(size, len(fewer)) // 2)
 
 
 def _pass(
-    nodes: NodeSet, judge: Judge, order: Sequence[Node], size: int, progress: Progress
-) -> NodeSet:
-    """Try once to drop every block of ``size`` nodes."""
-    queue = [node for node in reversed(order) if node in nodes]
+    kept: list[Item], meets: Callable[[Sequence[Item]], bool], size: int, progress: Progress
+) -> list[Item]:
+    """Try once to drop every block of ``size`` items."""
+    queue = kept[::-1]
     for start in range(0, len(queue), size):
-        fewer = nodes - NodeSet.of(queue[start : start + size])
-        if judge.meets(fewer):
-            nodes = fewer
+        block = set(queue[start : start + size])
+        fewer = [item for item in kept if item not in block]
+        if meets(fewer):
+            kept = fewer
         progress("eliminate", min(start + size, len(queue)), len(queue))
-    return nodes
+    return kept
 
 
-def drop_disconnected(nodes: NodeSet, judge: Judge) -> NodeSet:
-    """Drop the nodes on no path from the embedding to the unembedding, if the target holds."""
-    connected = NodeSet.of(on_a_path(nodes, judge), nodes.widths)
+def drop_free(nodes: NodeSet, judge: Judge) -> NodeSet:
+    """Drop what the weights alone say cannot matter, if the target holds."""
+    bound = nodes - without_partner(nodes, has_sink=judge.model.arch.attention_sink)
+    connected = NodeSet.of(on_a_path(bound, judge), nodes.widths)
     return connected if len(connected) < len(nodes) and judge.meets(connected) else nodes
+
+
+def without_partner(nodes: NodeSet, *, has_sink: bool) -> NodeSet:
+    """The q channels whose k is out: they add the same to every key, which softmax cancels.
+
+    With a sink they do not cancel: its logit stays where it is.
+    """
+    lone = [
+        node
+        for node in nodes
+        if node.site.kind == "attn.q"
+        and node.channel not in nodes[Site(node.site.layer, "attn", "k")]
+    ]
+    return NodeSet.of([] if has_sink else lone, nodes.widths)
 
 
 def on_a_path(nodes: NodeSet, judge: Judge) -> set[Node]:

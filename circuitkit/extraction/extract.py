@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,71 +17,25 @@ from jaxtyping import Int
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.circuit import Ablation, Circuit, Minimality, Outcome
-from circuitkit.errors import UsageError
-from circuitkit.extraction.discretise import discretise, ranked_nodes
+from circuitkit.circuit import Circuit
+from circuitkit.extraction.config import DEFAULT, ExtractConfig
+from circuitkit.extraction.cut import Kept, drop_edges
+from circuitkit.extraction.discretise import ranked_nodes
 from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.eliminate import eliminate
 from circuitkit.extraction.judge import PUSH, Judge
-from circuitkit.extraction.learn import PruningConfig, Scores, learn_masks
-from circuitkit.extraction.masked import tapped_differences
 from circuitkit.extraction.means import Means, Progress, measure_means, silent, zero_means
-from circuitkit.extraction.score import four_differences
-from circuitkit.extraction.surroundings import describe_surroundings
+from circuitkit.extraction.neighbours import explore
+from circuitkit.extraction.partial import Partial, search_key
+from circuitkit.extraction.restarts import run_restarts, single_threaded
+from circuitkit.extraction.results import Found, describe, tell
+from circuitkit.extraction.search import Restart
+from circuitkit.extraction.target import Target, choose_target
 from circuitkit.files import write_whole
-from circuitkit.model import EncodedPairs, Transformer, pair_losses
+from circuitkit.model import EncodedPairs, Transformer
 from circuitkit.nodes import NodeSet
-from circuitkit.provenance import Named, record
 from circuitkit.task import Task
 
-FORMAT = "circuitkit.pruning/1"
 FILE = "pruning.json"
-
-DEFAULT_TARGET_NATS = 0.15
-RAISED_BY_NATS = 0.05
-_ROOM_NATS = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractConfig:
-    """What an extraction is asked for.
-
-    ``target_loss_nats`` None asks for 0.15, raised when the model itself misses it.
-    """
-
-    target_loss_nats: float | None = None
-    ablation: Ablation = "mean"
-    restarts: int = 1
-    seed: int = 0
-    n_train: int = 1024
-    n_select: int = 192
-    n_test: int = 512
-    pruning: PruningConfig = field(default_factory=PruningConfig)
-
-    def __post_init__(self) -> None:
-        target = self.target_loss_nats
-        if target is not None and not 0 < target < float("inf"):
-            raise UsageError(f"target loss {target}: expected a positive number of nats.")
-        if self.restarts < 1:
-            raise UsageError(f"restarts {self.restarts}: expected at least 1.")
-        if self.seed < 0:
-            raise UsageError(f"seed {self.seed}: expected 0 or more.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Restart:
-    """One mask learning followed to its 1-minimal end."""
-
-    scores: Scores
-    outcome: Outcome
-    nodes: NodeSet
-    n_edges: int
-    n_judged: int
-
-    @property
-    def size(self) -> tuple[bool, int, int]:
-        """What restarts are compared by: target met first, then edges, then nodes."""
-        return (self.outcome != "target_met", self.n_edges, len(self.nodes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,32 +63,46 @@ class _Splits:
 def run_extraction(
     checkpoint: Checkpoint,
     task: Task,
-    config: ExtractConfig = ExtractConfig(),
+    config: ExtractConfig = DEFAULT,
     *,
     reference: Int[Tensor, "n length"] | None = None,
+    within: NodeSet | None = None,
+    partial: Partial | None = None,
     progress: Progress = silent,
 ) -> Extraction:
     """Find the smallest circuit that does a task.
 
+    Args:
+        checkpoint: the model.
+        task: what the circuit has to do.
+        config: a method, a target, how hard to try.
+        reference: the sample to measure means over; None for the checkpoint's own.
+        within: the nodes a circuit may have, the others being ablated; None for all.
+        partial: where finished parts are kept, and taken up from; None for nowhere.
+        progress: told how far each stage is.
+
     Raises:
-        TaskError: if the task cannot be asked of this checkpoint.
+        TaskError: if the task cannot be asked of this checkpoint, or the checkpoint does not
+            do it and no target was asked for.
         CheckpointError: if weights or reference are wrong.
     """
     splits = _encode(checkpoint, task, config)
     model = checkpoint.load_model()
-    means = _means(checkpoint, model, config, reference, progress)
-    target, requested = _target(model, splits.select, config)
-    judge = Judge(
-        model=model,
-        values=means.values,
-        pushed=(means.pushed(PUSH), means.pushed(-PUSH)),
-        pairs=splits.select,
-        target_loss_nats=target,
-    )
-    restarts = [_restart(splits.train, judge, config, i, progress) for i in range(config.restarts)]
-    best = min(restarts, key=lambda restart: restart.size)
-    circuit = _describe(checkpoint, task, config, model, means, splits, judge, best, requested)
-    return Extraction(circuit=circuit, means=means, pruning=_record(config, restarts, best))
+    about = f"{task.name} on {checkpoint.name}"
+    target = choose_target(model, splits.select, config.target_loss_nats, about)
+    partial = partial or Partial()
+    partial.begin(search_key(checkpoint, task, config, reference, within))
+    means = partial.means(model.arch.widths)
+    if means is None:
+        means = _means(checkpoint, model, config, reference, progress)
+        partial.keep_means(means)
+    judge = _judge(model, means, splits, target, config)
+    train = splits.train
+    with single_threaded() as n_workers:
+        restarts = run_restarts(train, judge, config, within, partial, progress, n_workers)
+        found = _settle(restarts, judge, train, config, within, progress)
+    circuit = describe(checkpoint, task, config, judge, means, splits.test, found, target)
+    return Extraction(circuit=circuit, means=means, pruning=tell(config, restarts, found))
 
 
 def extract(
@@ -143,12 +111,13 @@ def extract(
     *,
     target_loss_nats: float | None = None,
     seed: int = 0,
+    partial: Partial | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Circuit:
     """``run_extraction`` for those who want the circuit alone; ``options`` as ``ExtractConfig``."""
     config = ExtractConfig(target_loss_nats=target_loss_nats, seed=seed, **options)
-    return run_extraction(checkpoint, task, config, progress=progress).circuit
+    return run_extraction(checkpoint, task, config, partial=partial, progress=progress).circuit
 
 
 def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Splits:
@@ -170,91 +139,34 @@ def _means(
     return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
 
 
-def _target(
-    model: Transformer, select: EncodedPairs, config: ExtractConfig
-) -> tuple[float, float | None]:
-    """The target, and the one asked for if the model's own loss forced it up."""
-    if config.target_loss_nats is not None:
-        return config.target_loss_nats, None
-    own = float(pair_losses(tapped_differences(model, select, None)).mean())
-    if own <= DEFAULT_TARGET_NATS - _ROOM_NATS:
-        return DEFAULT_TARGET_NATS, None
-    return own + RAISED_BY_NATS, DEFAULT_TARGET_NATS
-
-
-def _restart(
-    train: EncodedPairs, judge: Judge, config: ExtractConfig, index: int, progress: Progress
-) -> Restart:
-    """Learn masks, discretise, eliminate: one candidate circuit."""
-    asked = judge.n_asked
-    scores = learn_masks(
-        judge.model, train, judge.values, target_loss_nats=judge.target_loss_nats,
-        config=config.pruning, seed=1000 * config.seed + index, progress=progress,
-    )  # fmt: skip
-    outcome: Outcome = "target_met"
-    nodes = discretise(scores, judge)
-    if nodes is None:
-        outcome = "target_missed" if len(scores.learned) else "collapsed"
-        nodes = scores.learned
-    else:
-        nodes = eliminate(nodes, judge, ranked_nodes(scores), progress)
-    return Restart(
-        scores=scores, outcome=outcome, nodes=nodes,
-        n_edges=len(edges_between(judge.model, nodes)), n_judged=judge.n_asked - asked,
-    )  # fmt: skip
-
-
-def _describe(
-    checkpoint: Checkpoint, task: Task, config: ExtractConfig, model: Transformer, means: Means,
-    splits: _Splits, judge: Judge, best: Restart, requested: float | None,
-) -> Circuit:  # fmt: skip
-    scored = four_differences(model, splits.test, best.nodes, judge.values)
-    edges = edges_between(model, best.nodes)
-    minimality = Minimality(
-        nodes_1_minimal=best.outcome == "target_met", edges_1_minimal=False, split="select",
-        n_pairs=len(splits.select),
-    )  # fmt: skip
-    return Circuit(
-        task=Named(name=task.name, sha256=task.sha256),
-        checkpoint=Named(name=checkpoint.name, sha256=checkpoint.sha256),
-        means_sha256=means.sha256,
-        ablation=config.ablation,
-        target_loss_nats=judge.target_loss_nats,
-        requested_target_loss_nats=requested,
-        granularity="node",
-        seed=config.seed,
-        outcome=best.outcome,
-        nodes=best.nodes,
-        edges=edges,
-        n_nodes=len(best.nodes),
-        n_edges=len(edges),
-        n_edges_induced=len(edges),
-        loss_nats=scored.losses(),
-        accuracy=scored.accuracies(),
-        n_pairs=len(splits.test),
-        minimality=minimality,
-        surroundings=describe_surroundings(checkpoint, model, task, best.nodes, judge.values),
-        provenance=record("circuitkit extract", asdict(config), config.seed),
+def _judge(
+    model: Transformer, means: Means, splits: _Splits, target: Target, config: ExtractConfig
+) -> Judge:
+    """Who decides: by the upper bound and the drift, or by the mean loss as the paper does."""
+    is_strict = config.schedule != "paper"
+    return Judge(
+        model=model,
+        values=means.values,
+        pushed=(means.pushed(PUSH), means.pushed(-PUSH)) if is_strict else (),
+        pairs=splits.select,
+        target_loss_nats=target.loss_nats,
+        is_strict=is_strict,
     )
 
 
-def _record(config: ExtractConfig, restarts: list[Restart], best: Restart) -> dict[str, Any]:
-    """``pruning.json``: the settings, every restart's way and size, the scores of the best."""
-    return {
-        "format": FORMAT,
-        "config": asdict(config),
-        "outcome": best.outcome,
-        "chosen_restart": restarts.index(best),
-        "restarts": [
-            {
-                "outcome": restart.outcome,
-                "n_nodes_learned": len(restart.scores.learned),
-                "n_nodes": len(restart.nodes),
-                "n_edges": restart.n_edges,
-                "n_judged": restart.n_judged,
-            }
-            for restart in restarts
-        ],
-        "history": [list(row) for row in best.scores.history],
-        "scores": {str(s): [round(x, 4) for x in r.tolist()] for s, r in best.scores.ranks.items()},
-    }
+def _settle(
+    restarts: list[Restart], judge: Judge, train: EncodedPairs, config: ExtractConfig,
+    within: NodeSet | None, progress: Progress,
+) -> Found:  # fmt: skip
+    """The best restart, moved to what is smaller near it; edge by edge if asked."""
+    best = min(restarts, key=lambda restart: restart.size)
+    if best.outcome != "target_met" or not config.refine:
+        edges = edges_between(judge.model, best.nodes)
+        return Found(restart=best, kept=Kept(nodes=best.nodes, edges=edges))
+    met = [restart.nodes for restart in restarts if restart.outcome == "target_met"]
+    nodes, *others = explore(met, judge, train, within=within, progress=progress)
+    kept = Kept(nodes=nodes, edges=edges_between(judge.model, nodes))
+    if config.granularity == "edge":
+        kept = drop_edges(nodes, judge, ranked_nodes(best.scores), progress)
+    alternatives = tuple(other for other in others if len(other) <= len(nodes))
+    return Found(restart=best, kept=kept, alternatives=alternatives)

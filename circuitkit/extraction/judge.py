@@ -35,13 +35,17 @@ DRIFT_NATS = 0.01
 
 @dataclass(slots=True, kw_only=True)
 class Judge:
-    """Fixed selection pairs and the target that a circuit has to meet on them, in nats."""
+    """Fixed selection pairs and the target that a circuit has to meet on them, in nats.
+
+    ``is_strict`` False takes the mean loss for its upper bound, as the paper does.
+    """
 
     model: Transformer
     values: Mapping[Site, Tensor]
     pairs: EncodedPairs
     target_loss_nats: float
     pushed: tuple[Mapping[Site, Tensor], ...] = ()
+    is_strict: bool = True
     n_asked: int = 0
     chunks: list[EncodedPairs] = field(init=False)
     clusters: Tensor = field(init=False)
@@ -68,6 +72,8 @@ class Judge:
             total += float(losses[-1].sum())
             if total > self.target_loss_nats * len(self.pairs):
                 return False
+        if not self.is_strict:
+            return True
         met = upper_bound(torch.cat(losses), self.clusters) <= self.target_loss_nats
         return met and self.drift(nodes) <= DRIFT_NATS
 

@@ -6,18 +6,19 @@ Heaviside forward, sigmoid derivative backward, scores clamped to [-1, 1]).
 Where we differ: no search over settings. λ rises while the loss is well below
 the target and falls otherwise, so the pressure settles where the target is just
 met; scores decay to nothing; ranks come from a running mean before clamping.
+``PAPER`` holds the settings under which none of that is done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.extraction.masked import gate_gradients, nodes_of
+from circuitkit.extraction.masked import gate_gradients, gates_of, nodes_of
 from circuitkit.extraction.means import Progress, silent
 from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, pair_losses
 from circuitkit.nodes import NodeSet, Site
@@ -28,12 +29,16 @@ class PruningConfig:
     """Settings of one mask learning; the same for every model and task.
 
     ``pressure_start`` is λ, nats a node; ``comfort`` the share of the target below
-    which the pressure rises.
+    which the pressure rises, by ``pressure_factor`` (1 keeps it fixed). Ranks are the mean
+    of the scores over the last ``averaged`` share of the steps (0: the last scores,
+    clamped). ``tied`` gives the q and the k channel of the same number one score.
     """
 
     n_steps: int = 200
     batch_pairs: int = 32
     lr: float = 0.03
+    beta2: float = 0.999
+    weight_decay: float = 0.0
     temperature: float = 1.0
     init_low: float = 0.1
     init_high: float = 1.0
@@ -41,22 +46,30 @@ class PruningConfig:
     pressure_start: float = 1e-4
     pressure_factor: float = 1.05
     comfort: float = 0.8
+    averaged: float = 0.2
+    tied: bool = False
 
-    def to_dict(self) -> dict[str, float]:
-        """The settings as plain values."""
-        return asdict(self)
+
+PAPER = PruningConfig(
+    n_steps=2000, batch_pairs=64, lr=3e-3, beta2=0.95, weight_decay=1e-3,
+    init_low=0.1, init_high=0.1, init_std=0.01, pressure_start=1e-4, pressure_factor=1.0,
+    averaged=0.0,
+)  # fmt: skip
+"""The centres of the search of Gao et al. 2025, section A.5: λ fixed, scores from N(0.1, 0.01)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """What mask learning found: a rank for every node, the learned set, the way there.
 
-    ``history`` holds (task loss in nats, nodes kept, λ) for every step.
+    ``history`` holds (task loss in nats, nodes kept, λ) for every step. Nodes outside
+    ``within`` are not to be had, whatever their rank; None allows all.
     """
 
     ranks: Mapping[Site, Float[Tensor, " width"]]
     learned: NodeSet
-    history: tuple[tuple[float, int, float], ...]
+    history: tuple[tuple[float, int, float], ...] = ()
+    within: NodeSet | None = None
 
 
 def learn_masks(
@@ -67,21 +80,27 @@ def learn_masks(
     target_loss_nats: float,
     config: PruningConfig = PruningConfig(),
     seed: int = 0,
+    within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> Scores:
-    """One mask learning from one seed."""
+    """One mask learning from one seed; nodes outside ``within`` stay ablated."""
     generator = torch.Generator().manual_seed(seed)
     pairs = pairs[pairs.by_length()]
     widths = model.arch.widths
     scores = initial_scores(model, pairs, values, config, generator).requires_grad_()
-    optimizer = torch.optim.Adam([scores], lr=config.lr)
-    pressure, averaging = config.pressure_start, max(1, config.n_steps // 5)
+    optimizer = torch.optim.AdamW(
+        [scores], config.lr, (0.9, config.beta2), weight_decay=config.weight_decay
+    )
+    pressure, averaging = config.pressure_start, round(config.averaged * config.n_steps)
     running = torch.zeros_like(scores)
+    shut = _shut(widths, within)
     history = []
     for step in range(config.n_steps):
         optimizer.param_groups[0]["lr"] = config.lr * (1 - step / config.n_steps)
         batch = pairs[_batch(len(pairs), config.batch_pairs, generator)]
-        gates = open_gates(scores, config.temperature)
+        gates = open_gates(scores, config.temperature) * shut
+        if config.tied:
+            gates = _tie(gates, widths)
         loss = _task_loss(model, batch, _by_site(gates, widths), values)
         optimizer.zero_grad()
         (loss + pressure * gates.sum()).backward()
@@ -94,10 +113,15 @@ def learn_masks(
         eased = loss.item() < config.comfort * target_loss_nats
         pressure *= config.pressure_factor if eased else 1 / config.pressure_factor
         progress("masks", step + 1, config.n_steps)
+    last = scores.detach()
+    ranks, learned = running if averaging else last, (last > 0).float() * shut
+    if config.tied:
+        ranks, learned = _tie(ranks, widths), _tie(learned, widths)
     return Scores(
-        ranks=_by_site(running, widths),
-        learned=nodes_of(_by_site((scores.detach() > 0).float(), widths)),
+        ranks=_by_site(ranks, widths),
+        learned=nodes_of(_by_site(learned, widths)),
         history=tuple(history),
+        within=within,
     )
 
 
@@ -130,6 +154,21 @@ def open_gates(scores: Float[Tensor, " nodes"], temperature: float) -> Float[Ten
 
 def _by_site(flat: Tensor, widths: Mapping[Site, int]) -> dict[Site, Tensor]:
     return dict(zip(widths, flat.split(list(widths.values())), strict=True))
+
+
+def _shut(widths: Mapping[Site, int], within: NodeSet | None) -> Float[Tensor, " nodes"]:
+    """0 at the nodes outside ``within``, 1 elsewhere."""
+    allowed = NodeSet.full(widths) if within is None else within
+    return torch.cat(list(gates_of(allowed, widths).values()))
+
+
+def _tie(flat: Tensor, widths: Mapping[Site, int]) -> Float[Tensor, " nodes"]:
+    """The k channels take what the q channels of the same layer have."""
+    parts = _by_site(flat, widths)
+    queries = {
+        site: Site(site.layer, "attn", "q") if site.kind == "attn.k" else site for site in parts
+    }
+    return torch.cat([parts[query] for query in queries.values()])
 
 
 def _batch(n_pairs: int, size: int, generator: torch.Generator) -> slice:

@@ -40,13 +40,20 @@ class FourDifferences:
 
 
 def four_differences(
-    model: Transformer, pairs: EncodedPairs, nodes: NodeSet, values: Mapping[Site, Tensor]
+    model: Transformer,
+    pairs: EncodedPairs,
+    nodes: NodeSet,
+    values: Mapping[Site, Tensor],
+    circuit_model: Transformer | None = None,
 ) -> FourDifferences:
-    """Run the four models on pairs, each in full: this is what is reported."""
+    """Run the four models on pairs, each in full: this is what is reported.
+
+    ``circuit_model`` is the model the circuit is run on, where edges of it are cut.
+    """
     nothing = NodeSet(widths=model.arch.widths)
     return FourDifferences(
         model=tapped_differences(model, pairs, None),
-        circuit=masked_differences(model, pairs, nodes, values),
+        circuit=masked_differences(circuit_model or model, pairs, nodes, values),
         complement=masked_differences(
             model, pairs, NodeSet.full(model.arch.widths) - nodes, values
         ),

@@ -40,10 +40,14 @@ def describe_surroundings(
     task: Task,
     nodes: NodeSet,
     values: Mapping[Site, Tensor],
+    circuit_model: Transformer | None = None,
 ) -> Surroundings:
-    """Everything shown around a circuit and not counted in it."""
+    """Everything shown around a circuit and not counted in it.
+
+    ``circuit_model`` is the model the circuit is run on, where edges of it are cut.
+    """
     pair = _example(checkpoint, task)
-    a, b = _sides(checkpoint, model, pair, nodes, values)
+    a, b = _sides(checkpoint, circuit_model or model, pair, nodes, values)
     return Surroundings(
         question=task.question,
         source=task.source,

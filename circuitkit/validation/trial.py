@@ -15,6 +15,7 @@ from torch import Tensor
 
 from circuitkit.circuit import Circuit
 from circuitkit.compiled import compile_circuit
+from circuitkit.extraction.cut import cut_model
 from circuitkit.extraction.masked import gates_of
 from circuitkit.extraction.means import Means, Progress, silent
 from circuitkit.extraction.score import FourDifferences, four_differences
@@ -82,7 +83,8 @@ class Trial:
     def scored(self) -> FourDifferences:
         """Model, circuit, complement and empty circuit on the test pairs."""
         self.passes += 4
-        return four_differences(self.model, self.pairs, self.nodes, self.values)
+        cut = cut_model(self.model, self.nodes, self.circuit.edges, self.values)
+        return four_differences(self.model, self.pairs, self.nodes, self.values, circuit_model=cut)
 
     def circuit_losses(
         self, nodes: NodeSet, pairs: EncodedPairs, values: Mapping[Site, Tensor] | None = None

@@ -1,0 +1,96 @@
+"""Circuits near one and beside one: smaller ones to move to, equal ones to tell of.
+
+In: 1-minimal circuits and the judge. Out: more of them, the smallest first. 1-minimal is not
+minimum: one node in may let several out (a swap), and what a circuit leaves over may hold
+another one (a detour). Where the smallest is not alone, a user has to know. Source: ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from circuitkit.extraction.attribute import attribute
+from circuitkit.extraction.discretise import loss_rises, ranked_nodes, smallest_prefix, steepest
+from circuitkit.extraction.edges import edges_between
+from circuitkit.extraction.eliminate import eliminate
+from circuitkit.extraction.judge import Judge
+from circuitkit.extraction.means import Progress, silent
+from circuitkit.model import EncodedPairs
+from circuitkit.nodes import NodeSet
+
+_TRIED_IN, _TRIED_OUT = 4, 6
+_ROUNDS = 4
+
+
+def explore(
+    found: Sequence[NodeSet],
+    judge: Judge,
+    train: EncodedPairs,
+    *,
+    within: NodeSet | None = None,
+    progress: Progress = silent,
+) -> tuple[NodeSet, ...]:
+    """Swap and detour from the smallest circuit until none smaller turns up.
+
+    Args:
+        found: 1-minimal circuits that meet the target.
+        judge: who says so.
+        train: pairs to attribute on.
+        within: the nodes to be had; None for all.
+        progress: told how far each pass is.
+
+    Returns:
+        Every circuit known that meets the target, the smallest (edges first, then nodes) first;
+        that one is 1-minimal.
+    """
+    known = list(dict.fromkeys(found))
+    best = min(known, key=lambda nodes: size(nodes, judge))
+    for _ in range(_ROUNDS):
+        near = [*swaps(best, judge, within), *detours(best, judge, train, within, progress)]
+        known += [nodes for nodes in near if nodes not in known]
+        smaller = min(known, key=lambda nodes: size(nodes, judge))
+        if smaller == best:
+            break
+        best = eliminate(smaller, judge, list(smaller), progress, first_block=1)
+        known.append(best)
+    return tuple(sorted(dict.fromkeys(known), key=lambda nodes: size(nodes, judge)))
+
+
+def size(nodes: NodeSet, judge: Judge) -> tuple[int, int]:
+    """What circuits are compared by: edges, then nodes."""
+    return len(edges_between(judge.model, nodes)), len(nodes)
+
+
+def swaps(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> Iterator[NodeSet]:
+    """Put in one node that lowers the loss, and take out those that can go most cheaply.
+
+    What comes out meets the target and is no larger, but need not be 1-minimal.
+    """
+    for node in steepest(nodes, judge, within)[:_TRIED_IN]:
+        wider = nodes | NodeSet.of([node])
+        rises = sorted((rise, out) for rise, out in loss_rises(wider, judge) if out in nodes)
+        swapped = wider
+        for _, out in rises[::-1][:_TRIED_OUT]:
+            fewer = swapped - NodeSet.of([out])
+            if judge.meets(fewer):
+                swapped = fewer
+        if swapped != wider:
+            yield swapped
+
+
+def detours(
+    nodes: NodeSet,
+    judge: Judge,
+    train: EncodedPairs,
+    within: NodeSet | None = None,
+    progress: Progress = silent,
+) -> Iterator[NodeSet]:
+    """Look for a circuit in what is left without these nodes, where that does the task."""
+    whole = NodeSet.full(judge.model.arch.widths) if within is None else within
+    left = whole - nodes
+    if not judge.meets(left):
+        return
+    scores = attribute(judge.model, train, judge.values, within=left)
+    start = smallest_prefix(scores, judge)
+    if start is not None:
+        yield eliminate(start, judge, ranked_nodes(scores), progress)

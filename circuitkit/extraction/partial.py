@@ -1,0 +1,153 @@
+"""What a killed extraction leaves behind, so that it can go on to the same bytes.
+
+In: a folder and what is being extracted. Out: the ablation values and every finished ranking
+and restart, read back exactly, if they are of this very extraction; else nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.errors import CircuitError
+from circuitkit.extraction.config import ExtractConfig
+from circuitkit.extraction.learn import Scores
+from circuitkit.extraction.means import Means
+from circuitkit.extraction.search import Restart
+from circuitkit.files import read_bounded, sha256, write_whole
+from circuitkit.nodes import Node, NodeSet, Site
+from circuitkit.provenance import record
+from circuitkit.task import Task
+
+FILE = "search.json"
+_FORMAT = "circuitkit.search/1"
+_MAX_BYTES = 2**31
+
+
+@dataclass(slots=True)
+class Partial:
+    """The finished parts of one extraction, in a folder or (None) nowhere."""
+
+    folder: Path | None = None
+    key: str = ""
+    parts: dict[str, Any] | None = None
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is anything to go on with."""
+        return bool(self.folder and self.parts)
+
+    def begin(self, key: str) -> None:
+        """Take up what the folder holds under this key; forget what is of another."""
+        self.key, self.parts = key, {}
+        if self.folder is None or not (self.folder / FILE).exists():
+            return
+        path = self.folder / FILE
+        data = read_bounded(path, CircuitError, "the finished parts of a search", _MAX_BYTES)
+        try:
+            found = json.loads(data)
+        except ValueError:
+            found = None
+        if isinstance(found, dict) and (found.get("format"), found.get("key")) == (_FORMAT, key):
+            self.parts = found["parts"]
+
+    def means(self, widths: Mapping[Site, int]) -> Means | None:
+        """The ablation values, if they are those of this extraction."""
+        told = (self.parts or {}).get("means")
+        if self.folder is None or told is None:
+            return None
+        means = Means.load(self.folder, widths)
+        return means if means.sha256 == told else None
+
+    def keep_means(self, means: Means) -> None:
+        """Write the ablation values, then say that they are of this extraction."""
+        if self.folder is not None:
+            means.save(self.folder)
+            self._keep("means", means.sha256)
+
+    def scores(self, index: int, widths: Mapping[Site, int]) -> Scores | None:
+        """The ranking of a restart."""
+        told = (self.parts or {}).get(f"scores {index}")
+        return None if told is None else _read_scores(told, widths)
+
+    def keep_scores(self, index: int, scores: Scores) -> None:
+        """Write the ranking of a restart."""
+        self._keep(f"scores {index}", _tell_scores(scores))
+
+    def restart(self, index: int, scores: Scores) -> Restart | None:
+        """The end of a restart that began with these scores."""
+        told = (self.parts or {}).get(f"restart {index}")
+        if told is None:
+            return None
+        nodes = _read_nodes(told["nodes"], scores.learned.widths)
+        return Restart(**told | {"nodes": nodes, "scores": scores})
+
+    def keep_restart(self, index: int, restart: Restart) -> None:
+        """Write the end of a restart."""
+        told = {name: getattr(restart, name) for name in ("outcome", "n_edges", "n_judged")}
+        self._keep(f"restart {index}", told | {"nodes": list(map(str, restart.nodes))})
+
+    def end(self) -> None:
+        """Remove the file: the circuit is written."""
+        if self.folder is not None:
+            (self.folder / FILE).unlink(missing_ok=True)
+
+    def _keep(self, name: str, told: Any) -> None:
+        if self.folder is None or self.parts is None:
+            return
+        with self._lock:
+            self.parts[name] = told
+            content = {"format": _FORMAT, "key": self.key, "parts": self.parts}
+            write_whole(self.folder / FILE, json.dumps(content) + "\n")
+
+
+def _tell_scores(scores: Scores) -> dict[str, Any]:
+    within = scores.within
+    return {
+        "ranks": {str(site): rank.tolist() for site, rank in scores.ranks.items()},
+        "learned": list(map(str, scores.learned)),
+        "history": scores.history,
+        "within": None if within is None else list(map(str, within)),
+    }
+
+
+def _read_scores(told: Mapping[str, Any], widths: Mapping[Site, int]) -> Scores:
+    """Exactly what was told: JSON holds every float32 as a float64 that rounds back to it."""
+    within = told["within"]
+    return Scores(
+        ranks={Site.parse(site): torch.tensor(rank) for site, rank in told["ranks"].items()},
+        learned=_read_nodes(told["learned"], widths),
+        history=tuple((loss, n, pressure) for loss, n, pressure in told["history"]),
+        within=None if within is None else _read_nodes(within, widths),
+    )
+
+
+def _read_nodes(names: list[str], widths: Mapping[Site, int] | None) -> NodeSet:
+    return NodeSet.of(map(Node.parse, names), widths)
+
+
+def search_key(
+    checkpoint: Checkpoint,
+    task: Task,
+    config: ExtractConfig,
+    reference: Tensor | None,
+    within: NodeSet | None,
+) -> str:
+    """One hash over everything that an extraction depends on, versions included."""
+    about = {
+        "checkpoint": checkpoint.sha256,
+        "task": task.sha256,
+        "reference": None if reference is None else sha256(reference.numpy().tobytes()),
+        "within": None if within is None else list(map(str, within)),
+        "made by": record("circuitkit extract", config.to_dict(), config.seed).model_dump(),
+    }
+    return sha256(json.dumps(about, sort_keys=True).encode())

@@ -1,0 +1,106 @@
+"""Restarts: the same search from several seeds, side by side where there are cores.
+
+In: what a search needs, and where finished parts are kept. Out: the restarts in order, up to
+the one at which the smallest circuit came a second time. The threads that torch would give to
+one operation go to whole restarts instead, each of which then computes on one: faster, and the
+bytes do not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+import torch
+
+from circuitkit.extraction.config import ExtractConfig
+from circuitkit.extraction.judge import Judge
+from circuitkit.extraction.means import Progress
+from circuitkit.extraction.partial import Partial
+from circuitkit.extraction.search import Restart, follow, rank
+from circuitkit.model import EncodedPairs
+from circuitkit.nodes import NodeSet
+
+
+def run_restarts(
+    train: EncodedPairs, judge: Judge, config: ExtractConfig, within: NodeSet | None,
+    partial: Partial, progress: Progress, n_workers: int,
+) -> list[Restart]:  # fmt: skip
+    """As many as the config allows, ``n_workers`` at a time."""
+    runs = _Runs(
+        train=train, judge=judge, config=config, within=within, partial=partial, progress=progress
+    )
+    restarts: list[Restart] = []
+    with ThreadPoolExecutor(n_workers) as pool:
+        try:
+            for start in range(0, config.restarts, n_workers):
+                some = range(start, min(start + n_workers, config.restarts))
+                restarts += pool.map(runs.one, some)
+                for n in range(start + 1, len(restarts) + 1):
+                    if _came_twice(restarts[:n]):
+                        return restarts[:n]
+        except BaseException:
+            runs.stopped.set()
+            raise
+    return restarts
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Runs:
+    """What all restarts share."""
+
+    train: EncodedPairs
+    judge: Judge
+    config: ExtractConfig
+    within: NodeSet | None
+    partial: Partial
+    progress: Progress
+    stopped: Event = field(default_factory=Event)
+
+    def one(self, index: int) -> Restart:
+        """A restart, or what is kept of it; its judge counts for itself."""
+        judge, told = replace(self.judge, n_asked=0), self._told(index)
+        scores = self.partial.scores(index, judge.model.arch.widths)
+        if scores is None:
+            seed = 1000 * self.config.seed + index
+            scores = rank(self.train, judge, self.config, seed, within=self.within, progress=told)
+            self.partial.keep_scores(index, scores)
+        restart = self.partial.restart(index, scores)
+        if restart is None:
+            restart = follow(scores, judge, self.config, told)
+            self.partial.keep_restart(index, restart)
+        return restart
+
+    def _told(self, index: int) -> Progress:
+        """Progress under the restart's number; it ends the restart when another has failed."""
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if self.stopped.is_set():
+                raise InterruptedError("another restart ended the search")
+            self.progress(f"{stage} {index + 1}", done, total)
+
+        return progress
+
+
+def _came_twice(restarts: list[Restart]) -> bool:
+    best = min(restarts, key=lambda restart: restart.size)
+    same = [restart for restart in restarts if restart.nodes == best.nodes]
+    return best.outcome == "target_met" and len(same) > 1
+
+
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """Let torch compute on one thread, and tell how many it had.
+
+    The search is many small operations: on a busy machine a second thread waits for the first
+    more than it helps.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield n_threads
+    finally:
+        torch.set_num_threads(n_threads)

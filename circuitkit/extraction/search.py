@@ -1,0 +1,106 @@
+"""One search: rank the nodes by some method, discretise, eliminate.
+
+In: training pairs, the judge, a config. Out: a ``Restart``, a candidate circuit with the
+scores it came from. Several of them differ in their seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from circuitkit.circuit import Outcome
+from circuitkit.extraction.attribute import attribute, shuffled
+from circuitkit.extraction.config import ExtractConfig
+from circuitkit.extraction.discretise import (
+    bisect_scores,
+    discretise,
+    ranked_nodes,
+    smallest_prefix,
+)
+from circuitkit.extraction.edges import edges_between
+from circuitkit.extraction.eliminate import eliminate
+from circuitkit.extraction.judge import Judge
+from circuitkit.extraction.learn import Scores, learn_masks
+from circuitkit.extraction.means import Progress, silent
+from circuitkit.model import EncodedPairs
+from circuitkit.nodes import NodeSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Restart:
+    """One ranking followed to its end: 1-minimal if it was refined and the target is met."""
+
+    scores: Scores
+    outcome: Outcome
+    nodes: NodeSet
+    n_edges: int
+    n_judged: int
+
+    @property
+    def size(self) -> tuple[bool, int, int]:
+        """What restarts are compared by: target met first, then edges, then nodes."""
+        return (self.outcome != "target_met", self.n_edges, len(self.nodes))
+
+
+def search(
+    train: EncodedPairs,
+    judge: Judge,
+    config: ExtractConfig,
+    seed: int,
+    *,
+    within: NodeSet | None = None,
+    progress: Progress = silent,
+) -> Restart:
+    """Rank, discretise, eliminate: one candidate circuit."""
+    scores = rank(train, judge, config, seed, within=within, progress=progress)
+    return follow(scores, judge, config, progress)
+
+
+def rank(
+    train: EncodedPairs,
+    judge: Judge,
+    config: ExtractConfig,
+    seed: int,
+    *,
+    within: NodeSet | None = None,
+    progress: Progress = silent,
+) -> Scores:
+    """The ranking of the config's method."""
+    if config.method == "pruning":
+        return learn_masks(
+            judge.model, train, judge.values, target_loss_nats=judge.target_loss_nats,
+            config=config.learning, seed=seed, within=within, progress=progress,
+        )  # fmt: skip
+    scores = attribute(
+        judge.model, train, judge.values, n_points=config.n_gradient_points, seed=seed,
+        within=within, progress=progress,
+    )  # fmt: skip
+    return shuffled(scores, seed) if config.method == "random" else scores
+
+
+def follow(
+    scores: Scores, judge: Judge, config: ExtractConfig, progress: Progress = silent
+) -> Restart:
+    """From a ranking to a circuit."""
+    asked = judge.n_asked
+    nodes = _discretise(scores, judge, config)
+    outcome: Outcome = "target_met"
+    if nodes is None:
+        everything = scores.within or NodeSet.full(judge.model.arch.widths)
+        emptied = config.method == "pruning" and not len(scores.learned)
+        outcome = "collapsed" if emptied else "target_missed"
+        nodes = scores.learned if config.method == "pruning" else everything
+    elif config.refine:
+        nodes = eliminate(nodes, judge, ranked_nodes(scores), progress)
+    return Restart(
+        scores=scores, outcome=outcome, nodes=nodes,
+        n_edges=len(edges_between(judge.model, nodes)), n_judged=judge.n_asked - asked,
+    )  # fmt: skip
+
+
+def _discretise(scores: Scores, judge: Judge, config: ExtractConfig) -> NodeSet | None:
+    if config.method != "pruning":
+        return smallest_prefix(scores, judge)
+    if config.schedule == "paper":
+        return bisect_scores(scores, judge)
+    return discretise(scores, judge)

@@ -1,0 +1,146 @@
+"""Laws of an extraction that was killed: it goes on, and ends with the same bytes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import nodes
+
+from circuitkit.checkpoints import load_checkpoint
+from circuitkit.extraction import ExtractConfig, Partial, PruningConfig, run_extraction
+from circuitkit.extraction.learn import Scores
+from circuitkit.extraction.partial import FILE, search_key
+from circuitkit.extraction.restarts import single_threaded
+from circuitkit.planted import plant
+from circuitkit.task import load_task
+
+CONFIG = ExtractConfig(target_loss_nats=0.15, restarts=2, pruning=PruningConfig(n_steps=25))
+
+
+class KilledError(Exception):
+    """What stands for a kill: nothing of the package catches it."""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted")
+    plant("neuron_chain").save(folder)
+    return load_checkpoint(folder), load_task(folder / "task.jsonl")
+
+
+@pytest.fixture(scope="module")
+def straight(inputs):
+    """The same extraction, never killed and nowhere kept."""
+    return content(run_extraction(*inputs, CONFIG))
+
+
+def content(extraction):
+    return extraction.circuit.to_json(), extraction.means.to_bytes(), extraction.pruning
+
+
+def killed_at(stage, inputs, folder, config=CONFIG):
+    """Run until a stage is told of."""
+
+    def progress(told, done, total):
+        if told == stage and done == total:
+            raise KilledError(stage)
+
+    with pytest.raises(KilledError, match=stage):
+        run_extraction(*inputs, config, partial=Partial(folder), progress=progress)
+
+
+@pytest.mark.parametrize("stage", ["means", "eliminate 1", "masks 2"])
+def test_a_killed_extraction_goes_on_to_the_same_bytes(tmp_path, inputs, straight, stage):
+    """Wherever it was killed; what was finished is not done again."""
+    killed_at(stage, inputs, tmp_path)
+    told = set()
+    resumed = run_extraction(
+        *inputs, CONFIG, partial=Partial(tmp_path), progress=lambda *step: told.add(step[0])
+    )
+    assert content(resumed) == straight
+    before = ["means", "masks 1", "eliminate 1", "masks 2", "eliminate 2"]
+    done = before[: before.index(stage)]
+    assert not told & set(done)
+    assert stage in told
+
+
+def test_what_another_extraction_left_is_not_taken_up(tmp_path, inputs):
+    """Another seed, another target, another set of nodes: each begins anew."""
+    killed_at("masks 2", inputs, tmp_path)
+    key = json.loads((tmp_path / FILE).read_text())["key"]
+    widths = inputs[0].load_model().arch.widths
+    partial = Partial(tmp_path)
+    partial.begin(key)
+    assert partial.scores(0, widths) is not None
+    partial.begin("0" * 64)
+    assert partial.scores(0, widths) is None
+    assert partial.means(widths) is None
+
+
+def test_whatever_an_extraction_depends_on_is_in_its_key(inputs):
+    """Settings, reference and nodes to be had; the same again is the same key."""
+    checkpoint, task = inputs
+    reference = checkpoint.load_reference()
+    keys = [
+        search_key(checkpoint, task, CONFIG, None, None),
+        search_key(checkpoint, task, replace(CONFIG, seed=1), None, None),
+        search_key(checkpoint, task, CONFIG, reference, None),
+        search_key(checkpoint, task, CONFIG, reference[:5], None),
+        search_key(checkpoint, task, CONFIG, None, nodes("0.attn.q:1")),
+    ]
+    assert keys[0] == search_key(checkpoint, task, CONFIG, None, None)
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_damaged_record_is_no_record(tmp_path, inputs, straight):
+    """The search begins anew rather than failing or guessing."""
+    killed_at("masks 1", inputs, tmp_path)
+    (tmp_path / FILE).write_text("{")
+    assert content(run_extraction(*inputs, CONFIG, partial=Partial(tmp_path))) == straight
+
+
+def test_scores_come_back_exactly(tmp_path):
+    """Every float32 and the history, to the last bit."""
+    site = next(iter(nodes("0.attn.q:1").channels))
+    generator = torch.Generator().manual_seed(0)
+    ranks = {site: torch.randn(50, generator=generator) * 1e-7}
+    scores = Scores(
+        ranks=ranks, learned=nodes("0.attn.q:1"), history=((0.1 + 0.2, 3, 1e-4 / 3),),
+        within=nodes("0.attn.q:1", "0.attn.q:2"),
+    )  # fmt: skip
+    first, second = Partial(tmp_path), Partial(tmp_path)
+    first.begin("k")
+    first.keep_scores(0, scores)
+    second.begin("k")
+    found = second.scores(0, {site: 50})
+    assert torch.equal(found.ranks[site], ranks[site])
+    assert (found.learned, found.history, found.within) == (
+        scores.learned, scores.history, scores.within,
+    )  # fmt: skip
+    first.end()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_restarts_side_by_side_find_what_they_find_in_turn(inputs, straight, monkeypatch):
+    """The same bytes on one thread and on two; torch has its threads back afterwards."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert content(run_extraction(*inputs, CONFIG)) == straight
+    monkeypatch.undo()
+    before = torch.get_num_threads()
+    with single_threaded() as n_threads:
+        assert (n_threads, torch.get_num_threads()) == (before, 1)
+    assert torch.get_num_threads() == before
+
+
+def test_a_restart_that_fails_ends_the_others(inputs, monkeypatch):
+    """And the failure is the one that is told."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+
+    def progress(stage, done, total):
+        if stage == "masks 1" and done == 3:
+            raise KilledError(stage)
+
+    with pytest.raises(KilledError, match="masks 1"):
+        run_extraction(*inputs, CONFIG, progress=progress)
