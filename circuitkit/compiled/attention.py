@@ -142,8 +142,8 @@ class KeptAttention:
             return v.new_zeros(len(out.start), 0)
         mass = self.foundation.idle_heads(self.layer).mass[:, self.even_head].float()
         share = mass[out.position if len(mass) > 1 else 0] / (out.position + 1)[:, None]
-        sums = v[rows.grid].cumsum(1).flatten(0, 1)
-        return sums[_places(prompts, at_end=at_end)] * share
+        sums = _on_grid(v, rows.grid).cumsum(1).flatten(0, 1)
+        return sums.index_select(0, _places(prompts, at_end=at_end)) * share
 
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, prompts: Prompts, *, at_end: bool
@@ -153,13 +153,13 @@ class KeptAttention:
         if self.sink is not None:  # one more position in front, whose key is the sink's
             grid = F.pad(grid, (1, 0), value=len(k) - 1)
             k = torch.cat([k[:-1], self.at_sink[None]])
-        key, value = (self._by_head(x[grid]) for x in (k, v))
+        key, value = (self._by_head(_on_grid(x, grid)) for x in (k, v))
         if at_end:
             query = self._by_head(q[:-1, None])
             offset = grid.shape[1] - seq
             seen = torch.arange(grid.shape[1], device=last.device) <= last[:, None] + offset
             return self._softmax(query, key, value, mask=seen[:, None, None])[:, :, 0]
-        query = self._by_head(q[grid])
+        query = self._by_head(_on_grid(q, grid))
         y = self._softmax(query, key, value)[:, :, -seq:]
         place = prompts.first
         return y[place // seq, :, place % seq]
@@ -171,6 +171,12 @@ class KeptAttention:
 
     def _by_head(self, x: Float[Tensor, "batch seq flat"]) -> Float[Tensor, "batch head seq slot"]:
         return x.unflatten(2, self.q.template.shape).transpose(1, 2)
+
+
+def _on_grid(
+    x: Float[Tensor, "rows width"], grid: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch seq width"]:
+    return x.index_select(0, grid.flatten()).unflatten(0, grid.shape)
 
 
 def _places(prompts: Prompts, *, at_end: bool) -> Int[Tensor, " out"]:

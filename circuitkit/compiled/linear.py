@@ -42,7 +42,7 @@ class KeptLinear:
     ) -> None:
         moving = kept
         if n_kept is not None:
-            moves = (columns != 0).any(1).index_fill(0, kept, True)  # noqa: FBT003
+            moves = (columns != 0).any(1).index_fill(0, kept, True)
             moving = moves.nonzero()[:, 0]
         self.weight = columns[moving]
         constant = idle[:, moving] - idle_inputs @ self.weight.T.double()
