@@ -126,12 +126,15 @@ class KeptAttention:
 
         ``queries`` are the prompts when ``at_end``, otherwise the rows.
         """
-        found = [self._sum_evenly(v[:, self.even], rows, prompts, at_end=at_end)]
+        found = [self._sum_evenly(v.index_select(1, self.even), rows, prompts, at_end=at_end)]
         if len(self.heads):
-            query = self.q.fill(q[:, self.q_at])
-            key, value = self.k.fill(k[:, self.k_at]), self.v_slots.fill(v[:, self.patterned])
+            query = self.q.fill(q.index_select(1, self.q_at))
+            key, value = (
+                self.k.fill(k.index_select(1, self.k_at)),
+                self.v_slots.fill(v.index_select(1, self.patterned)),
+            )
             y = self._attend(query, key, value, rows, prompts, at_end=at_end).flatten(1)
-            found.append(y[:, self.v_slots.at])
+            found.append(y.index_select(1, self.v_slots.at))
             if self.sink is not None:
                 found.append(y[:, self.mass_slot :: self.q.template.shape[1]])
         return torch.cat(found, 1)

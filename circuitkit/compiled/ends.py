@@ -45,7 +45,7 @@ class KeptEnd:
         self, x: Float[Tensor, "batch tracked"], prompts: Prompts, tap: Tap | None
     ) -> Float[Tensor, " batch"]:
         answers = self._answers(prompts)
-        x = x[:, self.kept_at]
+        x = x.index_select(1, self.kept_at)
         x = x if tap is None else tap(FINAL_RESID, x)
         norm = self.foundation.norm(FINAL_RESID)
         scale = norm_scale(norm, x, self.fixed.sum(), self.fixed.square().sum(), len(self.fixed))

@@ -61,7 +61,7 @@ class KeptLinear:
         y = constant + (F.linear(x, self.weight) if x.shape[1] else x.new_zeros(len(x), 1))
         if self.activation is not None:
             y = self.activation(y)
-        kept = y[:, self.kept]
+        kept = y.index_select(1, self.kept)
         if self.contest is None:
             return kept
         return kept * self.contest.survive(kept.abs(), y.abs(), position)

@@ -81,7 +81,7 @@ class KeptRead:
         fixed = self._fixed(prompts)
         scale = self._scale(x, rows, fixed)
         y = self._weighted(x, scale)
-        read = y[:, self.kept_at]
+        read = y.index_select(1, self.kept_at)
         if scale.mean is None:
             read = read * scale.factor
         at = None
@@ -112,10 +112,8 @@ class KeptRead:
         return (x - scale.mean) * scale.factor * self.weight + self.bias
 
     def _scale(self, x: Tensor, rows: Rows, fixed: _Fixed) -> Scale:
-        return norm_scale(
-            self.norm, x[:, self.moving_at], fixed.total[rows.start], fixed.squares[rows.start],
-            self.d_model,
-        )  # fmt: skip
+        moving, start = x.index_select(1, self.moving_at), rows.start
+        return norm_scale(self.norm, moving, fixed.total[start], fixed.squares[start], self.d_model)
 
     def _fixed(self, prompts: Prompts) -> _Fixed:
         if self.key not in prompts.cache:

@@ -19,6 +19,7 @@ from torch import Tensor
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Ablation, Circuit, Minimality, Outcome
 from circuitkit.errors import UsageError
+from circuitkit.extraction.candidates import find_candidates
 from circuitkit.extraction.discretise import discretise, ranked_nodes
 from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.eliminate import eliminate
@@ -131,7 +132,10 @@ def run_extraction(
         pairs=splits.select,
         target_loss_nats=target,
     )
-    restarts = [_restart(splits.train, judge, config, i, progress) for i in range(config.restarts)]
+    within = find_candidates(splits.train, judge, progress=progress)
+    restarts = [
+        _restart(splits.train, judge, config, i, within, progress) for i in range(config.restarts)
+    ]
     best = min(restarts, key=lambda restart: restart.size)
     circuit = _describe(checkpoint, task, config, model, means, splits, judge, best, requested)
     return Extraction(circuit=circuit, means=means, pruning=_record(config, restarts, best))
@@ -183,13 +187,15 @@ def _target(
 
 
 def _restart(
-    train: EncodedPairs, judge: Judge, config: ExtractConfig, index: int, progress: Progress
-) -> Restart:
+    train: EncodedPairs, judge: Judge, config: ExtractConfig, index: int,
+    within: NodeSet | None, progress: Progress,
+) -> Restart:  # fmt: skip
     """Learn masks, discretise, eliminate: one candidate circuit."""
     asked = judge.n_asked
     scores = learn_masks(
         judge.model, train, judge.values, target_loss_nats=judge.target_loss_nats,
-        config=config.pruning, seed=1000 * config.seed + index, progress=progress,
+        config=config.pruning, seed=1000 * config.seed + index, within=within,
+        progress=progress,
     )  # fmt: skip
     outcome: Outcome = "target_met"
     nodes = discretise(scores, judge)

@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.extraction.masked import gate_gradients, nodes_of
+from circuitkit.extraction.gated import GatedModel
+from circuitkit.extraction.masked import gates_of, nodes_of
 from circuitkit.extraction.means import Progress, silent
-from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, pair_losses
+from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
 
@@ -67,22 +68,25 @@ def learn_masks(
     target_loss_nats: float,
     config: PruningConfig = PruningConfig(),
     seed: int = 0,
+    within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> Scores:
-    """One mask learning from one seed."""
+    """One mask learning from one seed; nodes outside ``within`` stay ablated."""
     generator = torch.Generator().manual_seed(seed)
     pairs = pairs[pairs.by_length()]
     widths = model.arch.widths
-    scores = initial_scores(model, pairs, values, config, generator).requires_grad_()
+    gated = GatedModel(model, values, within)
+    scores = initial_scores(gated, pairs, config, generator).requires_grad_()
     optimizer = torch.optim.Adam([scores], lr=config.lr)
     pressure, averaging = config.pressure_start, max(1, config.n_steps // 5)
     running = torch.zeros_like(scores)
+    shut = _shut(widths, within)
     history = []
     for step in range(config.n_steps):
         optimizer.param_groups[0]["lr"] = config.lr * (1 - step / config.n_steps)
         batch = pairs[_batch(len(pairs), config.batch_pairs, generator)]
-        gates = open_gates(scores, config.temperature)
-        loss = _task_loss(model, batch, _by_site(gates, widths), values)
+        gates = open_gates(scores, config.temperature) * shut
+        loss = pair_losses(gated.differences(batch, _by_site(gates, widths))).mean()
         optimizer.zero_grad()
         (loss + pressure * gates.sum()).backward()
         optimizer.step()
@@ -90,21 +94,22 @@ def learn_masks(
             running += scores.detach() / averaging
         with torch.no_grad():
             scores.clamp_(-1, 1)
+            live = (scores + _travel_left(step, config) > 0) * shut
+            gated.narrow(_by_site(live, widths))
         history.append((loss.item(), int(gates.sum()), pressure))
         eased = loss.item() < config.comfort * target_loss_nats
         pressure *= config.pressure_factor if eased else 1 / config.pressure_factor
         progress("masks", step + 1, config.n_steps)
     return Scores(
         ranks=_by_site(running, widths),
-        learned=nodes_of(_by_site((scores.detach() > 0).float(), widths)),
+        learned=nodes_of(_by_site((scores.detach() > 0) * shut, widths)),
         history=tuple(history),
     )
 
 
 def initial_scores(
-    model: Transformer,
+    gated: GatedModel,
     pairs: EncodedPairs,
-    values: Mapping[Site, Tensor],
     config: PruningConfig,
     generator: torch.Generator,
 ) -> Float[Tensor, " nodes"]:
@@ -113,9 +118,8 @@ def initial_scores(
     A competent model's loss is flat, and equal scores fall together until the task is
     lost. The node whose gate moves the logit difference most starts at ``init_high``.
     """
-    everything = NodeSet.full(model.arch.widths)
     batch = pairs[torch.randperm(len(pairs), generator=generator)[: config.batch_pairs]]
-    gradients = gate_gradients(model, batch, everything, values, objective=lambda d: d)
+    gradients = gated.gradients(batch, objective=lambda d: d)
     moved = torch.cat(list(gradients.values())).abs()
     share = moved.argsort(stable=True).argsort() / (len(moved) - 1)
     spread = config.init_low + (config.init_high - config.init_low) * share
@@ -138,11 +142,16 @@ def _batch(n_pairs: int, size: int, generator: torch.Generator) -> slice:
     return slice(start, start + size)
 
 
-def _task_loss(
-    model: Transformer,
-    batch: EncodedPairs,
-    gates: Mapping[Site, Tensor],
-    values: Mapping[Site, Tensor],
-) -> Float[Tensor, ""]:
-    logits = model(batch.tokens, gate_tap(gates, values), batch.last)[:, 0]
-    return pair_losses(logit_differences(logits, batch)).mean()
+def _shut(widths: Mapping[Site, int], within: NodeSet | None) -> Float[Tensor, " nodes"]:
+    """0 at the nodes outside ``within``, 1 elsewhere."""
+    allowed = NodeSet.full(widths) if within is None else within
+    return torch.cat(list(gates_of(allowed, widths).values()))
+
+
+def _travel_left(step: int, config: PruningConfig) -> float:
+    """How far a score can still rise after a step: Adam moves it by about the rate at most.
+
+    A score that cannot come back above 0 belongs to a node that is out for good.
+    """
+    left = config.n_steps - step - 1
+    return config.lr * left * (left + 1) / (2 * config.n_steps)
