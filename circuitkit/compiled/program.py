@@ -11,15 +11,18 @@ section 6).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.circuit import Circuit
 from circuitkit.compiled.blocks import CompiledAttention, CompiledMLP, Plan
 from circuitkit.compiled.ends import KeptEnd
 from circuitkit.compiled.foundation import Foundation
 from circuitkit.compiled.prompts import Prompts
+from circuitkit.errors import CircuitError, MismatchError
 from circuitkit.model import EncodedPairs, Tap, Transformer
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site
 
@@ -74,3 +77,36 @@ def compile_circuit(
     logits. Who compiles many circuits of one model makes the ``Foundation`` once.
     """
     return CompiledCircuit(Foundation(model, ablation_values), nodes)
+
+
+@runtime_checkable
+class AblationValues(Protocol):
+    """Means as measured: ablation values with the hash of their file."""
+
+    @property
+    def values(self) -> Mapping[Site, Tensor]: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
+def compile(model: Transformer, circuit: Circuit, means: AblationValues) -> CompiledCircuit:
+    """Compile an extracted circuit under the means it was found with.
+
+    Raises:
+        MismatchError: if the circuit was found under other means.
+        CircuitError: if it has nodes that the model has not.
+    """
+    if circuit.means_sha256 not in (None, means.sha256):
+        raise MismatchError(
+            f"the circuit was extracted under means {str(circuit.means_sha256)[:12]}…, got "
+            f"{means.sha256[:12]}…; load those of the circuit's own folder."
+        )
+    try:
+        nodes = NodeSet(circuit.nodes.channels, model.arch.widths)
+    except ValueError as error:
+        raise CircuitError(
+            f"the circuit is not one of this model: {error}. Give the checkpoint "
+            f"{circuit.checkpoint.name!r} that it was extracted from."
+        ) from None
+    return compile_circuit(model, nodes, means.values)
