@@ -98,7 +98,7 @@ class _Block:
             self.plan.nodes[self.sites[place]],
             self.plan.nodes[self.sites[source]],
         )
-        return self.foundation.recent(key, lambda: self._linear(place, source))
+        return self.foundation.recent.get(key, lambda: self._linear(place, source))
 
     def _linear(self, place: str, source: str) -> KeptLinear:
         site, kept = self.sites[place], self.kept[source]
@@ -121,9 +121,9 @@ class CompiledAttention(_Block):
         if not self.writes:
             return
         nodes = tuple(plan.nodes[self.sites[place]] for place in "qkv")
-        self.attention = self.foundation.recent((layer, nodes), lambda: self._heads(layer))
+        self.attention = self.foundation.recent.get((layer, nodes), lambda: self._heads(layer))
         key = (self.sites["resid_delta"], nodes, plan.nodes[self.sites["resid_delta"]])
-        self.out = self.foundation.recent(key, lambda: self._out(layer))
+        self.out = self.foundation.recent.get(key, lambda: self._out(layer))
         self.into = {p: self.linear(p, "act_in") for p in "qkv" if len(self.kept[p])}
 
     def _heads(self, layer: int) -> KeptAttention:

@@ -44,7 +44,7 @@ class KeptEnd:
     def __call__(
         self, x: Float[Tensor, "batch tracked"], prompts: Prompts, tap: Tap | None
     ) -> Float[Tensor, " batch"]:
-        answers = self._answers(prompts)
+        answers = prompts.recent.get("answers", lambda: self._compare(prompts.pairs))
         x = x.index_select(1, self.kept_at)
         x = x if tap is None else tap(FINAL_RESID, x)
         norm = self.foundation.norm(FINAL_RESID)
@@ -55,11 +55,6 @@ class KeptEnd:
         if scale.mean is not None:
             read = read - scale.mean[:, 0] * answers.direction.sum(1)[answers.pair]
         return read * scale.factor[:, 0] + answers.offset
-
-    def _answers(self, prompts: Prompts) -> _Answers:
-        if "answers" not in prompts.cache:
-            prompts.cache["answers"] = self._compare(prompts.pairs)
-        return prompts.cache["answers"]
 
     def _compare(self, pairs: EncodedPairs) -> _Answers:
         model, norm = self.foundation.model, self.foundation.norm(FINAL_RESID)

@@ -8,8 +8,7 @@ builds it once. Source: ours (EXTRACTION section 6).
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,12 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.compiled.prompts import Prompts, prepare_prompts
+from circuitkit.compiled.recent import Recent
 from circuitkit.model import EncodedPairs, Transformer
 from circuitkit.model.transformer import MLP, Attention, Norm
 from circuitkit.nodes import FINAL_RESID, Site, transformer_sites
-
-_N_RECENT = 256
-"""Parts of circuits that are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +45,7 @@ class Foundation:
         self.model, self.values = model, values
         self.device = model.lm_head.weight.device
         self._shared: dict[Any, Any] = {}
-        self._recent: OrderedDict[Any, Any] = OrderedDict()
+        self.recent = Recent()
 
     def prepare(self, pairs: EncodedPairs) -> Prompts:
         """Pairs made ready for many circuits of this foundation."""
@@ -131,20 +128,6 @@ class Foundation:
             return self.model.transformer.ln_f
         layer = self.model.layers[site.layer]
         return layer.ln_1 if site.block == "attn" else layer.ln_2
-
-    def recent(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives, or gave for the same key not long ago.
-
-        Circuits tried one after the other differ in a few nodes, so most of their parts
-        are the same.
-        """
-        if key in self._recent:
-            self._recent.move_to_end(key)
-        else:
-            self._recent[key] = make()
-            if len(self._recent) > _N_RECENT:
-                self._recent.popitem(last=False)
-        return self._recent[key]
 
     def _once(self, key: Any, make: Any) -> Any:
         if key not in self._shared:

@@ -10,12 +10,12 @@ the last position of each prompt counts: ``lasts``. Source: ours.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from circuitkit.compiled.recent import Recent
 from circuitkit.model import EncodedPairs
 
 
@@ -45,7 +45,7 @@ class Starts:
 class Prompts:
     """Pairs with their distinct rows. ``first`` is a place in the flat grid for each prefix.
 
-    ``cache`` holds what the circuits tried on these prompts have in common.
+    ``recent`` holds what the circuits tried on these prompts have in common.
     """
 
     pairs: EncodedPairs
@@ -55,7 +55,7 @@ class Prompts:
     lasts: Rows
     input_of_prefix: Int[Tensor, " prefixes"]
     first: Int[Tensor, " prefixes"]
-    cache: dict[Any, Any] = field(default_factory=dict)
+    recent: Recent = field(default_factory=Recent)
 
     def index(self, rows: Rows, out: Rows) -> Int[Tensor, " out"]:
         """Which of ``rows`` stands at each of ``out``, the same level or a later one."""

@@ -78,7 +78,7 @@ class KeptRead:
     def __call__(
         self, x: Float[Tensor, "rows tracked"], rows: Rows, prompts: Prompts
     ) -> Float[Tensor, "rows kept"]:
-        fixed = self._fixed(prompts)
+        fixed = prompts.recent.get(self.key, lambda: self._measure(prompts))
         scale = self._scale(x, rows, fixed)
         y = self._weighted(x, scale)
         read = y.index_select(1, self.kept_at)
@@ -114,11 +114,6 @@ class KeptRead:
     def _scale(self, x: Tensor, rows: Rows, fixed: _Fixed) -> Scale:
         moving, start = x.index_select(1, self.moving_at), rows.start
         return norm_scale(self.norm, moving, fixed.total[start], fixed.squares[start], self.d_model)
-
-    def _fixed(self, prompts: Prompts) -> _Fixed:
-        if self.key not in prompts.cache:
-            prompts.cache[self.key] = self._measure(prompts)
-        return prompts.cache[self.key]
 
     def _measure(self, prompts: Prompts) -> _Fixed:
         x = self.foundation.stream(prompts, self.n_writes)
