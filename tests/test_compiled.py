@@ -1,5 +1,7 @@
 """Laws of compiled circuits: equal to the masked model on every circuit of every architecture."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -178,3 +180,18 @@ def test_gradients_in_the_gates_are_the_masked_models():
             for site, channels in kept.channels.items():
                 at = list(channels)
                 torch.testing.assert_close(found[site][at], masked[site][at], atol=1e-5, rtol=1e-3)
+
+
+def test_a_model_is_let_go_with_its_circuits():
+    """Nothing that circuits share holds a large model in a cycle until someone collects it."""
+    model = tiny_model("sink")
+    foundation = Foundation(model, random_values(model.arch))
+    prompts = foundation.prepare(encoded_pairs(model.arch))
+    CompiledCircuit(foundation, random_nodes(model.arch, 0.8)).differences(prompts)
+    held = weakref.ref(foundation)
+    gc.disable()
+    try:
+        del foundation
+        assert held() is None
+    finally:
+        gc.enable()

@@ -43,7 +43,7 @@ class KeptAttention:
 
     def __init__(self, foundation: Foundation, layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
         block = foundation.model.layers[layer].attn
-        self.foundation, self.layer, self.d_head = foundation, layer, block.d_head
+        self.idle, self.d_head = foundation.idle_heads(layer), block.d_head
         self.sink = block.attn_imp.sink_logit if hasattr(block, "attn_imp") else None
         heads = torch.cat([q, k]).div(self.d_head, rounding_mode="floor").unique()
         if self.sink is None:  # then a pattern moves nothing but kept values
@@ -100,14 +100,14 @@ class KeptAttention:
         columns = weight[:, v]
         if self.sink is None:
             return columns
-        spread = self.foundation.idle_heads(self.layer).spread[:, self.heads].float()
+        spread = self.idle.spread[:, self.heads].float()
         held = weight[:, self.v[self.patterned]] * self.v_values[self.v[self.patterned]]
         head, _ = self._slots(self.v[self.patterned])
         return torch.cat([columns, spread.index_add(1, head, held, alpha=-1)], 1)
 
     def idle_inputs(self) -> Float[Tensor, "positions inputs"]:
         """The output of a call when nothing is kept, by position."""
-        mass = self.foundation.idle_heads(self.layer).mass
+        mass = self.idle.mass
         v = torch.cat([self.v[self.even], self.v[self.patterned]])
         values = self.v_values[v].double() * mass[:, v // self.d_head]
         return values if self.sink is None else torch.cat([values, mass[:, self.heads]], 1)
@@ -143,7 +143,7 @@ class KeptAttention:
         out = prompts.lasts if at_end else prompts.prefixes
         if not v.shape[1]:
             return v.new_zeros(len(out.start), 0)
-        mass = self.foundation.idle_heads(self.layer).mass[:, self.even_head].float()
+        mass = self.idle.mass[:, self.even_head].float()
         share = mass[out.position if len(mass) > 1 else 0] / (out.position + 1)[:, None]
         sums = _on_grid(v, rows.grid).cumsum(1).flatten(0, 1)
         return sums.index_select(0, _places(prompts, at_end=at_end)) * share

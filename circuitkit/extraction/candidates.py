@@ -25,7 +25,6 @@ SMALL_MODEL = 16_384
 FIRST_CANDIDATES = 2_048
 
 _N_PAIRS = 32
-_PAIRS_A_BATCH = 8
 
 
 def find_candidates(
@@ -40,34 +39,28 @@ def find_candidates(
     widths = judge.model.arch.widths
     if sum(widths.values()) <= small_model:
         return None
-    moved = torch.cat(list(attribution(pairs, judge, progress).values()))
+    moved = torch.cat(list(attribution(pairs, judge).values()))
     ranking = moved.argsort(descending=True, stable=True)
     n_moved = int((moved > 0).sum())
     while first < n_moved:
         candidates = _chosen(ranking[:first], widths)
+        progress("candidates", first, n_moved)
         if judge.meets(candidates):
             return candidates
         first *= 2
     return _chosen(ranking[:n_moved], widths)
 
 
-def attribution(
-    pairs: EncodedPairs, judge: Judge, progress: Progress = silent
-) -> dict[Site, Float[Tensor, " width"]]:
-    """How far, to first order, each node alone moves the logit difference; a few pairs at a time.
+def attribution(pairs: EncodedPairs, judge: Judge) -> dict[Site, Float[Tensor, " width"]]:
+    """How far, to first order, each node alone moves the logit difference.
 
-    The pairs are spread over all lengths.
+    Over a few pairs, spread over all lengths.
     """
     order = pairs.by_length()
-    chosen = order[:: max(1, len(order) // _N_PAIRS)][:_N_PAIRS]
+    some = pairs[order[:: max(1, len(order) // _N_PAIRS)][:_N_PAIRS]]
     everything = NodeSet.full(judge.model.arch.widths)
-    total: dict[Site, Tensor] = {}
-    for start in range(0, len(chosen), _PAIRS_A_BATCH):
-        batch = pairs[chosen[start : start + _PAIRS_A_BATCH]]
-        found = gate_gradients(judge.model, batch, everything, judge.values, lambda d: d)
-        total = {s: total.get(s, 0) + len(batch) * gradient for s, gradient in found.items()}
-        progress("candidates", min(start + _PAIRS_A_BATCH, len(chosen)), len(chosen))
-    return {site: gradient.abs() for site, gradient in total.items()}
+    found = gate_gradients(judge.model, some, everything, judge.values, lambda d: d)
+    return {site: gradient.abs() for site, gradient in found.items()}
 
 
 def _chosen(flat: Tensor, widths: dict[Site, int]) -> NodeSet:
