@@ -1,6 +1,7 @@
 """Laws of candidates: few of a large model's nodes, enough for the task, cheaper to learn on."""
 
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from circuitkit.extraction.candidates import attribution, find_candidates
 from circuitkit.extraction.gated import GatedModel
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.learn import _travel_left, learn_masks
-from circuitkit.extraction.masked import gates_of
+from circuitkit.extraction.masked import gates_of, nodes_of
 from circuitkit.nodes import NodeSet
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
@@ -84,12 +85,13 @@ def test_candidates_that_miss_the_target_are_widened(judge, train):
 
 def test_a_node_that_never_moves_is_no_candidate(judge, train):
     """Even when all others are: its attribution is 0."""
-    moved = attribution(train, judge)
-    still = NodeSet({s: (m == 0).nonzero().flatten().tolist() for s, m in moved.items()})
+    widths = judge.model.arch.widths
+    moved = attribution(train, judge).amax(0).split(list(widths.values()))
+    still = nodes_of({s: (m == 0).float() for s, m in zip(widths, moved, strict=True)})
     widest = find_candidates(train, judge, small_model=0, first=10**9)
     assert widest is not None
     assert len(still) > 0
-    assert len(widest) + len(still) == sum(judge.model.arch.widths.values())
+    assert len(widest) + len(still) == sum(widths.values())
     assert not widest & still
 
 
@@ -124,6 +126,26 @@ def test_folding_away_closed_gates_changes_nothing():
     for site, channels in open_ones.channels.items():
         a, b = (gates[site].grad[list(channels)] for _, gates in found)
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+def test_a_saturated_head_is_among_the_candidates(judge, train):
+    """Wide open, its softmax has no gradient in queries and keys; half open, it has."""
+    model = deepcopy(judge.model)
+    model.layers[0].attn.c_attn.weight[:: model.arch.d_attn][:2] *= 6  # the head's q and k
+    saturated = Judge(
+        model=model, values=judge.values, pairs=judge.pairs, target_loss_nats=0.15
+    )  # fmt: skip
+    candidates = find_candidates(train, saturated, small_model=0, first=256)
+    assert candidates is not None
+    planted = large_model.planted_nodes(model.arch)
+    heads = [node for node in planted if node.site.place in ("q", "k")]
+    assert all(node in candidates for node in heads)
+    moved = attribution(train, saturated)[0]
+    wide_open = moved.argsort(descending=True)[:256]
+    flat = torch.zeros(len(moved)).index_fill(0, wide_open, 1.0)
+    widths = model.arch.widths
+    found = nodes_of(dict(zip(widths, flat.split(list(widths.values())), strict=True)))
+    assert not any(node in found for node in heads)
 
 
 def test_a_score_travels_the_learning_rates_that_are_left():

@@ -54,6 +54,11 @@ class KeptLinear:
             fixed = idle.float() if activation is None else activation(idle.float())
             self.contest = Contest(fixed.abs(), moving, n_kept)
 
+    @property
+    def n_weights(self) -> int:
+        """How many weights it holds."""
+        return self.weight.numel()
+
     def __call__(self, x: Float[Tensor, "rows inputs"], rows: Rows) -> Float[Tensor, "rows kept"]:
         """The kept channels at every row; ``idle`` with several rows is looked up by position."""
         position = rows.position if len(self.constant) > 1 else None

@@ -8,6 +8,9 @@ from typing import Any
 
 N_REMEMBERED = 256
 
+LARGE = 2**18
+"""Weights of a part too large to be remembered; a megabyte."""
+
 
 class Recent:
     """The last things made, by key.
@@ -25,7 +28,10 @@ class Recent:
         if key in self.made:
             self.made.move_to_end(key)
         else:
-            self.made[key] = make()
+            made = make()
+            if getattr(made, "n_weights", 0) > LARGE:
+                return made
+            self.made[key] = made
             if len(self.made) > self.n:
                 self.made.popitem(last=False)
         return self.made[key]

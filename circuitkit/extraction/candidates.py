@@ -1,10 +1,10 @@
 """Candidates: the few nodes of a large model among which a circuit is looked for.
 
 In: a model, training pairs, and the judge. Out: the nodes of largest attribution,
-|gradient × (activation - ablation value)|, enough of them to meet the target when all
-are kept; None when the model is small enough to look everywhere. A node that never
-leaves its ablation value on the task has attribution 0 and is off at no loss. Source:
-EXTRACTION section 5, step 1.
+|gradient × (activation - ablation value)| at some openness of all gates, enough of them
+to meet the target when all are kept; None when the model is small enough to look
+everywhere. A node that never leaves its ablation value on the task has attribution 0
+and is off at no loss. Source: EXTRACTION section 5, step 1.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ FIRST_CANDIDATES = 2_048
 
 _N_PAIRS = 32
 
+OPENNESS = (1.0, 0.5, 0.25)
+"""How far all gates are open when gradients are taken: a saturated softmax has none when open."""
+
 
 def find_candidates(
     pairs: EncodedPairs,
@@ -39,9 +42,10 @@ def find_candidates(
     widths = judge.model.arch.widths
     if sum(widths.values()) <= small_model:
         return None
-    moved = torch.cat(list(attribution(pairs, judge).values()))
-    ranking = moved.argsort(descending=True, stable=True)
-    n_moved = int((moved > 0).sum())
+    moved = attribution(pairs, judge)
+    best_rank = moved.argsort(dim=1, descending=True, stable=True).argsort(dim=1).amin(0)
+    ranking = best_rank.masked_fill(moved.amax(0) == 0, len(best_rank)).argsort(stable=True)
+    n_moved = int((moved.amax(0) > 0).sum())
     while first < n_moved:
         candidates = _chosen(ranking[:first], widths)
         progress("candidates", first, n_moved)
@@ -51,16 +55,19 @@ def find_candidates(
     return _chosen(ranking[:n_moved], widths)
 
 
-def attribution(pairs: EncodedPairs, judge: Judge) -> dict[Site, Float[Tensor, " width"]]:
+def attribution(pairs: EncodedPairs, judge: Judge) -> Float[Tensor, "openness nodes"]:
     """How far, to first order, each node alone moves the logit difference.
 
-    Over a few pairs, spread over all lengths.
+    Over a few pairs, spread over all lengths, with all gates as far open as ``OPENNESS`` says.
     """
     order = pairs.by_length()
     some = pairs[order[:: max(1, len(order) // _N_PAIRS)][:_N_PAIRS]]
     everything = NodeSet.full(judge.model.arch.widths)
-    found = gate_gradients(judge.model, some, everything, judge.values, lambda d: d)
-    return {site: gradient.abs() for site, gradient in found.items()}
+    rows = [
+        gate_gradients(judge.model, some, everything, judge.values, lambda d: d, openness)
+        for openness in OPENNESS
+    ]
+    return torch.stack([torch.cat(list(row.values())).abs() for row in rows])
 
 
 def _chosen(flat: Tensor, widths: dict[Site, int]) -> NodeSet:

@@ -59,4 +59,5 @@ class GatedModel:
         """Fold away the candidates that are not ``live`` (0 by site), if they are many."""
         n_live = sum(int(x.sum()) for x in live.values())
         if n_live < _WORTH_COMPILING * len(self.candidates):
+            del self.circuit  # before the next is there: either may be large
             self._compile(nodes_of(live))

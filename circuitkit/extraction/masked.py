@@ -67,13 +67,15 @@ def gate_gradients(
     nodes: NodeSet,
     values: Mapping[Site, Tensor],
     objective: Callable[[Tensor], Tensor] = pair_losses,
+    openness: float = 1.0,
 ) -> dict[Site, Float[Tensor, " width"]]:
     """The gradient in every gate of the mean of ``objective`` of the logit differences.
 
     For a node it is the sum of gradient × (activation - ablation value): to first
     order, how much the objective rises when the gate opens from where ``nodes`` put it.
+    ``openness`` is how far the gates of ``nodes`` are open, from 0 to 1.
     """
-    gates = gates_of(nodes, model.arch.widths)
+    gates = {s: gate * openness for s, gate in gates_of(nodes, model.arch.widths).items()}
     for gate in gates.values():
         gate.requires_grad_()
     held = 2 * pairs.tokens.shape[1] * sum(model.arch.widths.values())  # by a pair
