@@ -11,6 +11,7 @@ from tiny import encoded_pairs, random_nodes, random_values, tiny_model
 from circuitkit import load_checkpoint, load_task
 from circuitkit.extraction import PruningConfig, zero_means
 from circuitkit.extraction.candidates import attribution, find_candidates
+from circuitkit.extraction.discretise import add_back, ranked_nodes
 from circuitkit.extraction.gated import GatedModel
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.learn import _travel_left, learn_masks
@@ -104,6 +105,9 @@ def test_nothing_outside_the_candidates_is_learned(judge, train):
     )
     assert len(scores.learned)
     assert scores.learned <= within
+    assert set(ranked_nodes(scores)) == set(within)
+    grown = add_back(NodeSet(widths=within.widths), judge, within)
+    assert grown is None or grown <= within
 
 
 def test_folding_away_closed_gates_changes_nothing():

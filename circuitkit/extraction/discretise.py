@@ -20,13 +20,15 @@ _BISECTIONS = 6
 
 
 def ranked_nodes(scores: Scores) -> list[Node]:
-    """Every node, best first; equal scores stay in the order of the forward pass."""
+    """Every node to be had, best first; equal scores stay in the order of the forward pass."""
     pairs = [
         (-float(rank), site, channel)
         for site, ranks in scores.ranks.items()
         for channel, rank in enumerate(ranks)
     ]
-    return [Node(site, channel) for _, site, channel in sorted(pairs)]
+    ranking = [Node(site, channel) for _, site, channel in sorted(pairs)]
+    within = scores.within
+    return ranking if within is None else [node for node in ranking if node in within]
 
 
 def discretise(scores: Scores, judge: Judge) -> NodeSet | None:
@@ -37,11 +39,11 @@ def discretise(scores: Scores, judge: Judge) -> NodeSet | None:
     learned = scores.learned
     if judge.meets(learned):
         return learned
-    mended = add_back(learned, judge)
+    mended = add_back(learned, judge, scores.within)
     return mended if mended is not None else smallest_prefix(scores, judge)
 
 
-def add_back(nodes: NodeSet, judge: Judge) -> NodeSet | None:
+def add_back(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> NodeSet | None:
     """Add nodes by the gradient of their gates, the best of a few tried exactly, until it meets.
 
     None when a dozen additions are not enough.
@@ -57,7 +59,8 @@ def add_back(nodes: NodeSet, judge: Judge) -> NodeSet | None:
             if g < 0
         ]
         steepest = [Node(site, channel) for _, site, channel in sorted(falls)]
-        fresh = [node for node in steepest if node not in nodes][:_TRIED_EXACTLY]
+        allowed = (node for node in steepest if within is None or node in within)
+        fresh = [node for node in allowed if node not in nodes][:_TRIED_EXACTLY]
         if not fresh:
             return None
         tried = [nodes | NodeSet.of([node]) for node in fresh]

@@ -52,12 +52,14 @@ class PruningConfig:
 class Scores:
     """What mask learning found: a rank for every node, the learned set, the way there.
 
-    ``history`` holds (task loss in nats, nodes kept, λ) for every step.
+    ``history`` holds (task loss in nats, nodes kept, λ) for every step. Nodes outside
+    ``within`` are not to be had, whatever their rank; None allows all.
     """
 
     ranks: Mapping[Site, Float[Tensor, " width"]]
     learned: NodeSet
     history: tuple[tuple[float, int, float], ...]
+    within: NodeSet | None = None
 
 
 def learn_masks(
@@ -104,6 +106,7 @@ def learn_masks(
         ranks=_by_site(running, widths),
         learned=nodes_of(_by_site((scores.detach() > 0) * shut, widths)),
         history=tuple(history),
+        within=within,
     )
 
 
