@@ -174,10 +174,11 @@ def test_gradients_in_the_gates_are_the_masked_models():
     for option in ("the paper's", "everything", "GPT-2's"):
         model = tiny_model(option)
         pairs, values = encoded_pairs(model.arch), random_values(model.arch)
+        more = random_nodes(model.arch, 0.3, seed=1)
         for kept in (NodeSet.full(model.arch.widths), random_nodes(model.arch, 0.5)):
-            found = GatedModel(model, values, kept).gradients(pairs)
+            found = GatedModel(model, values, kept | more).gradients(pairs, nodes=kept)
             masked = gate_gradients(model, pairs, kept, values)
-            for site, channels in kept.channels.items():
+            for site, channels in (kept | more).channels.items():
                 at = list(channels)
                 torch.testing.assert_close(found[site][at], masked[site][at], atol=1e-5, rtol=1e-3)
 

@@ -8,9 +8,9 @@ that works. Source: ours (EXTRACTION section 5, step 4).
 
 from __future__ import annotations
 
+from circuitkit.extraction.gated import GatedModel
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.learn import Scores
-from circuitkit.extraction.masked import gate_gradients
 from circuitkit.nodes import Node, NodeSet
 
 _GRID = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0, 64.0)
@@ -48,10 +48,9 @@ def add_back(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> Nod
 
     None when a dozen additions are not enough.
     """
+    gated = GatedModel(judge.model, judge.values, within)
     for _ in range(_MOST_ADDED):
-        gradients = gate_gradients(
-            judge.model, judge.pairs[: len(judge.pairs) // 2], nodes, judge.values
-        )
+        gradients = gated.gradients(judge.pairs[: len(judge.pairs) // 2], nodes=nodes)
         falls = [
             (float(g), site, channel)
             for site, gradient in gradients.items()

@@ -46,10 +46,13 @@ class GatedModel:
         return self.circuit.run(pairs, gate_tap(few, self.values))
 
     def gradients(
-        self, pairs: EncodedPairs, objective: Callable[[Tensor], Tensor] = pair_losses
+        self,
+        pairs: EncodedPairs,
+        objective: Callable[[Tensor], Tensor] = pair_losses,
+        nodes: NodeSet | None = None,
     ) -> dict[Site, Float[Tensor, " width"]]:
-        """The gradient of the mean objective in every gate when all candidates are open."""
-        gates = gates_of(self.candidates, self.widths)
+        """As ``gate_gradients``, where ``nodes`` are open; None opens all candidates."""
+        gates = gates_of(self.candidates if nodes is None else nodes, self.widths)
         for gate in gates.values():
             gate.requires_grad_()
         objective(self.differences(pairs, gates)).mean().backward()
