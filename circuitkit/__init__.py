@@ -24,7 +24,7 @@ from circuitkit.provenance import circuitkit_version
 
 if TYPE_CHECKING:
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-    from circuitkit.compiled import compile_circuit
+    from circuitkit.compiled import compile, compile_circuit
     from circuitkit.extraction import (
         ExtractConfig,
         Means,
@@ -51,6 +51,7 @@ _LAZY = {
     "Task": "task",
     "Transformer": "model",
     "builtin_tasks": "task",
+    "compile": "compiled",
     "compile_circuit": "compiled",
     "extract": "extraction",
     "load_checkpoint": "checkpoints",
@@ -88,6 +89,7 @@ __all__ = [
     "Transformer",
     "Validation",
     "builtin_tasks",
+    "compile",
     "compile_circuit",
     "extract",
     "load_checkpoint",

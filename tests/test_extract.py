@@ -5,11 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
+import circuitkit as ck
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.compiled import compile_circuit
-from circuitkit.errors import TaskError, UsageError
-from circuitkit.extraction import ExtractConfig, Means, PruningConfig, judge, run_extraction
+from circuitkit.errors import CircuitError, MismatchError, TaskError, UsageError
+from circuitkit.extraction import (
+    ExtractConfig,
+    Means,
+    PruningConfig,
+    judge,
+    run_extraction,
+    zero_means,
+)
 from circuitkit.extraction.cut import Kept
 from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.judge import Judge
@@ -18,7 +26,7 @@ from circuitkit.extraction.masked import masked_differences
 from circuitkit.extraction.results import Found, tell
 from circuitkit.extraction.search import Restart
 from circuitkit.model import pair_losses
-from circuitkit.nodes import NodeSet
+from circuitkit.nodes import Node, NodeSet
 from circuitkit.task import load_task
 
 SMALL = ExtractConfig(
@@ -128,6 +136,23 @@ def test_the_compiled_circuit_is_the_masked_model(checkpoint, task, model, extra
     compiled = compile_circuit(model, nodes, values).differences(pairs)
     masked = masked_differences(model, pairs, nodes, values)
     torch.testing.assert_close(compiled, masked, atol=1e-4, rtol=0)
+
+
+def test_a_circuit_compiles_under_its_own_means_and_model_alone(
+    checkpoint, task, model, extraction
+):
+    """``ck.compile`` takes the nouns; others than the circuit's own are refused."""
+    circuit, means = extraction.circuit, extraction.means
+    pairs = checkpoint.encode(task.up_to("test", 8))
+    nodes = NodeSet(circuit.nodes.channels, model.arch.widths)
+    masked = masked_differences(model, pairs, nodes, means.values)
+    found = ck.compile(model, circuit, means).differences(pairs)
+    torch.testing.assert_close(found, masked, atol=1e-4, rtol=0)
+    with pytest.raises(MismatchError, match=r"extracted under means .*, got"):
+        ck.compile(model, circuit, zero_means(model.arch.widths))
+    foreign = replace(circuit, nodes=NodeSet.of([Node.parse("7.attn.q:0")]))
+    with pytest.raises(CircuitError, match="not one of this model"):
+        ck.compile(model, foreign, means)
 
 
 def test_saving_and_loading_a_folder_is_the_identity(tmp_path, model, extraction):

@@ -26,7 +26,7 @@ from tiny import (
 )
 
 from circuitkit.errors import CircuitError
-from circuitkit.extraction import means
+from circuitkit.extraction import masked, means
 from circuitkit.extraction.discretise import discretise, ranked_nodes, smallest_prefix
 from circuitkit.extraction.edges import edges_between, n_edges, wiring
 from circuitkit.extraction.eliminate import eliminate, on_a_path
@@ -540,3 +540,13 @@ def test_a_circuit_that_hangs_on_the_sample_is_not_accepted():
     assert still.meets(nothing)
     assert moved.drift(nothing) > DRIFT_NATS
     assert not moved.meets(nothing)
+
+
+def test_gradients_do_not_depend_on_how_many_are_held(monkeypatch):
+    """A large model is differentiated a few pairs at a time; the sum is the same."""
+    pairs, kept = encoded_pairs(ARCH, 5), random_nodes(ARCH, 0.7)
+    model, values = tiny_model("sink"), random_values(ARCH)
+    whole = gate_gradients(model, pairs, kept, values)
+    monkeypatch.setattr(masked, "_GRADIENTS_AT_ONCE", 1)
+    for site, gradient in gate_gradients(model, pairs, kept, values).items():
+        torch.testing.assert_close(gradient, whole[site], atol=1e-6, rtol=1e-4)

@@ -8,9 +8,9 @@ that works. Source: ours (EXTRACTION section 5, step 4).
 
 from __future__ import annotations
 
+from circuitkit.extraction.gated import GatedModel
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.learn import Scores
-from circuitkit.extraction.masked import gate_gradients
 from circuitkit.nodes import Node, NodeSet
 
 _GRID = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0, 64.0)
@@ -62,7 +62,7 @@ def add_back(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> Nod
 
 def steepest(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> list[Node]:
     """The nodes that are out and whose gate lowers the loss, to first order, the most first."""
-    falls = [(rise, node) for rise, node in loss_rises(nodes, judge) if rise < 0]
+    falls = [(rise, node) for rise, node in loss_rises(nodes, judge, within) if rise < 0]
     return [
         node
         for _, node in sorted(falls)
@@ -70,12 +70,15 @@ def steepest(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> lis
     ]
 
 
-def loss_rises(nodes: NodeSet, judge: Judge) -> list[tuple[float, Node]]:
+def loss_rises(
+    nodes: NodeSet, judge: Judge, within: NodeSet | None = None
+) -> list[tuple[float, Node]]:
     """How much the loss rises, to first order, as the gate of each node opens."""
     some = judge.pairs[:: max(1, len(judge.pairs) // _GRADIENT_PAIRS)]
+    gated = GatedModel(judge.model, judge.values, None if within is None else within | nodes)
     return [
         (rise, Node(site, channel))
-        for site, slope in gate_gradients(judge.model, some, nodes, judge.values).items()
+        for site, slope in gated.gradients(some, nodes=nodes).items()
         for channel, rise in enumerate(slope.tolist())
     ]
 

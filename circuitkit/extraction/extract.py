@@ -18,6 +18,7 @@ from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Circuit
+from circuitkit.extraction.candidates import find_candidates
 from circuitkit.extraction.config import DEFAULT, ExtractConfig
 from circuitkit.extraction.cut import Kept, drop_edges
 from circuitkit.extraction.discretise import ranked_nodes
@@ -98,6 +99,8 @@ def run_extraction(
         partial.keep_means(means)
     judge = _judge(model, means, splits, target, config)
     train = splits.train
+    if within is None:
+        within = find_candidates(train, judge, progress=progress)
     with single_threaded() as n_workers:
         restarts = run_restarts(train, judge, config, within, partial, progress, n_workers)
         found = _settle(restarts, judge, train, config, within, progress)

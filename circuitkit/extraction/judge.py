@@ -10,7 +10,7 @@ three times as far as two halves of the sample lie, and the loss must stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -18,13 +18,39 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.compiled import compile_circuit
+from circuitkit.compiled import CompiledCircuit, Foundation, Prompts
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
 _UPPER = NormalDist().inv_cdf(0.95)
-_CHUNK = 32
+_FIRST_CHUNK = 32
 _DRIFT_PAIRS = 64
+
+
+class _Asked:
+    """Some ablation values with the pairs that circuits are asked under them, made ready once."""
+
+    def __init__(
+        self, model: Transformer, values: Mapping[Site, Tensor], chunks: list[EncodedPairs]
+    ) -> None:
+        self.foundation = Foundation(model, values)
+        self.chunks: list[Prompts] = [self.foundation.prepare(chunk) for chunk in chunks]
+
+    def losses(self, nodes: NodeSet) -> Iterator[Float[Tensor, " some"]]:
+        """The pair losses of a circuit, in nats, a chunk at a time."""
+        circuit = CompiledCircuit(self.foundation, nodes)
+        for chunk in self.chunks:
+            yield pair_losses(circuit.differences(chunk))
+
+
+def _growing(pairs: EncodedPairs) -> list[EncodedPairs]:
+    """The pairs in chunks, each twice the one before: most circuits fail on the first."""
+    chunks, start, size = [], 0, _FIRST_CHUNK
+    while start < len(pairs):
+        chunks.append(pairs[start : start + size])
+        start, size = start + size, 2 * size
+    return chunks
+
 
 PUSH = 3.0
 """How many times as far as the means of two halves of the reference the values are pushed."""
@@ -47,13 +73,15 @@ class Judge:
     pushed: tuple[Mapping[Site, Tensor], ...] = ()
     is_strict: bool = True
     n_asked: int = 0
-    chunks: list[EncodedPairs] = field(init=False)
+    chunks: _Asked = field(init=False)
+    shaken: list[_Asked] = field(init=False)
     clusters: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.pairs = self.pairs[self.pairs.by_length()]
-        starts = range(0, len(self.pairs), _CHUNK)
-        self.chunks = [self.pairs[start : start + _CHUNK] for start in starts]
+        self.chunks = _Asked(self.model, self.values, _growing(self.pairs))
+        few = self.pairs[:: max(1, len(self.pairs) // _DRIFT_PAIRS)]
+        self.shaken = [_Asked(self.model, values, [few]) for values in self.pushed]
         known = {name: i for i, name in enumerate(dict.fromkeys(self.pairs.templates))}
         self.clusters = torch.tensor([known[name] for name in self.pairs.templates])
 
@@ -64,11 +92,10 @@ class Judge:
         spread over all pairs, exceeds it.
         """
         self.n_asked += 1
-        circuit = compile_circuit(self.model, nodes, self.values)
         losses: list[Tensor] = []
         total = 0.0
-        for chunk in self.chunks:
-            losses.append(pair_losses(circuit.differences(chunk)))
+        for some in self.chunks.losses(nodes):
+            losses.append(some)
             total += float(losses[-1].sum())
             if total > self.target_loss_nats * len(self.pairs):
                 return False
@@ -81,17 +108,12 @@ class Judge:
         """How far apart the circuit's losses are under the pushed values, in nats."""
         if not self.pushed:
             return 0.0
-        few = self.pairs[:: max(1, len(self.pairs) // _DRIFT_PAIRS)]
-        means = [
-            float(pair_losses(compile_circuit(self.model, nodes, values).differences(few)).mean())
-            for values in self.pushed
-        ]
+        means = [float(next(asked.losses(nodes)).mean()) for asked in self.shaken]
         return max(means) - min(means)
 
     def losses(self, nodes: NodeSet) -> Float[Tensor, " pairs"]:
         """The loss of every selection pair, in nats."""
-        circuit = compile_circuit(self.model, nodes, self.values)
-        return torch.cat([pair_losses(circuit.differences(chunk)) for chunk in self.chunks])
+        return torch.cat(list(self.chunks.losses(nodes)))
 
     def bound(self, nodes: NodeSet) -> float:
         """The upper 95 % bound of the mean loss, in nats."""

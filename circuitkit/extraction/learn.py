@@ -18,9 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.extraction.masked import gate_gradients, gates_of, nodes_of
+from circuitkit.extraction.gated import GatedModel
+from circuitkit.extraction.masked import gates_of, nodes_of
 from circuitkit.extraction.means import Progress, silent
-from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, pair_losses
+from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
 
@@ -87,7 +88,8 @@ def learn_masks(
     generator = torch.Generator().manual_seed(seed)
     pairs = pairs[pairs.by_length()]
     widths = model.arch.widths
-    scores = initial_scores(model, pairs, values, config, generator).requires_grad_()
+    gated = GatedModel(model, values, within)
+    scores = initial_scores(gated, pairs, config, generator).requires_grad_()
     optimizer = torch.optim.AdamW(
         [scores], config.lr, (0.9, config.beta2), weight_decay=config.weight_decay
     )
@@ -101,7 +103,7 @@ def learn_masks(
         gates = open_gates(scores, config.temperature) * shut
         if config.tied:
             gates = _tie(gates, widths)
-        loss = _task_loss(model, batch, _by_site(gates, widths), values)
+        loss = pair_losses(gated.differences(batch, _by_site(gates, widths))).mean()
         optimizer.zero_grad()
         (loss + pressure * gates.sum()).backward()
         optimizer.step()
@@ -109,6 +111,9 @@ def learn_masks(
             running += scores.detach() / averaging
         with torch.no_grad():
             scores.clamp_(-1, 1)
+            live = (scores + _travel_left(step, config) > 0) * shut
+            live = _tie(live, widths) if config.tied else live
+            gated.narrow(_by_site(live, widths))
         history.append((loss.item(), int(gates.sum()), pressure))
         eased = loss.item() < config.comfort * target_loss_nats
         pressure *= config.pressure_factor if eased else 1 / config.pressure_factor
@@ -126,9 +131,8 @@ def learn_masks(
 
 
 def initial_scores(
-    model: Transformer,
+    gated: GatedModel,
     pairs: EncodedPairs,
-    values: Mapping[Site, Tensor],
     config: PruningConfig,
     generator: torch.Generator,
 ) -> Float[Tensor, " nodes"]:
@@ -137,9 +141,8 @@ def initial_scores(
     A competent model's loss is flat, and equal scores fall together until the task is
     lost. The node whose gate moves the logit difference most starts at ``init_high``.
     """
-    everything = NodeSet.full(model.arch.widths)
     batch = pairs[torch.randperm(len(pairs), generator=generator)[: config.batch_pairs]]
-    gradients = gate_gradients(model, batch, everything, values, objective=lambda d: d)
+    gradients = gated.gradients(batch, objective=lambda d: d)
     moved = torch.cat(list(gradients.values())).abs()
     share = moved.argsort(stable=True).argsort() / (len(moved) - 1)
     spread = config.init_low + (config.init_high - config.init_low) * share
@@ -177,11 +180,10 @@ def _batch(n_pairs: int, size: int, generator: torch.Generator) -> slice:
     return slice(start, start + size)
 
 
-def _task_loss(
-    model: Transformer,
-    batch: EncodedPairs,
-    gates: Mapping[Site, Tensor],
-    values: Mapping[Site, Tensor],
-) -> Float[Tensor, ""]:
-    logits = model(batch.tokens, gate_tap(gates, values), batch.last)[:, 0]
-    return pair_losses(logit_differences(logits, batch)).mean()
+def _travel_left(step: int, config: PruningConfig) -> float:
+    """How far a score can still rise after a step: Adam moves it by about the rate at most.
+
+    A score that cannot come back above 0 belongs to a node that is out for good.
+    """
+    left = config.n_steps - step - 1
+    return config.lr * left * (left + 1) / (2 * config.n_steps)

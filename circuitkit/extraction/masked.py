@@ -23,6 +23,8 @@ from circuitkit.model import (
 from circuitkit.nodes import NodeSet, Site
 
 _PAIRS_A_BATCH = 64
+_GRADIENTS_AT_ONCE = 2**24
+"""Nodes times positions whose activations a backward pass may hold: about 0.8 GB."""
 
 
 def gates_of(nodes: NodeSet, widths: Mapping[Site, int]) -> dict[Site, Float[Tensor, " width"]]:
@@ -76,6 +78,11 @@ def gate_gradients(
     gates = {s: gate * openness for s, gate in gates_of(nodes, model.arch.widths).items()}
     for gate in gates.values():
         gate.requires_grad_()
-    logits = model(pairs.tokens, gate_tap(gates, values), pairs.last)[:, 0]
-    objective(logit_differences(logits, pairs)).mean().backward()
+    held = 2 * pairs.tokens.shape[1] * sum(model.arch.widths.values())  # by a pair
+    step = max(1, _GRADIENTS_AT_ONCE // held)
+    for start in range(0, len(pairs), step):
+        batch = pairs[start : start + step]
+        logits = model(batch.tokens, gate_tap(gates, values), batch.last)[:, 0]
+        mean = objective(logit_differences(logits, batch)).mean()
+        (mean * (len(batch) / len(pairs))).backward()
     return {site: gate.grad for site, gate in gates.items() if gate.grad is not None}

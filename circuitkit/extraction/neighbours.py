@@ -68,7 +68,7 @@ def swaps(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> Iterat
     """
     for node in steepest(nodes, judge, within)[:_TRIED_IN]:
         wider = nodes | NodeSet.of([node])
-        rises = sorted((rise, out) for rise, out in loss_rises(wider, judge) if out in nodes)
+        rises = sorted((rise, out) for rise, out in loss_rises(wider, judge, wider) if out in nodes)
         swapped = wider
         for _, out in rises[::-1][:_TRIED_OUT]:
             fewer = swapped - NodeSet.of([out])

@@ -84,6 +84,17 @@ def _fill(rows: NDArray, kept: NDArray, mask: NDArray[np.bool_], n_kept: int) ->
         np.multiply(block, inside, out=kept[i : i + step])
 
 
+def smallest_kept(magnitude: Float[Tensor, "rows width"], n_kept: int) -> Float[Tensor, "rows 1"]:
+    """The ``n_kept``-th largest of each row, whose order is lost on the way."""
+    width = magnitude.shape[1]
+    if magnitude.device.type != "cpu":
+        return magnitude.topk(n_kept, dim=1, sorted=False).values.amin(1, keepdim=True)
+    rows, place, step = magnitude.numpy(), width - n_kept, max(1, _BLOCK // width)
+    for i in range(0, len(rows), step):
+        rows[i : i + step].partition(place, axis=1)
+    return magnitude[:, place : place + 1]
+
+
 @cache
 def _pool(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads)

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from circuitkit.compiled import compile_circuit
+from circuitkit.compiled import CompiledCircuit, Foundation, Prompts
 from circuitkit.errors import UsageError
 from circuitkit.extraction import Means, edges_between
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
@@ -115,6 +115,12 @@ class _Trial:
     target_loss_nats: float
     n_tried: int = 0
     refused_nats: float = math.inf
+    foundation: Foundation = field(init=False)
+    prompts: Prompts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.foundation = Foundation(self.model, self.values)
+        self.prompts = self.foundation.prepare(self.pairs)
 
     def losses(self, sets: Iterable[Places]) -> dict[Places, float]:
         """The sets that meet the target, each with its mean loss in nats."""
@@ -129,8 +135,8 @@ class _Trial:
         return met
 
     def _loss(self, chosen: Places) -> float:
-        circuit = compile_circuit(self.model, self.nodes(chosen), self.values)
-        return float(pair_losses(circuit.differences(self.pairs)).mean())
+        circuit = CompiledCircuit(self.foundation, self.nodes(chosen))
+        return float(pair_losses(circuit.differences(self.prompts)).mean())
 
     def nodes(self, chosen: Places) -> NodeSet:
         """The nodes at some places."""

@@ -1,0 +1,160 @@
+"""Laws of candidates: few of a large model's nodes, enough for the task, cheaper to learn on."""
+
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import encoded_pairs, random_nodes, random_values, tiny_model
+
+from circuitkit import load_checkpoint, load_task
+from circuitkit.extraction import PruningConfig, zero_means
+from circuitkit.extraction.candidates import attribution, find_candidates
+from circuitkit.extraction.discretise import add_back, ranked_nodes
+from circuitkit.extraction.gated import GatedModel
+from circuitkit.extraction.judge import Judge
+from circuitkit.extraction.learn import _travel_left, learn_masks
+from circuitkit.extraction.masked import gates_of, nodes_of
+from circuitkit.nodes import NodeSet
+
+sys.path.append(str(Path(__file__).parent / "benchmarks"))
+import large_model  # pyright: ignore[reportMissingImports]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """The benchmark of large models at its small scale: a checkpoint and a task."""
+    folder = tmp_path_factory.mktemp("large")
+    large_model.build(folder, "small")
+    return load_checkpoint(folder), load_task(folder / "task.jsonl")
+
+
+@pytest.fixture(scope="module")
+def judge(planted):
+    checkpoint, task = planted
+    model = checkpoint.load_model()
+    return Judge(
+        model=model,
+        values=zero_means(model.arch.widths).values,
+        pairs=checkpoint.encode(task.pairs("select", 32, 0)),
+        target_loss_nats=0.15,
+    )
+
+
+@pytest.fixture(scope="module")
+def train(planted):
+    checkpoint, task = planted
+    return checkpoint.encode(task.pairs("train", 48, 0))
+
+
+def test_the_large_benchmark_measures_what_it_says(planted):
+    """At the small scale the planted circuit does the task, compiled as masked."""
+    rows = {row.what: row.value for row in large_model.compare(*planted)}
+    assert float(rows["largest difference in logits"]) <= 1e-4
+
+
+def test_the_planted_circuit_does_the_task(judge):
+    """And not without its attention: the decoy has the other sign."""
+    nodes = large_model.planted_nodes(judge.model.arch)
+    assert judge.meets(nodes)
+    assert not judge.meets(NodeSet.of((n for n in nodes if n.site.place != "k"), nodes.widths))
+
+
+def test_in_a_small_model_every_node_is_a_candidate(judge, train):
+    """Nothing is ruled out where it costs little to look."""
+    assert find_candidates(train, judge) is None
+
+
+def test_candidates_are_few_and_do_the_task(judge, train):
+    """They are the nodes of largest attribution, and the planted circuit is among them."""
+    candidates = find_candidates(train, judge, small_model=0, first=128)
+    assert candidates is not None
+    assert len(candidates) == 128
+    assert judge.meets(candidates)
+    assert len(large_model.planted_nodes(judge.model.arch) - candidates) <= 1
+
+
+def test_candidates_that_miss_the_target_are_widened(judge, train):
+    """One node cannot do the task, so more are taken until they can."""
+    candidates = find_candidates(train, judge, small_model=0, first=1)
+    assert candidates is not None
+    assert judge.meets(candidates)
+    fewer = find_candidates(train, judge, small_model=0, first=len(candidates) // 2)
+    assert fewer == candidates
+
+
+def test_a_node_that_never_moves_is_no_candidate(judge, train):
+    """Even when all others are: its attribution is 0."""
+    widths = judge.model.arch.widths
+    moved = attribution(train, judge).amax(0).split(list(widths.values()))
+    still = nodes_of({s: (m == 0).float() for s, m in zip(widths, moved, strict=True)})
+    widest = find_candidates(train, judge, small_model=0, first=10**9)
+    assert widest is not None
+    assert len(still) > 0
+    assert len(widest) + len(still) == sum(widths.values())
+    assert not widest & still
+
+
+def test_nothing_outside_the_candidates_is_learned(judge, train):
+    """Whatever its attribution."""
+    config = PruningConfig(n_steps=6, batch_pairs=8)
+    within = random_nodes(judge.model.arch, 0.05)
+    scores = learn_masks(
+        judge.model, train, judge.values, target_loss_nats=0.15, config=config, within=within
+    )
+    assert len(scores.learned)
+    assert scores.learned <= within
+    assert set(ranked_nodes(scores)) == set(within)
+    grown = add_back(NodeSet(widths=within.widths), judge, within)
+    assert grown is None or grown <= within
+
+
+def test_folding_away_closed_gates_changes_nothing():
+    """The difference stays, and so do the gradients of the gates that are left."""
+    model = tiny_model("the paper's")
+    pairs, values = encoded_pairs(model.arch), random_values(model.arch)
+    open_ones = random_nodes(model.arch, 0.3)
+    found = []
+    for narrow in (False, True):
+        gated = GatedModel(model, values)
+        gates = gates_of(open_ones, model.arch.widths)
+        if narrow:
+            gated.narrow(gates)
+            assert gated.candidates == open_ones
+        gates = {site: gate.clone().requires_grad_() for site, gate in gates.items()}
+        differences = gated.differences(pairs, gates)
+        differences.sum().backward()
+        found.append((differences.detach(), gates))
+    torch.testing.assert_close(found[0][0], found[1][0], atol=1e-5, rtol=0)
+    for site, channels in open_ones.channels.items():
+        a, b = (gates[site].grad[list(channels)] for _, gates in found)
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+def test_a_saturated_head_is_among_the_candidates(judge, train):
+    """Wide open, its softmax has no gradient in queries and keys; half open, it has."""
+    model = deepcopy(judge.model)
+    model.layers[0].attn.c_attn.weight[:: model.arch.d_attn][:2] *= 6  # the head's q and k
+    saturated = Judge(
+        model=model, values=judge.values, pairs=judge.pairs, target_loss_nats=0.15
+    )  # fmt: skip
+    candidates = find_candidates(train, saturated, small_model=0, first=256)
+    assert candidates is not None
+    planted = large_model.planted_nodes(model.arch)
+    heads = [node for node in planted if node.site.place in ("q", "k")]
+    assert all(node in candidates for node in heads)
+    moved = attribution(train, saturated)[0]
+    wide_open = moved.argsort(descending=True)[:256]
+    flat = torch.zeros(len(moved)).index_fill(0, wide_open, 1.0)
+    widths = model.arch.widths
+    found = nodes_of(dict(zip(widths, flat.split(list(widths.values())), strict=True)))
+    assert not any(node in found for node in heads)
+
+
+def test_a_score_travels_the_learning_rates_that_are_left():
+    """After the last step none is; after the first, all but the first."""
+    config = PruningConfig(n_steps=10, lr=0.5)
+    rates = [0.5 * (1 - step / 10) for step in range(10)]
+    for step in range(10):
+        assert _travel_left(step, config) == pytest.approx(sum(rates[step + 1 :]))
