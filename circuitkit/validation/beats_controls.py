@@ -26,8 +26,8 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from circuitkit.evidence import Claim, Finding, Outcome
-from circuitkit.extraction.masked import masked_differences
-from circuitkit.model import EncodedPairs
+from circuitkit.extraction.masked import gates_of, tapped_differences
+from circuitkit.model import EncodedPairs, gate_tap
 from circuitkit.nodes import NodeSet
 from circuitkit.validation.controls import (
     activity_matched,
@@ -115,7 +115,8 @@ def _families(trial: Trial, pairs: EncodedPairs) -> Iterator[Family]:
 
     def cue_left(gone: NodeSet, some: EncodedPairs) -> NDArray:
         trial.passes += 1
-        d = masked_differences(trial.model, some, ~gone, trial.values)
+        kept = {site: 1 - gate for site, gate in gates_of(gone, trial.model.arch.widths).items()}
+        d = tapped_differences(trial.model, some, gate_tap(kept, trial.values))
         return d.view(2, -1).mean(0).abs().double().numpy()
 
     for out, among, score in (("", None, trial.circuit_losses), (", knocked out", rest, cue_left)):

@@ -63,7 +63,7 @@ def decide(n_pairs: int, *requirements: Requirement) -> Decision:
         return Decision(outcome, "")
     needed = max(r.pairs_to_settle(n_pairs) for r in requirements if r.outcome == outcome)
     if needed > _MOST_PAIRS:
-        return Decision(outcome, "too close to a limit for any number of pairs to settle it")
+        return Decision(outcome, f"more than {_MOST_PAIRS:,} pairs would be needed to settle it")
     step = 10 ** max(0, len(str(int(needed))) - 2)
     pairs = math.ceil(needed / step) * step
     return Decision(outcome, f"about {pairs:,} pairs, of as many more templates, would settle it")
