@@ -15,6 +15,8 @@ from circuitkit.evidence import Outcome
 from circuitkit.validation.statistics import Estimate, all_of
 
 _MOST_PAIRS = 10**6
+_TOO_NEAR = 1e-6
+"""An effect whose room is a smaller share of its bound lies on the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,8 @@ class Requirement:
         """How many times the pairs there are it takes to clear a limit."""
         e = self.estimate
         reach = e.high - e.effect if limit > e.effect else e.effect - e.low
-        return (reach / abs(limit - e.effect)) ** 2 if limit != e.effect else math.inf
+        room = abs(limit - e.effect)
+        return (reach / room) ** 2 if room > _TOO_NEAR * reach else math.inf
 
 
 class Decision(NamedTuple):
