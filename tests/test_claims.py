@@ -489,7 +489,7 @@ def test_what_a_plain_ranking_does_as_well_is_no_better(court, few_controls):
     finding = check_beats_controls(on_trial(at, nodes))
     assert finding.outcome == "fail"
     assert finding.p_value == 1 / 20
-    assert "other nodes: 0.000" in finding.note
+    assert "nodes apart: 0.000" in finding.note
 
 
 def test_another_tasks_circuit_is_compared_with(court, few_controls):
@@ -502,7 +502,7 @@ def test_another_tasks_circuit_is_compared_with(court, few_controls):
     foreign = other.model_copy(update={"task": Named(name="the other", sha256="0" * 64)})
     validation = validate(at.checkpoint, at.task, one, means=at.means, others=(other, foreign))
     note = validation["beats_controls"].note
-    assert "the other's circuit, 4 other nodes: " in note
+    assert "the other's circuit, 8 nodes apart: " in note
     assert "no circuits of other tasks" not in note
     assert note.count("other's circuit") == 1
 

@@ -68,7 +68,7 @@ class Tally(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """Another circuit: how many of its nodes are others, and its loss above the circuit's."""
+    """Another circuit: how many nodes are in one of both only, and its loss above the circuit's."""
 
     name: str
     n_apart: int
@@ -158,7 +158,7 @@ def _rivals(trial: Trial) -> Iterator[Rival]:
     for name, found in [("the top of the attribution ranking", ranked), *others]:
         nodes = NodeSet(found.channels, trial.model.arch.widths)
         above = trial.circuit_losses(nodes, trial.few) - own
-        yield Rival(name, len(nodes - trial.nodes), _higher(trial, above))
+        yield Rival(name, len(nodes ^ trial.nodes), _higher(trial, above))
 
 
 def _higher(trial: Trial, above: NDArray) -> Requirement:
@@ -169,7 +169,7 @@ def _higher(trial: Trial, above: NDArray) -> Requirement:
 def _told(trial: Trial, rivals: Sequence[Rival]) -> Iterator[str]:
     for rival in rivals:
         if rival.n_apart:
-            yield f"{rival.name}, {rival.n_apart} other nodes: {rival.above.estimate} nats above"
+            yield f"{rival.name}, {rival.n_apart} nodes apart: {rival.above.estimate} nats above"
         else:
             yield f"{rival.name} is the same circuit"
     if not trial.others:
