@@ -36,6 +36,7 @@ bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/planted_extraction.py
 	$(BIN)/python tests/benchmarks/extraction_methods.py
+	$(BIN)/python tests/benchmarks/planted_validation.py
 
 gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py

@@ -28,11 +28,18 @@ def run(*arguments: str | Path) -> None:
         raise SystemExit(done.returncode)
 
 
-def make(task: str) -> str:
-    """One task: extract, validate, report; returns its row of the table."""
+def extract(task: str) -> None:
+    """Find the circuit of one task."""
+    shutil.rmtree(GALLERY / task, ignore_errors=True)
+    run("extract", CHECKPOINT, "--task", task, "--out", GALLERY / task, "-q")
+
+
+def judge(task: str) -> str:
+    """Validate and report one task; returns its row of the table.
+
+    Once all are extracted: a circuit is compared with those beside it.
+    """
     folder = GALLERY / task
-    shutil.rmtree(folder, ignore_errors=True)
-    run("extract", CHECKPOINT, "--task", task, "--out", folder, "-q")
     run("validate", folder, "-q")
     run("report", folder, "-q")
     circuit, validation = Circuit.load(folder), Validation.load(folder)
@@ -46,7 +53,10 @@ def make(task: str) -> str:
 
 def main() -> None:
     """Print the table of the README."""
-    rows = [make(task) for task in sys.argv[1:] or TASKS]
+    tasks = sys.argv[1:] or TASKS
+    for task in tasks:
+        extract(task)
+    rows = [judge(task) for task in tasks]
     sys.stdout.write(
         "\n| task | model loss (nats) | model accuracy | nodes | edges | circuit loss (nats) | "
         "complement accuracy | grade | weakest |\n"

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from circuitkit.validation import statistics
+from circuitkit.validation.decision import Requirement, decide, joined
 from circuitkit.validation.statistics import (
     Estimate,
     all_of,
     benjamini_hochberg,
+    cluster_difference,
     cluster_mean,
     cluster_ratio,
     monte_carlo_p,
@@ -64,6 +66,64 @@ def test_the_interval_covers_a_ratio_of_means(few_resamples):
         above = 0.8 * below + np.repeat(rng.normal(scale=0.2, size=25), sizes)
         estimates.append(cluster_ratio(above, below, names, seed=i))
     assert 0.82 <= share_covered(estimates, 0.8) <= 0.97
+
+
+def test_the_interval_covers_a_difference_of_samples(few_resamples):
+    """Of two sets of templates, of which one has fewer and spreads wider."""
+    rng, estimates = np.random.default_rng(3), []
+    for i in range(200):
+        values, names = clustered(rng, n_clusters=30, mean=0.4)
+        others, other_names = clustered(rng, n_clusters=14, mean=0.1)
+        others = 0.1 + 2 * (others - 0.1)
+        estimates.append(cluster_difference(values, names, others, other_names, seed=i))
+    assert 0.82 <= share_covered(estimates, 0.3) <= 0.97
+
+
+def test_a_difference_turns_with_its_samples(few_resamples):
+    """The other way round it is its negative, about; of a sample with itself it is 0."""
+    values, names = clustered(np.random.default_rng(4), mean=1.0)
+    others, other_names = clustered(np.random.default_rng(5))
+    one = cluster_difference(values, names, others, other_names, seed=0)
+    other = cluster_difference(others, other_names, values, names, seed=0)
+    assert one.effect == pytest.approx(-other.effect)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), rel=0.15)
+    assert cluster_difference(values, names, values, names, seed=0).effect == 0
+
+
+@pytest.mark.parametrize(("truth", "margin"), [(0.65, (0.35, 0.65)), (0.35, (0.35, 0.65))])
+def test_equivalence_at_the_margin_passes_one_time_in_twenty(few_resamples, truth, margin):
+    """Where the truth lies on the limit, a pass is false: at most 5 % of them, clustered or not."""
+    rng, names = np.random.default_rng(9), [f"t{i}" for i in range(30) for _ in range(8)]
+    passes = 0
+    for i in range(300):
+        shares = np.repeat(rng.beta(8 * truth, 8 * (1 - truth), size=30), 8)
+        hits = (rng.random(240) < shares).astype(float)
+        passes += proportion(hits, names, seed=i).within(*margin) == "pass"
+    assert passes / 300 <= 0.08  # 5 % and two and a half standard errors
+
+
+def test_a_loss_at_the_limit_passes_one_time_in_twenty(few_resamples):
+    """Of skewed losses too, as those of circuits are."""
+    rng, passes = np.random.default_rng(10), 0
+    names = [f"t{i}" for i in range(40) for _ in range(5)]
+    for i in range(300):
+        losses = np.repeat(rng.gamma(1.0, 0.2, size=40), 5)
+        passes += cluster_mean(losses, names, seed=i).within(high=0.2) == "pass"
+    assert passes / 300 <= 0.08
+
+
+def test_a_single_template_bounds_nothing():
+    """However many pairs it has; so nothing passes on it, and nothing rises."""
+    names, values = ["t"] * 50, np.random.default_rng(0).random(50)
+    estimate = cluster_mean(values, names, seed=0)
+    assert (estimate.low, estimate.high) == (-np.inf, np.inf)
+    assert estimate.within(high=1e9) == "inconclusive"
+    assert estimate.fields() == {
+        "effect": estimate.effect, "low": None, "high": None,
+        "interval_method": statistics.ONE_TEMPLATE,
+    }  # fmt: skip
+    assert rises(np.ones(50), names) == 1.0
+    assert proportion(np.ones(50), names, seed=0).low < 0.9
 
 
 @pytest.mark.parametrize("times", [2, 5])
@@ -189,6 +249,51 @@ def test_a_conjunction_is_its_worst_part(outcomes):
     assert (found == "pass") == (set(outcomes) == {"pass"})
     assert found in outcomes
     assert all_of(*reversed(outcomes)) == found
+
+
+# What would settle it
+
+
+@given(
+    st.floats(-2, 2), st.floats(0.01, 2), st.floats(0.01, 2), st.floats(-2, 0), st.floats(0, 2),
+    st.integers(1, 5000),
+)  # fmt: skip
+def test_as_many_pairs_as_told_settle_it(effect, below, above, low, high, n_pairs):
+    """An interval narrowed by the root of their share is on one side; by fewer, it is not."""
+
+    def after(share):
+        width = share**-0.5
+        narrowed = Estimate(effect=effect, low=effect - width * below, high=effect + width * above)
+        return Requirement(estimate=narrowed, low=low, high=high)
+
+    now = after(1.0)
+    if now.outcome != "inconclusive":
+        return
+    needed = now.pairs_to_settle(n_pairs) / n_pairs
+    if np.isfinite(needed):
+        assert after(needed * 1.001).outcome != "inconclusive"
+        assert after(needed * 0.999).outcome == "inconclusive"
+    else:
+        assert min(abs(effect - low), abs(effect - high)) < 1e-5
+
+
+def test_what_would_settle_it_is_told_in_words():
+    """Rounded up to two digits, of the requirement that needs most; only where it is open."""
+    half = Estimate(effect=0.5, low=0.39, high=0.61)
+    tight, clear = Requirement(estimate=half, high=0.55), Requirement(estimate=half, high=0.9)
+    assert decide(512, tight, clear) == (
+        "inconclusive", "about 2,500 pairs, of as many more templates, would settle it",
+    )  # fmt: skip
+    assert decide(512, clear) == ("pass", "")
+    assert decide(512, tight, Requirement(estimate=half, low=0.7)) == ("fail", "")
+    never = Requirement(estimate=half, high=0.5)
+    assert decide(512, never).note == "more than 1,000,000 pairs would be needed to settle it"
+
+
+def test_notes_are_joined_where_there_are_any():
+    """Nothing stands for nothing."""
+    assert joined("a", "", "b") == "a; b"
+    assert joined("", "") == ""
 
 
 # p-values

@@ -145,6 +145,20 @@ def reference_of(folder: Path, checkpoint: Checkpoint) -> Tensor:
     return load_reference(checkpoint, Path(path) if path else None, None)
 
 
+def others_of(folder: Path, circuit: Circuit) -> tuple[Circuit, ...]:
+    """Circuits of other tasks on the same checkpoint, in the folders beside this one."""
+    found = []
+    for path in sorted(folder.resolve().parent.glob(f"*/{CIRCUIT}")):
+        try:
+            other = Circuit.load(path.parent)
+        except CircuitError:
+            continue  # no fault of this circuit
+        same = other.checkpoint.sha256 == circuit.checkpoint.sha256
+        if same and other.task.sha256 != circuit.task.sha256:
+            found.append(other)
+    return tuple(found)
+
+
 def summary(circuit: Circuit) -> dict[str, Any]:
     """The headline numbers."""
     return {

@@ -25,6 +25,9 @@ def validate(
 ) -> None:  # fmt: skip
     """Put every claim about a circuit to the test; exit code 1 if the verdict fails.
 
+    Circuits of other tasks on the same checkpoint, in the folders beside DIR, are compared
+    with.
+
     \b
     Example:
       circuitkit validate out/brackets
@@ -45,7 +48,7 @@ def validate(
             opened, circuit_folder.task_of(folder, circuit), circuit,
             means=Means.load(folder, opened.architecture.widths),
             reference=circuit_folder.reference_of(folder, opened),
-            n_pairs=n_pairs, progress=progress,
+            n_pairs=n_pairs, others=circuit_folder.others_of(folder, circuit), progress=progress,
         )  # fmt: skip
     validation.save(folder)
     write_findings(validation, folder)
@@ -58,14 +61,14 @@ def validate(
 
 def _print(validation, folder: Path) -> None:
     for f in validation.findings:
-        if f.outcome == "not_run":
+        if f.outcome == "not_run" and not f.threshold:
             continue
         interval = "" if f.low is None else f" [{f.low:.3f}, {f.high:.3f}]"
         effect = "" if f.effect is None else f"{f.effect:.3f}{interval} {f.unit}"
-        click.echo(f"{f.claim:<16} {f.outcome:<13} {effect}")
+        click.echo(f"{f.claim:<20} {f.outcome:<13} {effect}")
         if f.note:
-            click.echo(f"{'':<30} {f.note}")
-    waiting = [f.claim for f in validation.findings if f.outcome == "not_run"]
+            click.echo(f"{'':<34} {f.note}")
+    waiting = [f.claim for f in validation.findings if f.outcome == "not_run" and not f.threshold]
     if waiting:
         click.echo(f"not run: {', '.join(waiting)}")
     click.echo(f"grade {validation.grade}; weakest finding: {validation.weakest}")

@@ -11,12 +11,14 @@ from circuitkit.checkpoints.competence import MIN_ACCURACY as ACCURACY
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import tapped_differences
 from circuitkit.model import EncodedPairs, Transformer
+from circuitkit.validation.decision import Requirement, decide, joined
 from circuitkit.validation.statistics import Estimate, cluster_mean, proportion
 from circuitkit.validation.trial import Trial, hits_of, losses_of
+from circuitkit.validation.verdict import MIN_CLUSTERS
 
 _NOTES = {
     "fail": "the model does not do this task",
-    "inconclusive": "whether the model does this task cannot be told; more templates would tell",
+    "inconclusive": "whether the model does this task cannot be told",
 }
 
 
@@ -39,19 +41,24 @@ def measure_ability(model: Transformer, pairs: EncodedPairs) -> Ability:
 def check_competent(trial: Trial) -> Finding:
     """The lower bound of the model's accuracy is at least 0.90."""
     accuracy = proportion(hits_of(trial.scored.model), trial.clusters, trial.seed)
-    outcome = accuracy.within(low=ACCURACY)
+    decision = decide(len(trial.pairs), Requirement(estimate=accuracy, low=ACCURACY))
     return Finding(
         claim=Claim.COMPETENT,
-        outcome=outcome,
-        note=_NOTES.get(outcome, ""),
-        effect=accuracy.effect,
+        outcome=decision.outcome,
+        note=joined(_NOTES.get(decision.outcome, ""), decision.note, _few(trial)),
+        **accuracy.fields(),
         unit="accuracy of the model",
-        low=accuracy.low,
-        high=accuracy.high,
-        interval_method=accuracy.method,
         threshold=f"lower bound ≥ {ACCURACY:.2f}",
         threshold_source="VALIDATION section 3",
         n_pairs=len(trial.pairs),
         n_clusters=trial.n_clusters,
         fooled_by="a task that an easy shortcut solves",
     )
+
+
+def _few(trial: Trial) -> str:
+    """Said where templates are too few for a better grade than C."""
+    if trial.n_clusters >= MIN_CLUSTERS:
+        return ""
+    n, s = trial.n_clusters, "s" * (trial.n_clusters > 1)
+    return f"{n} template{s} only: with fewer than {MIN_CLUSTERS} no grade is better than C"

@@ -1,7 +1,7 @@
 """Integrity: what was stored is what runs here, and the machinery does what it says.
 
 All nodes kept is the model bitwise; none kept depends on the last token alone;
-compiled equals masked; the stored losses reproduce; the two halves of the
+compiled equals masked; the stored losses and edges reproduce; the two halves of the
 reference give the same circuit loss; no template is in two splits.
 
 What can fool it: a mistake shared by the masked and the compiled model.
@@ -10,12 +10,14 @@ What can fool it: a mistake shared by the masked and the compiled model.
 from __future__ import annotations
 
 from itertools import combinations
+from math import isclose
 
 import torch
 from torch import Tensor
 
 from circuitkit.compiled import compile_circuit
 from circuitkit.evidence import Claim, Finding
+from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.masked import masked_differences, tapped_differences
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
@@ -38,6 +40,7 @@ def check_integrity(trial: Trial) -> Finding:
         ),
         *_compiled_differs(trial),
         *_stored_differs(trial),
+        *_edges_differ(trial),
         *([] if halves <= HALVES_NATS else [f"reference halves differ by {halves:.4f} nats"]),
         *_shared_templates(trial),
     ]
@@ -110,6 +113,17 @@ def _stored_differs(trial: Trial) -> list[str]:
         for name in ("model", "circuit", "complement", "empty")
         if abs(getattr(found, name) - getattr(was, name)) > STORED_NATS
     ]
+
+
+def _edges_differ(trial: Trial) -> list[str]:
+    """Edges of the circuit file that are not the model's weights between kept nodes."""
+    found = {(e.source, e.target): e.weight for e in edges_between(trial.model, trial.nodes)}
+    wrong = [
+        edge
+        for edge in trial.circuit.edges
+        if not isclose(found.get((edge.source, edge.target), 0.0), edge.weight, rel_tol=1e-5)
+    ]
+    return [f"{len(wrong)} stored edges are not the model's: {wrong[0]}, …"] if wrong else []
 
 
 def _halves_differ(trial: Trial) -> float:

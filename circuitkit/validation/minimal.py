@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from circuitkit.evidence import Claim, Finding, Outcome
 from circuitkit.nodes import Node, NodeSet
+from circuitkit.validation.decision import joined
 from circuitkit.validation.statistics import benjamini_hochberg, rises
 from circuitkit.validation.trial import Trial
 
@@ -38,7 +39,10 @@ def check_minimal(trial: Trial) -> Finding:
     return Finding(
         claim=Claim.MINIMAL,
         outcome=outcome,
-        note=_note(matters, passengers, loss) + _untried(trial, len(matters)),
+        note=joined(
+            "" if len(~trial.nodes) else "the circuit keeps every node: it is the whole model",
+            _note(matters, passengers, loss) + _untried(trial, len(matters)),
+        ),
         effect=share,
         unit="of nodes matter alone",
         threshold=f"≥ {SHARE} at a false discovery rate of 0.05, the others needed together",

@@ -1,9 +1,10 @@
 """Necessary: with the circuit's nodes ablated, the model is left at chance.
 
 Tried under mean ablation and under ``resample_joint``. A complement that still
-does the task is REDUNDANT: there is a backup. One that votes for the foil is
-ANTI-CHANCE: the circuit was cancelling something. A loss that merely got huge is
-no pass. Source: Gao et al. 2025, section 2.2; the equivalence test is ours.
+does the task is REDUNDANT: there is a backup, which is looked for there and named.
+One that prefers the wrong answer is ANTI-CHANCE: the circuit outvotes something, which
+is looked for in the same way. A loss that merely got huge is no pass. Source: Gao et
+al. 2025, section 2.2; the equivalence test and the backup are ours.
 
 What can fool it: ablation so far from the data that anything would break.
 """
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from circuitkit.evidence import Claim, Finding, Outcome
-from circuitkit.validation.statistics import Estimate, all_of, cluster_ratio, proportion
+from circuitkit.evidence import Claim, Finding
+from circuitkit.validation.backup import find_backup
+from circuitkit.validation.decision import Requirement, decide, joined
+from circuitkit.validation.statistics import Estimate, cluster_ratio, proportion
 from circuitkit.validation.trial import LN2, Trial, hits_of, losses_of
 
 CHANCE = (0.35, 0.65)
@@ -28,6 +31,18 @@ class _Knockout:
     necessity: Estimate
 
     @property
+    def requirements(self) -> tuple[Requirement, Requirement]:
+        """Accuracy equivalent to chance, and Nec."""
+        low, high = CHANCE
+        return (
+            Requirement(estimate=self.accuracy, low=low, high=high),
+            Requirement(estimate=self.necessity, low=NECESSITY),
+        )
+
+    def __str__(self) -> str:
+        return f"accuracy {self.accuracy}, Nec {self.necessity}"
+
+    @property
     def word(self) -> str:
         if self.accuracy.low > CHANCE[1]:
             return "REDUNDANT"
@@ -37,20 +52,16 @@ class _Knockout:
 def check_necessary(trial: Trial) -> Finding:
     """The complement's accuracy is equivalent to chance and Nec at least 0.8, both ways."""
     mean = _knockout(trial, trial.scored.complement)
-    resampled = _knockout(trial, trial.resampled_differences(~trial.nodes, trial.pairs))
+    resampled = _knockout(trial, trial.ablated("resample_joint", ~trial.nodes, trial.pairs))
     ways = {"mean": mean, "resample_joint": resampled}
-    outcomes: list[Outcome] = [
-        all_of(k.accuracy.within(*CHANCE), k.necessity.within(low=NECESSITY)) for k in ways.values()
-    ]
+    decision = decide(len(trial.pairs), *(r for k in ways.values() for r in k.requirements))
+    told = "; ".join(f"{name}: {knockout}" for name, knockout in ways.items())
     return Finding(
         claim=Claim.NECESSARY,
-        outcome=all_of(*outcomes),
-        note=_note(ways),
-        effect=mean.accuracy.effect,
+        outcome=decision.outcome,
+        note=joined(_meaning(trial, ways), told, decision.note),
+        **mean.accuracy.fields(),
         unit="accuracy of the complement",
-        low=mean.accuracy.low,
-        high=mean.accuracy.high,
-        interval_method=mean.accuracy.method,
         threshold=f"interval inside [{CHANCE[0]}, {CHANCE[1]}], Nec ≥ {NECESSITY}",
         threshold_source="VALIDATION section 3",
         n_pairs=len(trial.pairs),
@@ -68,16 +79,18 @@ def _knockout(trial: Trial, differences: Tensor) -> _Knockout:
     )
 
 
-def _note(ways: dict[str, _Knockout]) -> str:
-    meaning = {
-        "REDUNDANT": "REDUNDANT: the model still does the task without the circuit, by a backup. ",
-        "ANTI-CHANCE": "ANTI-CHANCE: without the circuit the model votes for the foil. ",
-        "": "",
-    }
-    told = [
-        f"{name}: accuracy {k.accuracy.effect:.3f} [{k.accuracy.low:.3f}, {k.accuracy.high:.3f}], "
-        f"Nec {k.necessity.effect:.2f} [{k.necessity.low:.2f}, {k.necessity.high:.2f}]"
-        for name, k in ways.items()
-    ]
+def _meaning(trial: Trial, ways: dict[str, _Knockout]) -> str:
+    """What a complement off chance means, in words, with the nodes behind it."""
     word = next((k.word for k in ways.values() if k.word), "")
-    return meaning[word] + "; ".join(told)
+    if word == "REDUNDANT":
+        return (
+            "REDUNDANT: without the circuit the model still does the task, so something else "
+            f"in it does it too: {find_backup(trial)}"
+        )
+    if word == "ANTI-CHANCE":
+        return (
+            "ANTI-CHANCE: without the circuit the model prefers the wrong answer, so the circuit "
+            "outvotes something that speaks against it, and is no whole account of how the model "
+            f"does the task. It is spoken against {find_backup(trial, against=True)}"
+        )
+    return ""

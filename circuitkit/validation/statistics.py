@@ -1,5 +1,6 @@
 """Intervals, three-valued outcomes and p-values.
 
+In: one value a pair and the template of each. Out: an ``Estimate``, or a p-value.
 Everything is a ratio of sums over clusters (a mean is a ratio whose denominator
 counts), with the template as the cluster, so that pairs of one template, or the
 same pair twice, are not mistaken for independent evidence. Intervals are
@@ -12,8 +13,10 @@ and Smyth 2010 (Monte-Carlo p-values).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +27,7 @@ from circuitkit.evidence import Outcome
 N_RESAMPLES = 4000
 LEVEL = 0.90
 BOOTSTRAP_T = "cluster bootstrap-t, 90 %"
+ONE_TEMPLATE = "none: a single template bounds nothing"
 FEW_DIFFER = "Jeffreys over templates, 90 % (fewer than five of them differ)"
 _FEW = 5
 
@@ -44,6 +48,14 @@ class Estimate:
         if self.high < low or self.low > high:
             return "fail"
         return "inconclusive"
+
+    def fields(self) -> dict[str, Any]:
+        """The same as fields of a finding; a bound that nothing is known of is None."""
+        low, high = (x if math.isfinite(x) else None for x in (self.low, self.high))
+        return {"effect": self.effect, "low": low, "high": high, "interval_method": self.method}
+
+    def __str__(self) -> str:
+        return f"{self.effect:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def all_of(*outcomes: Outcome) -> Outcome:
@@ -92,20 +104,63 @@ def cluster_ratio(
         clusters: the template of each pair.
         seed: of the resampling.
     """
-    u, w = _sums(numerator, clusters), _sums(denominator, clusters)
-    ratio = float(u.sum() / w.sum())
-    error = float(_standard_error(u[None], w[None])[0])
-    if error == 0 or len(u) < 2:
-        return Estimate(effect=ratio, low=ratio, high=ratio)
-    drawn = np.random.default_rng(seed).integers(len(u), size=(N_RESAMPLES, len(u)))
-    ratios = u[drawn].sum(1) / w[drawn].sum(1)
-    errors = _standard_error(u[drawn], w[drawn])
-    floor = error * 1e-6
-    t = (ratios - ratio) / np.maximum(errors, floor)
+    return _studentised([_Sample.of(numerator, denominator, clusters)], [1.0], seed)
+
+
+def cluster_difference(
+    values: ArrayLike,
+    clusters: Sequence[str],
+    others: ArrayLike,
+    other_clusters: Sequence[str],
+    seed: int,
+) -> Estimate:
+    """The mean of one sample less that of another, which has no cluster in common with it."""
+    samples = [
+        _Sample.of(x, np.ones(len(names)), names)
+        for x, names in ((values, clusters), (others, other_clusters))
+    ]
+    return _studentised(samples, [1.0, -1.0], seed)
+
+
+class _Sample(NamedTuple):
+    """Sums over each cluster: of a numerator and of its denominator."""
+
+    u: NDArray[np.float64]
+    w: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, above: ArrayLike, below: ArrayLike, clusters: Sequence[str]) -> _Sample:
+        return cls(_sums(above, clusters), _sums(below, clusters))
+
+    def drawn(self, rng: np.random.Generator) -> _Sample:
+        """Resampled clusters ``(draws, clusters)``."""
+        chosen = rng.integers(len(self.u), size=(N_RESAMPLES, len(self.u)))
+        return _Sample(self.u[chosen], self.w[chosen])
+
+    def ratio(self) -> NDArray[np.float64]:
+        return self.u.sum(-1) / self.w.sum(-1)
+
+
+def _studentised(samples: Sequence[_Sample], signs: Sequence[float], seed: int) -> Estimate:
+    """The signed sum of the samples' ratios; unbounded where a sample has a single cluster."""
+
+    def measured(some: Sequence[_Sample]) -> tuple[Any, Any]:
+        effects = [sign * s.ratio() for sign, s in zip(signs, some, strict=True)]
+        errors = [np.square(_standard_error(s.u, s.w)) for s in some]
+        return sum(effects), np.sqrt(sum(errors))
+
+    effect, error = map(float, measured(samples))
+    if min(len(s.u) for s in samples) < 2:
+        return Estimate(effect=effect, low=-np.inf, high=np.inf, method=ONE_TEMPLATE)
+    if error == 0:
+        return Estimate(effect=effect, low=effect, high=effect)
+    rng = np.random.default_rng(seed)
+    effects, errors = measured([s.drawn(rng) for s in samples])
+    t = (effects - effect) / np.maximum(errors, error * 1e-6)
     tail = (1 - LEVEL) / 2
     upper, lower = np.quantile(t, [tail, 1 - tail])
     return Estimate(
-        effect=ratio, low=float(ratio - lower * error), high=float(ratio - upper * error)
+        effect=effect, low=float(effect - lower * error), high=float(effect - upper * error)
     )
 
 
@@ -123,11 +178,16 @@ def _standard_error(u: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[n
 
 
 def rises(differences: ArrayLike, clusters: Sequence[str]) -> float:
-    """The one-sided p-value that a mean is positive: a t-test over cluster sums."""
+    """The one-sided p-value that a mean is positive: a t-test over cluster sums.
+
+    A single cluster shows nothing: p is 1.
+    """
     sums, counts = _sums(differences, clusters), _sums(np.ones(len(clusters)), clusters)
-    error = float(_standard_error(sums[None], counts[None])[0])
+    error = float(_standard_error(sums, counts))
     mean = float(sums.sum() / counts.sum())
-    if error == 0 or len(sums) < 2:
+    if len(sums) < 2:
+        return 1.0
+    if error == 0:
         return 0.0 if mean > 0 else 1.0
     return float(stats.t.sf(mean / error, df=len(sums) - 1))
 

@@ -10,8 +10,9 @@ sets chosen so that errors cancel.
 from __future__ import annotations
 
 from circuitkit.evidence import Claim, Finding
-from circuitkit.validation.statistics import all_of, cluster_mean, cluster_ratio
-from circuitkit.validation.trial import LN2, Trial, losses_of
+from circuitkit.validation.decision import Requirement, decide, joined
+from circuitkit.validation.statistics import cluster_mean
+from circuitkit.validation.trial import Trial, losses_of
 
 ABOVE_TARGET_NATS = 0.05
 F_LOW, F_HIGH = 0.70, 1.10
@@ -22,16 +23,18 @@ def check_sufficient(trial: Trial) -> Finding:
     circuit, model = losses_of(trial.scored.circuit), losses_of(trial.scored.model)
     limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
     loss = cluster_mean(circuit, trial.clusters, trial.seed)
-    f = cluster_ratio(LN2 - circuit, LN2 - model, trial.clusters, trial.seed)
+    f = trial.recovered(circuit, model, trial.clusters)
+    decision = decide(
+        len(trial.pairs),
+        Requirement(estimate=loss, high=limit),
+        Requirement(estimate=f, low=F_LOW, high=F_HIGH),
+    )
     return Finding(
         claim=Claim.SUFFICIENT,
-        outcome=all_of(loss.within(high=limit), f.within(F_LOW, F_HIGH)),
-        note=f"F = {f.effect:.3f} [{f.low:.3f}, {f.high:.3f}]",
-        effect=loss.effect,
+        outcome=decision.outcome,
+        note=joined(f"F = {f}", decision.note),
+        **loss.fields(),
         unit="nats, circuit loss",
-        low=loss.low,
-        high=loss.high,
-        interval_method=loss.method,
         threshold=f"upper bound ≤ {limit:.3f} nats, F in [{F_LOW:.2f}, {F_HIGH:.2f}]",
         threshold_source="VALIDATION section 3",
         n_pairs=len(trial.pairs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import log
@@ -13,22 +13,17 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Circuit
-from circuitkit.compiled import compile_circuit
+from circuitkit.compiled import CompiledCircuit, Foundation, compile_circuit
 from circuitkit.extraction.cut import cut_model
-from circuitkit.extraction.masked import gates_of
 from circuitkit.extraction.means import Means, Progress, silent
 from circuitkit.extraction.score import FourDifferences, four_differences
-from circuitkit.model import (
-    EncodedPairs,
-    Transformer,
-    gate_tap,
-    logit_differences,
-    pair_losses,
-    record_tap,
-)
+from circuitkit.model import EncodedPairs, Transformer, pair_losses, record_tap
 from circuitkit.nodes import NodeSet, Site
-from circuitkit.task import Task
+from circuitkit.task import Split, Task
+from circuitkit.validation.ablations import Kind, ablated_differences, means_over
+from circuitkit.validation.statistics import Estimate, cluster_ratio
 
 LN2 = log(2)
 """The pair loss, in nats, of anything blind to the pair."""
@@ -41,9 +36,11 @@ _FEW = 128
 class Trial:
     """One circuit before the court; what is asked twice is computed once.
 
-    ``passes`` counts forward passes over a batch of pairs.
+    ``others`` are circuits of other tasks on the same checkpoint. ``passes`` counts forward
+    passes over a batch of pairs.
     """
 
+    checkpoint: Checkpoint
     model: Transformer
     task: Task
     circuit: Circuit
@@ -51,6 +48,7 @@ class Trial:
     reference: Int[Tensor, "n length"]
     pairs: EncodedPairs
     seed: int
+    others: Sequence[Circuit] = ()
     progress: Progress = silent
     passes: int = field(default=0, init=False)
 
@@ -74,6 +72,10 @@ class Trial:
         """How many templates the pairs come from."""
         return len(set(self.clusters))
 
+    def split(self, split: Split, n_pairs: int) -> EncodedPairs:
+        """Up to so many pairs of a split, as the extraction drew them."""
+        return self.checkpoint.encode(self.task.up_to(split, n_pairs, self.seed))
+
     @cached_property
     def few(self) -> EncodedPairs:
         """Fewer pairs, for claims that need many passes; the first 128, templates in turn."""
@@ -90,9 +92,30 @@ class Trial:
         self, nodes: NodeSet, pairs: EncodedPairs, values: Mapping[Site, Tensor] | None = None
     ) -> NDArray[np.float64]:
         """The pair losses, in nats, of the circuit of ``nodes``, compiled."""
+        return losses_of(self.circuit_differences(nodes, pairs, values))
+
+    def circuit_differences(
+        self, nodes: NodeSet, pairs: EncodedPairs, values: Mapping[Site, Tensor] | None = None
+    ) -> Float[Tensor, " rows"]:
+        """The logit differences of the circuit of ``nodes``, compiled."""
         self.passes += 1
-        compiled = compile_circuit(self.model, nodes, self.values if values is None else values)
-        return pair_losses(compiled.differences(pairs)).double().numpy()
+        if values is not None:
+            return compile_circuit(self.model, nodes, values).differences(pairs)
+        return CompiledCircuit(self.foundation, nodes).differences(pairs)
+
+    @cached_property
+    def foundation(self) -> Foundation:
+        """What every compiled circuit of this model and these ablation values shares."""
+        return Foundation(self.model, self.values)
+
+    def recovered(
+        self,
+        losses: NDArray[np.float64],
+        model: NDArray[np.float64],
+        clusters: Sequence[str],
+    ) -> Estimate:
+        """F, the share of what the model gains over ln 2 that some losses gain."""
+        return cluster_ratio(LN2 - losses, LN2 - model, clusters, self.seed)
 
     @cached_property
     def pool(self) -> dict[Site, Float[Tensor, "token width"]]:
@@ -105,24 +128,27 @@ class Trial:
             self.model.stream(self.reference[chosen].long(), record_tap(seen))
         return {site: x.flatten(0, 1) for site, x in seen.items()}
 
-    @torch.no_grad()
-    def resampled_differences(self, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
-        """``resample_joint``: a site's ablated nodes take the values of one reference token.
+    @cached_property
+    def reference_means(self) -> Mapping[Site, Tensor]:
+        """Means over the reference; for a circuit of zero ablation, over a few sequences of it."""
+        if self.circuit.ablation == "mean":
+            return self.values
+        return {site: x.mean(0) for site, x in self.pool.items()}
 
-        One token a prompt and site, held over all positions of the prompt.
-        """
-        generator = torch.Generator().manual_seed(self.seed)
-        gates, parts = gates_of(nodes, self.model.arch.widths), []
-        for start in range(0, len(pairs), 64):
-            batch = pairs[start : start + 64]
-            values = {
-                site: x[torch.randint(len(x), (len(batch.tokens), 1), generator=generator)]
-                for site, x in self.pool.items()
-            }
-            logits = self.model(batch.tokens, gate_tap(gates, values), batch.last)[:, 0]
-            parts.append(logit_differences(logits, batch).view(2, -1))
-            self.passes += 1
-        return torch.cat(parts, dim=1).flatten()
+    @cached_property
+    def task_means(self) -> Mapping[Site, Tensor]:
+        """Means over the prompts of a few training pairs."""
+        pairs = self.split("train", _FEW)
+        self.passes += 1
+        return means_over(self.model, pairs)
+
+    def ablated(self, kind: Kind, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
+        """The logit differences with all but ``nodes`` ablated in one of the six ways."""
+        return ablated_differences(self, kind, nodes, pairs)
+
+    def resampled_differences(self, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
+        """``ablated`` with ``resample_joint``."""
+        return self.ablated("resample_joint", nodes, pairs)
 
 
 def losses_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
@@ -131,5 +157,12 @@ def losses_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
 
 
 def hits_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
-    """The share of a pair's two prompts answered rightly, one a pair."""
-    return (differences > 0).double().view(2, -1).mean(0).numpy()
+    """The share of a pair's two prompts answered rightly, one a pair; a tie is half an answer."""
+    return ((differences.sign() + 1) / 2).double().view(2, -1).mean(0).numpy()
+
+
+def agreement_of(
+    differences: Float[Tensor, " rows"], others: Float[Tensor, " rows"]
+) -> NDArray[np.float64]:
+    """The share of a pair's two prompts on which both prefer the same answer, one a pair."""
+    return (differences.sign() == others.sign()).double().view(2, -1).mean(0).numpy()

@@ -7,7 +7,7 @@ and competence come first: where either fails, the rest is not run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jaxtyping import Int
 from torch import Tensor
@@ -22,9 +22,15 @@ from circuitkit.nodes import NodeSet
 from circuitkit.task import Task
 from circuitkit.validation.beats_controls import check_beats_controls
 from circuitkit.validation.competent import check_competent
+from circuitkit.validation.faithful import check_faithful
+from circuitkit.validation.follows_ood import check_follows_ood
+from circuitkit.validation.generalises import check_generalises
 from circuitkit.validation.integrity import check_integrity
 from circuitkit.validation.minimal import check_minimal
 from circuitkit.validation.necessary import check_necessary
+from circuitkit.validation.no_norm_leak import check_no_norm_leak
+from circuitkit.validation.robust_to_ablation import check_robust_to_ablation
+from circuitkit.validation.stochastic_restore import check_stochastic_restore
 from circuitkit.validation.sufficient import check_sufficient
 from circuitkit.validation.trial import Trial
 from circuitkit.validation.verdict import grade_of, weakest_of
@@ -33,9 +39,15 @@ CHECKS: dict[Claim, Callable[[Trial], Finding]] = {
     Claim.INTEGRITY: check_integrity,
     Claim.COMPETENT: check_competent,
     Claim.SUFFICIENT: check_sufficient,
+    Claim.FAITHFUL: check_faithful,
     Claim.NECESSARY: check_necessary,
     Claim.BEATS_CONTROLS: check_beats_controls,
+    Claim.ROBUST_TO_ABLATION: check_robust_to_ablation,
+    Claim.STOCHASTIC_RESTORE: check_stochastic_restore,
+    Claim.NO_NORM_LEAK: check_no_norm_leak,
     Claim.MINIMAL: check_minimal,
+    Claim.GENERALISES: check_generalises,
+    Claim.FOLLOWS_OOD: check_follows_ood,
 }
 """The claims that this version tests; the others are reported as not run."""
 
@@ -50,12 +62,14 @@ def validate(
     means: Means | None = None,
     reference: Int[Tensor, "n length"] | None = None,
     n_pairs: int | None = None,
+    others: Sequence[Circuit] = (),
     progress: Progress = silent,
 ) -> Validation:
     """Put every claim about a circuit to the test, on prompts the search never saw.
 
     ``means`` are the ablation values of the extraction; without them they are
-    measured again over the checkpoint's reference.
+    measured again over the checkpoint's reference. ``others`` are circuits of other tasks
+    on the same checkpoint, which this one is compared with.
 
     Raises:
         MismatchError: if checkpoint, task or means are not those of the circuit.
@@ -68,7 +82,8 @@ def validate(
     means = means or _measure(checkpoint, model, circuit, sample, progress)
     _check_means(circuit, means)
     trial = Trial(
-        model=model, task=task, circuit=circuit, means=means, reference=sample,
+        checkpoint=checkpoint, model=model, task=task, circuit=circuit, means=means,
+        reference=sample, others=_comparable(others, circuit, model),
         pairs=checkpoint.encode(task.up_to("test", n_pairs or circuit.n_pairs, circuit.seed)),
         seed=circuit.seed, progress=progress,
     )  # fmt: skip
@@ -119,6 +134,26 @@ def _check_nodes(circuit: Circuit, model: Transformer) -> None:
         NodeSet(circuit.nodes.channels, model.arch.widths)
     except ValueError as error:
         raise CircuitError(f"the circuit does not fit the checkpoint: {error}.") from None
+
+
+def _comparable(
+    others: Sequence[Circuit], circuit: Circuit, model: Transformer
+) -> tuple[Circuit, ...]:
+    """The circuits of other tasks.
+
+    Raises:
+        MismatchError: if one is of another checkpoint.
+    """
+    for other in others:
+        if other.checkpoint.sha256 != circuit.checkpoint.sha256:
+            raise MismatchError(
+                f"the circuit of {other.task.name} to compare with is of checkpoint "
+                f"{other.checkpoint.name} ({other.checkpoint.sha256[:12]}…), the one to validate "
+                f"of {circuit.checkpoint.name} ({circuit.checkpoint.sha256[:12]}…). Compare "
+                "circuits of one checkpoint."
+            )
+        _check_nodes(other, model)
+    return tuple(other for other in others if other.task.sha256 != circuit.task.sha256)
 
 
 def _check_means(circuit: Circuit, means: Means) -> None:

@@ -1,8 +1,9 @@
 """The verdict: a grade that is a conjunction, and the weakest finding beside it.
 
 A default and thorough suite pass · B default passes · C sufficient and necessary
-(the paper's own level), and random controls do not do as well · C-redundant
-sufficient, with a backup · F otherwise. Source: VALIDATION section 4.
+(the paper's own level), and random circuits do not do as well · C-redundant
+sufficient, with a backup · F otherwise. Source: VALIDATION section 4; that luck is F is
+ours: keeping everything is sufficient and necessary too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Grade, Outcome
 
 MIN_CLUSTERS = 12
 """With fewer templates the grade is capped at C."""
+
+LUCK = 0.05
+"""The p-value against random circuits above which a circuit is called luck."""
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "inconclusive", "not_run", "pass")
 _BASE = (Claim.INTEGRITY, Claim.COMPETENT, Claim.SUFFICIENT)
@@ -31,11 +35,16 @@ def grade_of(findings: Sequence[Finding]) -> Grade:
         tried = by_claim.get(Claim.NECESSARY)
         redundant = tried is not None and tried.note.startswith("REDUNDANT")
         return "C-redundant" if redundant else "F"
-    if outcome[Claim.BEATS_CONTROLS] == "fail":
+    if _is_luck(by_claim.get(Claim.BEATS_CONTROLS)):
         return "F"
     if few or not _passes(outcome, DEFAULT_CLAIMS, may_miss=Claim.FOLLOWS_OOD):
         return "C"
     return "A" if _passes(outcome, tuple(Claim)) else "B"
+
+
+def _is_luck(controls: Finding | None) -> bool:
+    """Whether random circuits do as well; one that is no better than a rival is no luck."""
+    return controls is not None and (controls.p_value or 0.0) > LUCK
 
 
 def _passes(

@@ -1,0 +1,129 @@
+"""The six ways to ablate: what a node that is out is replaced by.
+
+In: the trial, a batch of its pairs. Out: for every site a value that broadcasts against
+``(rows, seq, width)``. Source: VALIDATION section 1.
+
+``mean``: over the reference. ``zero``. ``mean_task``: over the task's training prompts.
+``resample_joint``: the nodes of a site take their values at one reference token, drawn for
+each prompt. ``resample_independent``: each node at a token of its own. ``resample_pair``:
+what the node does on the twin prompt, aligned at the start as far as the twins agree and
+at the end from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from circuitkit.extraction.masked import gates_of
+from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, record_tap
+from circuitkit.nodes import NodeSet, Site
+
+if TYPE_CHECKING:
+    from circuitkit.validation.trial import Trial
+
+Kind = Literal[
+    "mean", "zero", "mean_task", "resample_joint", "resample_independent", "resample_pair"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_PAIRS_A_BATCH = 64
+
+Values = Mapping[Site, Tensor]
+
+
+@torch.no_grad()
+def ablated_differences(
+    trial: Trial, kind: Kind, nodes: NodeSet, pairs: EncodedPairs
+) -> Float[Tensor, " rows"]:
+    """The logit difference of every prompt with all but ``nodes`` ablated in one of the ways."""
+    generator = torch.Generator().manual_seed(trial.seed)
+    gates, parts = gates_of(nodes, trial.model.arch.widths), []
+    for start in range(0, len(pairs), _PAIRS_A_BATCH):
+        batch = pairs[start : start + _PAIRS_A_BATCH]
+        tap = gate_tap(gates, _VALUES[kind](trial, batch, generator))
+        logits = trial.model(batch.tokens, tap, batch.last)[:, 0]
+        parts.append(logit_differences(logits, batch).view(2, -1))
+        trial.passes += 1
+    return torch.cat(parts, dim=1).flatten()
+
+
+def _mean(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+    return trial.reference_means
+
+
+def _zero(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+    return {site: torch.zeros(width) for site, width in trial.model.arch.widths.items()}
+
+
+def _mean_task(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+    return trial.task_means
+
+
+def _resample_joint(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+    return {
+        site: x[torch.randint(len(x), (len(batch.tokens), 1), generator=generator)]
+        for site, x in trial.pool.items()
+    }
+
+
+def _resample_independent(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+    return {
+        site: x.gather(
+            0, torch.randint(len(x), (len(batch.tokens), x.shape[1]), generator=generator)
+        )[:, None]
+        for site, x in trial.pool.items()
+    }
+
+
+def _resample_pair(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+    seen: dict[Site, Tensor] = {}
+    trial.model(batch.tokens, record_tap(seen), batch.last)
+    trial.passes += 1
+    twin, at = _twins(torch.arange(len(batch.tokens))), twin_positions(batch)
+    return {site: x[twin] if x.shape[1] == 1 else x[twin[:, None], at] for site, x in seen.items()}
+
+
+_VALUES: Mapping[Kind, Callable[[Trial, EncodedPairs, torch.Generator], Values]] = {
+    "mean": _mean,
+    "zero": _zero,
+    "mean_task": _mean_task,
+    "resample_joint": _resample_joint,
+    "resample_independent": _resample_independent,
+    "resample_pair": _resample_pair,
+}
+
+
+def _twins(rows: Tensor) -> Tensor:
+    """Each row's twin: the a-sides and the b-sides change places."""
+    return torch.cat([*reversed(rows.chunk(2))])
+
+
+def twin_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
+    """For every position of a prompt, the one of its twin that it is aligned with."""
+    twin = _twins(torch.arange(len(pairs.tokens)))
+    positions = torch.arange(pairs.tokens.shape[1])
+    agree = (pairs.tokens == pairs.tokens[twin]).long().cumprod(1).bool()
+    from_end = positions + (pairs.last[twin] - pairs.last)[:, None]
+    aligned = torch.where(agree, positions, from_end)
+    return aligned.clamp(min=0).minimum(pairs.last[twin][:, None])
+
+
+@torch.no_grad()
+def means_over(model: Transformer, pairs: EncodedPairs) -> dict[Site, Float[Tensor, " width"]]:
+    """The mean of every node over all positions of some prompts, in float64 on the way."""
+    sums = {site: torch.zeros(w, dtype=torch.float64) for site, w in model.arch.widths.items()}
+    for start in range(0, len(pairs), _PAIRS_A_BATCH):
+        batch = pairs[start : start + _PAIRS_A_BATCH]
+        told = (torch.arange(batch.tokens.shape[1]) <= batch.last[:, None])[..., None]
+
+        def tap(site: Site, x: Tensor, told: Tensor = told) -> Tensor:
+            sums[site] += (x * told).sum((0, 1), dtype=torch.float64)
+            return x
+
+        model.stream(batch.tokens, tap)
+    n_tokens = int((pairs.last + 1).sum())
+    return {site: (total / n_tokens).float() for site, total in sums.items()}
