@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from circuitkit.cli.console import as_json, progress_bar, quiet
-from circuitkit.errors import UsageError
 
 
 @click.command()
@@ -15,7 +14,11 @@ from circuitkit.errors import UsageError
 @click.option("--checkpoint", default=None, help="If it is no longer where it was.")
 @click.option("--pairs", "n_pairs", type=click.IntRange(2), default=None,
               help="Test pairs; as many as the extraction scored unless given.")  # fmt: skip
-@click.option("--thorough", is_flag=True, help="The long suite as well.")
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="The long suite as well: minutes, taken up where it was stopped.",
+)
 @as_json
 @quiet
 @click.pass_context
@@ -28,9 +31,8 @@ def validate(
     \b
     Example:
       circuitkit validate out/brackets
+      circuitkit validate out/brackets --thorough
     """
-    if thorough:
-        raise UsageError("--thorough is not built yet; run the default suite without it.")
     from circuitkit.circuit import Circuit
 
     circuit = Circuit.load(folder)
@@ -41,13 +43,21 @@ def validate(
 
     opened = circuit_folder.checkpoint_of(folder, circuit, checkpoint)
     with progress_bar(quiet=quiet) as progress:
-        validation = run(
-            opened, circuit_folder.task_of(folder, circuit), circuit,
-            means=Means.load(folder, opened.architecture.widths),
-            reference=circuit_folder.reference_of(folder, opened),
-            n_pairs=n_pairs, progress=progress,
-        )  # fmt: skip
+        try:
+            validation = run(
+                opened, circuit_folder.task_of(folder, circuit), circuit,
+                means=Means.load(folder, opened.architecture.widths),
+                reference=circuit_folder.reference_of(folder, opened),
+                n_pairs=n_pairs,
+                thorough=circuit_folder.thorough_of(folder, circuit) if thorough else None,
+                progress=progress,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if thorough:
+                click.echo(_how_to_go_on(folder, checkpoint, n_pairs), err=True)
+            raise
     validation.save(folder)
+    circuit_folder.forget_findings(folder)
     write_findings(validation, folder)
     if as_json:
         click.echo(validation.model_dump_json(indent=1))
@@ -56,13 +66,22 @@ def validate(
     ctx.exit(0 if validation.passes else 1)
 
 
+def _how_to_go_on(folder: Path, checkpoint: str | None, n_pairs: int | None) -> str:
+    options = f" --checkpoint {checkpoint}" if checkpoint else ""
+    options += f" --pairs {n_pairs}" if n_pairs else ""
+    return (
+        "interrupted; every finished claim of the long suite is saved; go on with: "
+        f"circuitkit validate {folder}{options} --thorough"
+    )
+
+
 def _print(validation, folder: Path) -> None:
     for f in validation.findings:
         if f.outcome == "not_run":
             continue
         interval = "" if f.low is None else f" [{f.low:.3f}, {f.high:.3f}]"
         effect = "" if f.effect is None else f"{f.effect:.3f}{interval} {f.unit}"
-        click.echo(f"{f.claim:<16} {f.outcome:<13} {effect}")
+        click.echo(f"{f.claim:<20} {f.outcome:<13} {effect}")
         if f.note:
             click.echo(f"{'':<30} {f.note}")
     waiting = [f.claim for f in validation.findings if f.outcome == "not_run"]

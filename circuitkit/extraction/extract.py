@@ -131,7 +131,9 @@ def run_extraction(
         pairs=splits.select,
         target_loss_nats=target,
     )
-    restarts = [_restart(splits.train, judge, config, i, progress) for i in range(config.restarts)]
+    restarts = [
+        search_once(splits.train, judge, config, i, progress) for i in range(config.restarts)
+    ]
     best = min(restarts, key=lambda restart: restart.size)
     circuit = _describe(checkpoint, task, config, model, means, splits, judge, best, requested)
     return Extraction(circuit=circuit, means=means, pruning=_record(config, restarts, best))
@@ -182,7 +184,7 @@ def _target(
     return own + RAISED_BY_NATS, DEFAULT_TARGET_NATS
 
 
-def _restart(
+def search_once(
     train: EncodedPairs, judge: Judge, config: ExtractConfig, index: int, progress: Progress
 ) -> Restart:
     """Learn masks, discretise, eliminate: one candidate circuit."""

@@ -6,7 +6,6 @@ and competence come first: where either fails, the rest is not run.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from jaxtyping import Int
@@ -22,10 +21,12 @@ from circuitkit.nodes import NodeSet
 from circuitkit.task import Task
 from circuitkit.validation.beats_controls import check_beats_controls
 from circuitkit.validation.competent import check_competent
+from circuitkit.validation.cost import timed
 from circuitkit.validation.integrity import check_integrity
 from circuitkit.validation.minimal import check_minimal
 from circuitkit.validation.necessary import check_necessary
 from circuitkit.validation.sufficient import check_sufficient
+from circuitkit.validation.thorough.suite import Thorough, run_thorough
 from circuitkit.validation.trial import Trial
 from circuitkit.validation.verdict import grade_of, weakest_of
 
@@ -50,12 +51,14 @@ def validate(
     means: Means | None = None,
     reference: Int[Tensor, "n length"] | None = None,
     n_pairs: int | None = None,
+    thorough: Thorough | None = None,
     progress: Progress = silent,
 ) -> Validation:
     """Put every claim about a circuit to the test, on prompts the search never saw.
 
     ``means`` are the ablation values of the extraction; without them they are
-    measured again over the checkpoint's reference.
+    measured again over the checkpoint's reference. ``thorough`` asks for the long suite too,
+    minutes instead of seconds.
 
     Raises:
         MismatchError: if checkpoint, task or means are not those of the circuit.
@@ -73,6 +76,8 @@ def validate(
         seed=circuit.seed, progress=progress,
     )  # fmt: skip
     findings = _run(trial)
+    if thorough is not None:
+        findings += run_thorough(trial, checkpoint, thorough, findings)
     return Validation(
         grade=grade_of(findings), weakest=weakest_of(findings), circuit_sha256=circuit.sha256,
         findings=findings,
@@ -88,17 +93,10 @@ def _run(trial: Trial) -> tuple[Finding, ...]:
             note = stopped or "this version of circuitkit does not test it"
             findings.append(Finding(claim=claim, outcome="not_run", note=note))
             continue
-        findings.append(_timed(CHECKS[claim], trial))
+        findings.append(timed(CHECKS[claim], trial))
         if claim in _STOPS and findings[-1].outcome == "fail":
             stopped = f"{claim} fails, so that nothing after it would mean anything"
     return tuple(findings)
-
-
-def _timed(check: Callable[[Trial], Finding], trial: Trial) -> Finding:
-    began, passes = time.monotonic(), trial.passes
-    finding = check(trial)
-    cost = {"seconds": round(time.monotonic() - began, 2), "forward_passes": trial.passes - passes}
-    return finding.model_copy(update=cost)
 
 
 def _check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:
