@@ -419,11 +419,6 @@ def test_a_wrong_option_is_refused(tmp_path, options, says):
     assert not out.exists()
 
 
-def test_thorough_says_that_it_is_not_built(tmp_path, circuit):
-    """Rather than running less than was asked for."""
-    refused("validate", circuit, "--thorough", says="not built yet", tmp_path=tmp_path)
-
-
 @pytest.mark.parametrize(
     ("override", "says"),
     [

@@ -34,8 +34,11 @@ _STAGE = "search null"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draw:
+    """A null problem, and the size of the circuit found for it: the model's if none was."""
+
     kind: str
-    size: Size | None
+    size: Size
+    met: bool
 
 
 def check_search_null(trial: ThoroughTrial) -> Finding:
@@ -43,14 +46,12 @@ def check_search_null(trial: ThoroughTrial) -> Finding:
     again = search(trial, own_problem(trial), 0, within(trial.progress, _STAGE, 0, N_DRAWS + 1))
     real = _real_size(trial, again)
     draws = _draws(trial, real, again.n_questions)
-    as_small = sum(_at_most(draw.size, real) for draw in draws)
-    p, whole = monte_carlo_p(as_small, len(draws)), n_edges(trial.model)
-    ratio = median(draw.size[0] if draw.size else whole for draw in draws) / max(1, real[0])
+    p = monte_carlo_p(sum(draw.size <= real for draw in draws), len(draws))
     return Finding(
         claim=Claim.SEARCH_NULL,
         outcome="pass" if p <= P else "fail",
         note=_note(again, real, draws),
-        effect=ratio,
+        effect=median(draw.size[0] for draw in draws) / max(1, real[0]),
         unit="times the circuit's edges, median of the nulls",
         p_value=p,
         threshold=f"p ≤ {P}; grade A needs a ratio of at least {MIN_SIZE_RATIO:.0f}",
@@ -68,27 +69,27 @@ def _draws(trial: ThoroughTrial, real: Size, budget: int) -> list[_Draw]:
     draws: list[_Draw] = []
     for i, problem in enumerate(null_problems(trial, N_DRAWS)):
         told = within(trial.progress, _STAGE, i + 1, N_DRAWS + 1)
-        found = search(trial, problem, i + 1, told, budget)
-        draws.append(_Draw(kind=problem.kind, size=found.size))
-        if _at_most(found.size, real):
+        size = search(trial, problem, i + 1, told, budget).size
+        draws.append(_Draw(kind=problem.kind, size=size or _whole(trial), met=size is not None))
+        if draws[-1].size <= real:
             break
     return draws
 
 
 def _real_size(trial: ThoroughTrial, again: Found) -> Size:
     """The larger of the circuit as it stands and of the same search, run again."""
-    found = again.size or (n_edges(trial.model), len(trial.rest(trial.nodes) | trial.nodes))
-    return max(found, (trial.circuit.n_edges_induced, len(trial.nodes)))
+    own = trial.circuit.n_edges_induced, len(trial.nodes)
+    return max(own, again.size or _whole(trial))
 
 
-def _at_most(size: Size | None, real: Size) -> bool:
-    return size is not None and size <= real
+def _whole(trial: ThoroughTrial) -> Size:
+    return n_edges(trial.model), sum(trial.model.arch.widths.values())
 
 
 def _note(again: Found, real: Size, draws: list[_Draw]) -> str:
     kinds: dict[str, list[str]] = {}
     for draw in draws:
-        kinds.setdefault(draw.kind, []).append(str(draw.size[0]) if draw.size else "none")
+        kinds.setdefault(draw.kind, []).append(str(draw.size[0]) if draw.met else "none")
     told = "; ".join(f"{kind}: {', '.join(sizes)}" for kind, sizes in kinds.items())
     missed = "" if again.size else "the search does not find a circuit again; "
     stopped = ""

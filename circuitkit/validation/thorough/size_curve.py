@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitkit.evidence import Claim, Finding
+from circuitkit.evidence import Claim, Finding, Outcome
 from circuitkit.extraction.masked import gate_gradients
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.validation.statistics import all_of, cluster_ratio
@@ -41,10 +41,11 @@ def check_size_curve(trial: ThoroughTrial) -> Finding:
         for i, size in enumerate(sizes)
         if size >= len(trial.nodes)
     ]
+    outcomes: list[Outcome] = [f.within(F_LOW, F_HIGH) for f in judged]
     worst = max(judged, key=lambda f: abs(1 - f.effect))
     return Finding(
         claim=Claim.SIZE_CURVE,
-        outcome=all_of(*[f.within(F_LOW, F_HIGH) for f in judged]),
+        outcome=all_of(*outcomes),
         note=_note(sizes, faithfulness(losses, model), len(ranking)),
         effect=worst.effect,
         unit="F, furthest from 1 between the circuit's size and the model's",

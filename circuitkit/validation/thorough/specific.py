@@ -28,7 +28,8 @@ from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.task import Task, builtin_tasks, load_task
 from circuitkit.validation.competent import measure_ability
-from circuitkit.validation.statistics import Estimate, cluster_ratio
+from circuitkit.validation.necessary import NECESSITY
+from circuitkit.validation.statistics import Estimate, all_of, cluster_ratio
 from circuitkit.validation.thorough.trial import LN2, ThoroughTrial, losses_of
 
 TYPICAL_HARM = 0.20
@@ -44,7 +45,7 @@ class _Asked:
 
 
 def check_specific(trial: ThoroughTrial) -> Finding:
-    """The median of the harm to other tasks is at most 0.20."""
+    """Its own task loses at least 0.8 of its ability, the typical other one at most 0.2."""
     others = list(_others(trial))
     if not others:
         note = "the checkpoint does no other task that could be asked"
@@ -58,14 +59,14 @@ def check_specific(trial: ThoroughTrial) -> Finding:
     )
     return Finding(
         claim=Claim.SPECIFIC,
-        outcome=typical.within(high=TYPICAL_HARM),
+        outcome=all_of(own.within(low=NECESSITY), typical.within(high=TYPICAL_HARM)),
         note=_note(trial, others, harms, own),
         effect=typical.effect,
         unit="of its ability lost by the typical other task",
         low=typical.low,
         high=typical.high,
         interval_method=f"{typical.method}; medians over {len(harms)} tasks",
-        threshold=f"upper bound ≤ {TYPICAL_HARM}",
+        threshold=f"upper bound ≤ {TYPICAL_HARM}, its own task at least {NECESSITY}",
         threshold_source="ours",
         n_pairs=sum(len(other.pairs) for other in others),
         n_clusters=sum(len(set(other.pairs.templates)) for other in others),

@@ -58,7 +58,7 @@ class ThoroughTrial(Trial):
         siblings: tuple[Sibling, ...] = (),
     ) -> ThoroughTrial:
         """The same trial, what it has already computed with it."""
-        given = {f.name: getattr(trial, f.name) for f in fields(trial) if f.init}
+        given = {f.name: getattr(trial, f.name) for f in fields(Trial) if f.init}
         made = cls(**given, checkpoint=checkpoint, search=search, siblings=siblings)
         vars(made).update(vars(trial))
         return made

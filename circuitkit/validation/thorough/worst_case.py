@@ -22,11 +22,13 @@ from circuitkit.validation.statistics import cluster_ratio, proportion
 from circuitkit.validation.thorough.trial import ThoroughTrial, losses_of
 
 N_PAIRS = 1500
-SHARE = 0.95
+SHARE = 0.90
+"""A circuit that is never wrong has a lower bound of 0.934 over 28 templates: 0.95 would ask for
+more of them."""
 
 
 def check_worst_case(trial: ThoroughTrial) -> Finding:
-    """The circuit is right on at least 95 % of the prompts on which the model is."""
+    """The circuit is right on at least 90 % of the prompts on which the model is."""
     pairs = trial.ask("test", N_PAIRS)
     model = tapped_differences(trial.model, pairs, None)
     circuit = trial.kept(trial.nodes, pairs)
