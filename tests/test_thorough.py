@@ -24,6 +24,7 @@ from circuitkit.validation.thorough import (
     THOROUGH_CHECKS,
     Sibling,
     ThoroughTrial,
+    complete,
     specific,
     stable,
     suite,

@@ -2,9 +2,12 @@
 
 The extraction runs again, one restart of it, on problems that the model does not do:
 unrelated answers as frequent, labels permuted by a key token, labels inverted, weights
-permuted within each matrix. A search that misses the target, or runs out of the questions
-that the real one asked, found nothing small and counts as the model's own edges. The real
-size is the larger of the circuit's and of what one restart finds for the real problem.
+permuted within each matrix. Each has as many steps of mask learning as the real one, and may
+ask its judge as many questions, at least one a step: a null's masks end large, and with the few
+questions that a real circuit needs nothing could be eliminated from them. A null that runs out of
+questions counts with what is left by then, so that the ratio is at most what is told; one that
+misses the target counts as the model's own edges. The real size is the larger of the circuit's
+and of what one restart finds for the real problem.
 p = (b + 1) / (B + 1), b problems with a circuit as small; drawing stops once b is 1, since
 p then stays above 0.05.
 
@@ -39,18 +42,20 @@ class _Draw:
     kind: str
     size: Size
     met: bool
+    stopped: bool
 
 
 def check_search_null(trial: ThoroughTrial) -> Finding:
     """No null problem has a circuit as small as the real one: p ≤ 0.05."""
     again = search(trial, own_problem(trial), 0, within(trial.progress, _STAGE, 0, N_DRAWS + 1))
     real = _real_size(trial, again)
-    draws = _draws(trial, real, again.n_questions)
+    budget = max(again.n_questions, trial.search.pruning.n_steps)
+    draws = _draws(trial, real, budget)
     p = monte_carlo_p(sum(draw.size <= real for draw in draws), len(draws))
     return Finding(
         claim=Claim.SEARCH_NULL,
         outcome="pass" if p <= P else "fail",
-        note=_note(again, real, draws),
+        note=_note(again, real, draws, budget),
         effect=median(draw.size[0] for draw in draws) / max(1, real[0]),
         unit="times the circuit's edges, median of the nulls",
         p_value=p,
@@ -69,8 +74,10 @@ def _draws(trial: ThoroughTrial, real: Size, budget: int) -> list[_Draw]:
     draws: list[_Draw] = []
     for i, problem in enumerate(null_problems(trial, N_DRAWS)):
         told = within(trial.progress, _STAGE, i + 1, N_DRAWS + 1)
-        size = search(trial, problem, i + 1, told, budget).size
-        draws.append(_Draw(kind=problem.kind, size=size or _whole(trial), met=size is not None))
+        found = search(trial, problem, i + 1, told, budget)
+        size, spent = found.size or _whole(trial), found.n_questions > budget
+        met = found.size is not None
+        draws.append(_Draw(kind=problem.kind, size=size, met=met, stopped=met and spent))
         if draws[-1].size <= real:
             break
     return draws
@@ -86,16 +93,18 @@ def _whole(trial: ThoroughTrial) -> Size:
     return n_edges(trial.model), sum(trial.model.arch.widths.values())
 
 
-def _note(again: Found, real: Size, draws: list[_Draw]) -> str:
+def _note(again: Found, real: Size, draws: list[_Draw], budget: int) -> str:
     kinds: dict[str, list[str]] = {}
     for draw in draws:
-        kinds.setdefault(draw.kind, []).append(str(draw.size[0]) if draw.met else "none")
-    told = "; ".join(f"{kind}: {', '.join(sizes)}" for kind, sizes in kinds.items())
+        told = f"{draw.size[0]}{'+' if draw.stopped else ''}" if draw.met else "none"
+        kinds.setdefault(draw.kind, []).append(told)
     missed = "" if again.size else "the search does not find a circuit again; "
     stopped = ""
     if len(draws) < N_DRAWS:
         stopped = f"; stopped after {len(draws)} of {N_DRAWS} draws, p can no longer be ≤ {P}"
     return (
-        f"{missed}real: {real[0]} edges, {again.n_questions} questions to the judge; edges found "
-        f"for nulls within as many: {told}{stopped}"
+        f"{missed}real: {real[0]} edges, {again.n_questions} questions to the judge; nulls with at "
+        f"most {budget} (+: all spent): "
+        + "; ".join(f"{kind}: {', '.join(sizes)}" for kind, sizes in kinds.items())
+        + stopped
     )
