@@ -13,7 +13,7 @@ from test_validation import planted
 
 import circuitkit.extraction
 from circuitkit.circuit import Circuit
-from circuitkit.cli import circuit_folder
+from circuitkit.cli import thorough_folder
 from circuitkit.evidence import Claim, Validation
 from circuitkit.extraction import ExtractConfig
 from circuitkit.validation import beats_controls
@@ -90,7 +90,7 @@ def test_the_long_suite_tells_how_far_it_is(done):
 
 def test_the_searches_are_those_of_the_extraction(done):
     """With the settings that its folder holds."""
-    config = circuit_folder.thorough_of(done.folder, Circuit.load(done.folder)).search
+    config = thorough_folder.thorough_of(done.folder, Circuit.load(done.folder)).search
     assert config == SMALL()
 
 
@@ -112,6 +112,13 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypat
     assert not kept.exists()
 
 
+def test_the_default_suite_leaves_what_was_kept_alone(copy):
+    """An interrupted long run can still go on after it."""
+    (copy / "thorough.json").write_text("{}")
+    cli("validate", copy, "-q")
+    assert (copy / "thorough.json").exists()
+
+
 def test_options_are_part_of_the_command_to_go_on(copy, monkeypatch):
     """So that it asks for the same."""
     stop_at(Claim.SEARCH_NULL, monkeypatch)
@@ -128,7 +135,7 @@ def test_circuits_beside_this_one_are_asked_too(copy):
     other = circuit.model_copy(update={"means_sha256": "0" * 64})
     shutil.copytree(copy, copy.parent / "other")
     other.save(copy.parent / "other")
-    found = circuit_folder.thorough_of(copy, circuit).siblings
+    found = thorough_folder.thorough_of(copy, circuit).siblings
     assert [sibling.circuit for sibling in found] == [circuit]
 
 
@@ -145,4 +152,4 @@ def test_without_a_record_the_search_is_a_plain_one(copy):
     """Of the circuit's seed."""
     (copy / "pruning.json").unlink()
     circuit = Circuit.load(copy)
-    assert circuit_folder.thorough_of(copy, circuit).search == ExtractConfig(seed=circuit.seed)
+    assert thorough_folder.thorough_of(copy, circuit).search == ExtractConfig(seed=circuit.seed)

@@ -8,7 +8,6 @@ folder alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,12 @@ from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpo
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import FILE as CIRCUIT
 from circuitkit.circuit import Circuit
-from circuitkit.errors import CircuitError, CircuitkitError, UsageError
-from circuitkit.extraction import ExtractConfig, Extraction, PruningConfig
-from circuitkit.extraction.extract import FILE as PRUNING
+from circuitkit.errors import CircuitError, UsageError
+from circuitkit.extraction import ExtractConfig, Extraction
 from circuitkit.extraction.means import FILE as MEANS
 from circuitkit.files import claim_folder, read_bounded, write_whole
 from circuitkit.provenance import record
 from circuitkit.task import Task, load_task
-from circuitkit.validation import Sibling, Thorough
-from circuitkit.validation.thorough.saved import FILE as FINDINGS
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.tables import write_tables
 
@@ -147,49 +143,6 @@ def reference_of(folder: Path, checkpoint: Checkpoint) -> Tensor:
     """The reference the means were measured over, as far as the folder tells."""
     path = _sources(folder).get("reference")
     return load_reference(checkpoint, Path(path) if path else None, None)
-
-
-def thorough_of(folder: Path, circuit: Circuit) -> Thorough:
-    """What the long suite needs: the settings of the extraction, and the circuits beside."""
-    return Thorough(
-        search=_search_of(folder, circuit),
-        siblings=tuple(_siblings(folder, circuit)),
-        folder=folder,
-    )
-
-
-def _search_of(folder: Path, circuit: Circuit) -> ExtractConfig:
-    """The settings in ``pruning.json``; those of a plain extraction where it is missing."""
-    path = folder / PRUNING
-    if not path.exists():
-        return ExtractConfig(seed=circuit.seed)
-    try:
-        config = json.loads(read_bounded(path, CircuitError, "a record of the search"))["config"]
-        return ExtractConfig(**{**config, "pruning": PruningConfig(**config["pruning"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise CircuitError(
-            f"{path} does not hold the settings of an extraction: {error!r}. Extract again."
-        ) from None
-
-
-def _siblings(folder: Path, circuit: Circuit) -> Iterator[Sibling]:
-    """Other tasks' circuits in the folders beside, of this checkpoint and these means."""
-    for path in sorted(folder.resolve().parent.glob(f"*/{CIRCUIT}")):
-        if path.parent == folder.resolve():
-            continue
-        try:
-            other = Circuit.load(path.parent)
-            task = task_of(path.parent, other)
-        except CircuitkitError:
-            continue  # no help, and no fault of this circuit
-        same = (other.checkpoint.sha256, other.means_sha256)
-        if same == (circuit.checkpoint.sha256, circuit.means_sha256):
-            yield Sibling(task=task, circuit=other)
-
-
-def forget_findings(folder: Path) -> None:
-    """Delete the findings kept on the way: the validation holds them all."""
-    (folder / FINDINGS).unlink(missing_ok=True)
 
 
 def summary(circuit: Circuit) -> dict[str, Any]:

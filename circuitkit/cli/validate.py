@@ -36,7 +36,7 @@ def validate(
     from circuitkit.circuit import Circuit
 
     circuit = Circuit.load(folder)
-    from circuitkit.cli import circuit_folder
+    from circuitkit.cli import circuit_folder, thorough_folder
     from circuitkit.extraction import Means
     from circuitkit.validation import validate as run
     from circuitkit.views.tables import write_findings
@@ -49,7 +49,7 @@ def validate(
                 means=Means.load(folder, opened.architecture.widths),
                 reference=circuit_folder.reference_of(folder, opened),
                 n_pairs=n_pairs,
-                thorough=circuit_folder.thorough_of(folder, circuit) if thorough else None,
+                thorough=thorough_folder.thorough_of(folder, circuit) if thorough else None,
                 progress=progress,
             )  # fmt: skip
         except KeyboardInterrupt:
@@ -57,7 +57,8 @@ def validate(
                 click.echo(_how_to_go_on(folder, checkpoint, n_pairs), err=True)
             raise
     validation.save(folder)
-    circuit_folder.forget_findings(folder)
+    if thorough:
+        thorough_folder.forget_findings(folder)
     write_findings(validation, folder)
     if as_json:
         click.echo(validation.model_dump_json(indent=1))

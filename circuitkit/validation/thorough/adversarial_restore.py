@@ -14,12 +14,16 @@ with activation top-k, where enough open channels crowd out the kept ones.
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import gate_gradients, masked_differences
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.validation.statistics import cluster_mean
-from circuitkit.validation.thorough.trial import LN2, ThoroughTrial, losses_of
+from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import LN2, losses_of
 
 LIMIT_NATS = LN2 / 2
 _FIRST = 2
@@ -81,6 +85,6 @@ def _harmful(trial: ThoroughTrial, nodes: NodeSet, pairs: EncodedPairs) -> list[
     return [node for node in worst_first if node not in nodes]
 
 
-def _losses(trial: ThoroughTrial, nodes: NodeSet, pairs: EncodedPairs):
+def _losses(trial: ThoroughTrial, nodes: NodeSet, pairs: EncodedPairs) -> NDArray[np.float64]:
     trial.passes += 1
     return losses_of(masked_differences(trial.model, pairs, nodes, trial.values))

@@ -24,7 +24,8 @@ from circuitkit.evidence import Claim, Finding
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.validation.statistics import all_of
 from circuitkit.validation.thorough.jackknife import METHOD, jackknife
-from circuitkit.validation.thorough.trial import ThoroughTrial, faithfulness, losses_of
+from circuitkit.validation.thorough.trial import ThoroughTrial, faithfulness
+from circuitkit.validation.trial import losses_of
 
 MEAN_GAP, WORST_GAP = 0.15, 0.50
 N_SUBSETS = 50

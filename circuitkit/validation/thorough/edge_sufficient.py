@@ -27,7 +27,8 @@ from circuitkit.model import Transformer
 from circuitkit.nodes import Edge
 from circuitkit.validation.statistics import all_of, cluster_mean, cluster_ratio
 from circuitkit.validation.sufficient import ABOVE_TARGET_NATS, F_HIGH, F_LOW
-from circuitkit.validation.thorough.trial import LN2, ThoroughTrial, losses_of
+from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import LN2, losses_of
 
 
 def check_edge_sufficient(trial: ThoroughTrial) -> Finding:

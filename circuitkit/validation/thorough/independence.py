@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from circuitkit.evidence import Claim, Finding
 from circuitkit.validation.statistics import Estimate, all_of, monte_carlo_p, proportion
 from circuitkit.validation.thorough.jackknife import METHOD, jackknife
-from circuitkit.validation.thorough.trial import ThoroughTrial, losses_of
+from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import losses_of
 
 DEPENDENCE = 0.10
 EPSILON = 0.1
@@ -70,7 +72,7 @@ def check_independence(trial: ThoroughTrial) -> Finding:
     )
 
 
-def _cues(differences) -> Values:
+def _cues(differences: Tensor) -> Values:
     """What a model tells of each pair: (d_a + d_b) / 2, in logits."""
     return differences.double().view(2, -1).mean(0).numpy()
 

@@ -23,7 +23,8 @@ from circuitkit.extraction.masked import gates_of, tapped_differences
 from circuitkit.model import EncodedPairs, gate_tap
 from circuitkit.nodes import Site
 from circuitkit.validation.statistics import cluster_ratio
-from circuitkit.validation.thorough.trial import LN2, ThoroughTrial, losses_of
+from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import LN2, losses_of
 
 F_LOW = 0.25
 _BATCH = 64

@@ -63,7 +63,7 @@ def check_roles(trial: ThoroughTrial) -> Finding:
         outcome=all_of(
             explained.within(low=EXPLAINED), "pass" if typical >= CORRELATION else "fail"
         ),
-        note=f"activations: median correlation {typical:.3f}, lowest "
+        note=f"{_alike(effects)}; activations: median correlation {typical:.3f}, lowest "
         f"{min(together, default=1):.3f} ({len(together)} of {len(nodes)} nodes vary); "
         f"{distance_of_patterns(trial, pairs)}",
         effect=explained.effect,
@@ -141,6 +141,15 @@ def _explained(effects: NDArray[np.float64]) -> float:
     if total <= _FLAT**2 * model.size:
         return 0.0
     return 1 - float(np.square(circuit - model).sum()) / total
+
+
+def _alike(effects: NDArray[np.float64]) -> str:
+    """Direction and size of the effects apart: their cosine, and how much larger C's are."""
+    model, circuit = (float(np.sqrt(np.square(e).sum())) for e in effects)
+    if min(model, circuit) <= _FLAT:
+        return "no node has an effect"
+    cosine = float((effects[0] * effects[1]).sum()) / (model * circuit)
+    return f"effects: cosine {cosine:.3f}, {circuit / model:.2f} times as large in the circuit"
 
 
 def _correlations(

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from circuitkit.evidence import Claim, Finding, Outcome
 from circuitkit.extraction.masked import gate_gradients
+from circuitkit.model import EncodedPairs
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.validation.statistics import all_of, cluster_ratio
 from circuitkit.validation.sufficient import F_HIGH, F_LOW
-from circuitkit.validation.thorough.trial import LN2, ThoroughTrial, faithfulness, losses_of
+from circuitkit.validation.thorough.trial import ThoroughTrial, faithfulness
+from circuitkit.validation.trial import LN2, losses_of
 
 _RANKED_ON = 32
 
@@ -72,7 +74,7 @@ def ranked(trial: ThoroughTrial) -> list[Node]:
     ]
 
 
-def _attribution(trial: ThoroughTrial, pairs, nodes: NodeSet) -> dict[Node, float]:
+def _attribution(trial: ThoroughTrial, pairs: EncodedPairs, nodes: NodeSet) -> dict[Node, float]:
     trial.passes += 1
     moved = gate_gradients(trial.model, pairs, nodes, trial.values, objective=lambda d: d)
     return {

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from circuitkit.checkpoints.competence import Competence, Interval, does_task
+from circuitkit.circuit import Circuit
 from circuitkit.errors import TaskError
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import tapped_differences
@@ -30,7 +31,8 @@ from circuitkit.task import Task, builtin_tasks, load_task
 from circuitkit.validation.competent import measure_ability
 from circuitkit.validation.necessary import NECESSITY
 from circuitkit.validation.statistics import Estimate, all_of, cluster_ratio
-from circuitkit.validation.thorough.trial import LN2, ThoroughTrial, losses_of
+from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import LN2, losses_of
 
 TYPICAL_HARM = 0.20
 _PAIRS = 64
@@ -129,7 +131,7 @@ def _note(
     return told + "".join(f" | knockout of {row}" for row in rows)
 
 
-def _column(trial: ThoroughTrial, circuit, others: list[_Asked]) -> dict[str, Estimate]:
+def _column(trial: ThoroughTrial, circuit: Circuit, others: list[_Asked]) -> dict[str, Estimate]:
     nodes = NodeSet(circuit.nodes.channels, trial.model.arch.widths)
     mine = _Asked(task=trial.task, pairs=trial.few[:_PAIRS])
     asked = [mine, *(o for o in others if o.task.sha256 in {s.task.sha256 for s in trial.siblings})]

@@ -24,7 +24,7 @@ from circuitkit.extraction.masked import masked_differences
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.task import Split, Task
-from circuitkit.validation.trial import LN2, Trial, losses_of
+from circuitkit.validation.trial import LN2, Trial
 
 _PAIRS_A_BATCH = 128
 
@@ -107,6 +107,3 @@ def faithfulness(
 ) -> NDArray[np.float64]:
     """F = (ln 2 - l) / (ln 2 - l_M), over the last axis: ratios of means (VALIDATION section 1)."""
     return (LN2 - losses.mean(-1)) / (LN2 - model_losses.mean())
-
-
-__all__ = ["LN2", "Sibling", "ThoroughTrial", "faithfulness", "losses_of"]

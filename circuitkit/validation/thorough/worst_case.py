@@ -19,7 +19,8 @@ import numpy as np
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import tapped_differences
 from circuitkit.validation.statistics import cluster_ratio, proportion
-from circuitkit.validation.thorough.trial import ThoroughTrial, losses_of
+from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import losses_of
 
 N_PAIRS = 1500
 SHARE = 0.90
