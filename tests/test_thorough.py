@@ -31,7 +31,7 @@ from circuitkit.validation.thorough import (
 )
 from circuitkit.validation.thorough.attention import pattern
 from circuitkit.validation.thorough.edge_sufficient import cut_edges, without_edges
-from circuitkit.validation.thorough.independence import distance_correlation
+from circuitkit.validation.thorough.independence import distance_correlation, share_better
 from circuitkit.validation.thorough.jackknife import jackknife
 from circuitkit.validation.thorough.nulls import KINDS, null_problems
 from circuitkit.validation.thorough.saved import FILE, SavedFindings
@@ -405,6 +405,17 @@ def test_distance_correlation_tells_dependence():
     assert of(x, x**2) > 0.2
     apart = [of(draw.normal(size=50), draw.normal(size=50)) for _ in range(200)]
     assert abs(np.mean(apart)) < 0.01
+
+
+def test_a_few_losses_among_ties_do_not_blow_up_the_interval():
+    """Worse on 3 pairs of 400, in two templates; worse on most, it is seen."""
+    clusters = [str(i % 40) for i in range(400)]
+    never = np.zeros(400, dtype=bool)
+    rare, often = never.copy(), ~never
+    rare[[0, 1, 40]], often[:40] = True, False
+    few, many = (share_better(never, worse, clusters, 0) for worse in (rare, often))
+    assert few.effect == pytest.approx(0.5 - 1.5 / 400)
+    assert (few.within(0.4, 0.6), many.within(0.4, 0.6)) == ("pass", "fail")
 
 
 @pytest.mark.parametrize("option", ["plain", "sink"])

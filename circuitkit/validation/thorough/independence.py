@@ -19,8 +19,10 @@ complement does the task at all is for ``necessary`` to see.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from circuitkit.evidence import Claim, Finding
@@ -114,5 +116,21 @@ def _permuted(one: NDArray[np.float64], other: NDArray[np.float64], seed: int) -
 def _equivalence(trial: ThoroughTrial) -> Estimate:
     """On how many pairs the circuit does better than the model, a tie for half of one."""
     gap = losses_of(trial.scored.model) - losses_of(trial.scored.circuit)
-    better = np.where(np.abs(gap) <= trial.circuit.target_loss_nats, 0.5, gap > 0)
-    return proportion(better, trial.clusters, trial.seed)
+    tie = np.abs(gap) <= trial.circuit.target_loss_nats
+    return share_better((gap > 0) & ~tie, (gap < 0) & ~tie, trial.clusters, trial.seed)
+
+
+def share_better(
+    better: ArrayLike, worse: ArrayLike, clusters: Sequence[str], seed: int
+) -> Estimate:
+    """Wins and half of the ties, as 1/2 + (wins - losses) / 2, bounded by the bounds of both.
+
+    Wins and losses may be rare, which ``proportion`` allows for and a mean with ties would not.
+    """
+    wins, losses = (proportion(np.asarray(hits), clusters, seed) for hits in (better, worse))
+    return Estimate(
+        effect=0.5 + (wins.effect - losses.effect) / 2,
+        low=0.5 + (wins.low - losses.high) / 2,
+        high=0.5 + (wins.high - losses.low) / 2,
+        method=wins.method,
+    )
