@@ -9,6 +9,7 @@ from test_readme import test_commands_and_their_options_exist as command_exists
 from circuitkit.evidence import DEFAULT_CLAIMS, Claim
 from circuitkit.validation.necessary import NECESSITY
 from circuitkit.validation.thorough import (
+    THOROUGH_CHECKS,
     adversarial_restore,
     complete,
     independence,
@@ -26,7 +27,10 @@ TEXT = (Path(__file__).parents[1] / "docs" / "validation.md").read_text(encoding
 BLOCKS = re.findall(r"^```([^\n]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for info, text in BLOCKS if not info for line in text.splitlines()]
 COMMANDS += re.findall(r"`(circuitkit [^`]+)`", TEXT)
-ROWS = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", TEXT, re.MULTILINE))
+MEANING, RUN = TEXT.split("\n## A thorough run")
+ROWS, MEASURED = (
+    dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", part, re.MULTILINE)) for part in (MEANING, RUN)
+)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -39,6 +43,13 @@ def test_every_claim_has_its_row():
     """Once, in the order of the suite, those of the default suite apart."""
     assert list(ROWS) == [str(claim) for claim in Claim]
     assert all(row.count(" | ") == 1 for row in list(ROWS.values())[: len(DEFAULT_CLAIMS)])
+
+
+def test_the_run_tells_every_thorough_claim():
+    """Also those that failed, each with its outcome."""
+    assert list(MEASURED) == [str(claim) for claim in THOROUGH_CHECKS]
+    outcomes = {row.partition(" | ")[0].strip("*") for row in MEASURED.values()}
+    assert outcomes <= {"pass", "fail", "inconclusive", "not run"}
 
 
 def test_every_grade_has_its_row():
