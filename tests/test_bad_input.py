@@ -426,11 +426,6 @@ def test_a_task_the_model_does_not_do_is_refused_early(tmp_path):
     assert not list(out.glob("*"))
 
 
-def test_thorough_says_that_it_is_not_built(tmp_path, circuit):
-    """Rather than running less than was asked for."""
-    refused("validate", circuit, "--thorough", says="not built yet", tmp_path=tmp_path)
-
-
 @pytest.mark.parametrize(
     ("override", "says"),
     [

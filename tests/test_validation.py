@@ -32,7 +32,7 @@ from circuitkit.validation.verdict import weakest_of
 PASSING = dict.fromkeys(DEFAULT_CLAIMS, "pass")
 
 
-def findings(changes=None, n_clusters=40, note="", outcomes=None):
+def findings(changes=None, n_clusters=40, note="", outcomes=None, size_ratio=4.0):
     """Findings of the whole suite: the default passes, the rest is not run, but for ``changes``."""
     found = {**dict.fromkeys(Claim, "not_run"), **(outcomes or PASSING), **(changes or {})}
     return [
@@ -41,6 +41,7 @@ def findings(changes=None, n_clusters=40, note="", outcomes=None):
             outcome=outcome,
             n_clusters=n_clusters,
             note=note if claim is Claim.NECESSARY else "",
+            effect=size_ratio if claim is Claim.SEARCH_NULL else None,
         )
         for claim, outcome in found.items()
     ]
@@ -51,6 +52,7 @@ def findings(changes=None, n_clusters=40, note="", outcomes=None):
     [
         ({}, "B"),
         (dict.fromkeys(Claim, "pass"), "A"),
+        ({**dict.fromkeys(Claim, "pass"), Claim.ROLES: "inconclusive"}, "B"),
         ({Claim.FOLLOWS_OOD: "not_run"}, "B"),
         ({Claim.FOLLOWS_OOD: "fail"}, "C"),
         ({Claim.FAITHFUL: "not_run"}, "C"),
@@ -70,6 +72,12 @@ def findings(changes=None, n_clusters=40, note="", outcomes=None):
 def test_the_grade_is_a_conjunction(changes, grade):
     """Sufficient and necessary is C; everything by default B; the thorough suite too, A."""
     assert grade_of(findings(changes)) == grade
+
+
+@pytest.mark.parametrize(("ratio", "grade"), [(4.0, "A"), (3.9, "B"), (None, "B")])
+def test_grade_a_needs_null_circuits_four_times_the_size(ratio, grade):
+    """A p-value alone is not enough: the search must find little where there is nothing."""
+    assert grade_of(findings(dict.fromkeys(Claim, "pass"), size_ratio=ratio)) == grade
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from circuitkit.cli.console import as_json, progress_bar, quiet
-from circuitkit.errors import UsageError
 
 
 @click.command()
@@ -15,7 +14,11 @@ from circuitkit.errors import UsageError
 @click.option("--checkpoint", default=None, help="If it is no longer where it was.")
 @click.option("--pairs", "n_pairs", type=click.IntRange(2), default=None,
               help="Test pairs; as many as the extraction scored unless given.")  # fmt: skip
-@click.option("--thorough", is_flag=True, help="The long suite as well.")
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="The long suite as well: minutes, taken up where it was stopped.",
+)
 @as_json
 @quiet
 @click.pass_context
@@ -31,32 +34,50 @@ def validate(
     \b
     Example:
       circuitkit validate out/brackets
+      circuitkit validate out/brackets --thorough
     """
-    if thorough:
-        raise UsageError("--thorough is not built yet; run the default suite without it.")
     from circuitkit.circuit import Circuit
 
     circuit = Circuit.load(folder)
-    from circuitkit.cli import circuit_folder
+    from circuitkit.cli import circuit_folder, thorough_folder
     from circuitkit.extraction import Means
     from circuitkit.validation import validate as run
     from circuitkit.views.tables import write_findings
 
     opened = circuit_folder.checkpoint_of(folder, circuit, checkpoint)
     with progress_bar(quiet=quiet) as progress:
-        validation = run(
-            opened, circuit_folder.task_of(folder, circuit), circuit,
-            means=Means.load(folder, opened.architecture.widths),
-            reference=circuit_folder.reference_of(folder, opened),
-            n_pairs=n_pairs, others=circuit_folder.others_of(folder, circuit), progress=progress,
-        )  # fmt: skip
+        try:
+            validation = run(
+                opened, circuit_folder.task_of(folder, circuit), circuit,
+                means=Means.load(folder, opened.architecture.widths),
+                reference=circuit_folder.reference_of(folder, opened),
+                n_pairs=n_pairs,
+                others=circuit_folder.others_of(folder, circuit),
+                thorough=thorough_folder.thorough_of(folder, circuit) if thorough else None,
+                progress=progress,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if thorough:
+                click.echo(_how_to_go_on(folder, checkpoint, n_pairs), err=True)
+            raise
     validation.save(folder)
+    if thorough:
+        thorough_folder.forget_findings(folder)
     write_findings(validation, folder)
     if as_json:
         click.echo(validation.model_dump_json(indent=1))
     else:
         _print(validation, folder)
     ctx.exit(0 if validation.passes else 1)
+
+
+def _how_to_go_on(folder: Path, checkpoint: str | None, n_pairs: int | None) -> str:
+    options = f" --checkpoint {checkpoint}" if checkpoint else ""
+    options += f" --pairs {n_pairs}" if n_pairs else ""
+    return (
+        "interrupted; every finished claim of the long suite is saved; go on with: "
+        f"circuitkit validate {folder}{options} --thorough"
+    )
 
 
 def _print(validation, folder: Path) -> None:

@@ -6,7 +6,6 @@ and competence come first: where either fails, the rest is not run.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from jaxtyping import Int
@@ -22,6 +21,7 @@ from circuitkit.nodes import NodeSet
 from circuitkit.task import Task
 from circuitkit.validation.beats_controls import check_beats_controls
 from circuitkit.validation.competent import check_competent
+from circuitkit.validation.cost import timed
 from circuitkit.validation.faithful import check_faithful
 from circuitkit.validation.follows_ood import check_follows_ood
 from circuitkit.validation.generalises import check_generalises
@@ -32,6 +32,7 @@ from circuitkit.validation.no_norm_leak import check_no_norm_leak
 from circuitkit.validation.robust_to_ablation import check_robust_to_ablation
 from circuitkit.validation.stochastic_restore import check_stochastic_restore
 from circuitkit.validation.sufficient import check_sufficient
+from circuitkit.validation.thorough.suite import Thorough, run_thorough
 from circuitkit.validation.trial import Trial
 from circuitkit.validation.verdict import grade_of, weakest_of
 
@@ -63,13 +64,15 @@ def validate(
     reference: Int[Tensor, "n length"] | None = None,
     n_pairs: int | None = None,
     others: Sequence[Circuit] = (),
+    thorough: Thorough | None = None,
     progress: Progress = silent,
 ) -> Validation:
     """Put every claim about a circuit to the test, on prompts the search never saw.
 
     ``means`` are the ablation values of the extraction; without them they are
     measured again over the checkpoint's reference. ``others`` are circuits of other tasks
-    on the same checkpoint, which this one is compared with.
+    on the same checkpoint, which this one is compared with. ``thorough`` asks for the long
+    suite too, minutes instead of seconds.
 
     Raises:
         MismatchError: if checkpoint, task or means are not those of the circuit.
@@ -88,6 +91,8 @@ def validate(
         seed=circuit.seed, progress=progress,
     )  # fmt: skip
     findings = _run(trial)
+    if thorough is not None:
+        findings += run_thorough(trial, thorough, findings)
     return Validation(
         grade=grade_of(findings), weakest=weakest_of(findings), circuit_sha256=circuit.sha256,
         findings=findings,
@@ -103,17 +108,10 @@ def _run(trial: Trial) -> tuple[Finding, ...]:
             note = stopped or "this version of circuitkit does not test it"
             findings.append(Finding(claim=claim, outcome="not_run", note=note))
             continue
-        findings.append(_timed(CHECKS[claim], trial))
+        findings.append(timed(CHECKS[claim], trial))
         if claim in _STOPS and findings[-1].outcome == "fail":
             stopped = f"{claim} fails, so that nothing after it would mean anything"
     return tuple(findings)
-
-
-def _timed(check: Callable[[Trial], Finding], trial: Trial) -> Finding:
-    began, passes = time.monotonic(), trial.passes
-    finding = check(trial)
-    cost = {"seconds": round(time.monotonic() - began, 2), "forward_passes": trial.passes - passes}
-    return finding.model_copy(update=cost)
 
 
 def _check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:

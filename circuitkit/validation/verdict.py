@@ -1,9 +1,10 @@
 """The verdict: a grade that is a conjunction, and the weakest finding beside it.
 
-A default and thorough suite pass · B default passes · C sufficient and necessary
-(the paper's own level), and random circuits do not do as well · C-redundant
-sufficient, with a backup · F otherwise. Source: VALIDATION section 4; that luck is F is
-ours: keeping everything is sufficient and necessary too.
+A default and thorough suite pass, and the search finds nothing a quarter as small where there
+is nothing to find · B default passes · C sufficient and necessary (the paper's own level), and
+random circuits do not do as well · C-redundant sufficient, with a backup · F otherwise.
+Source: VALIDATION section 4; that luck is F is ours: keeping everything is sufficient and
+necessary too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ MIN_CLUSTERS = 12
 
 LUCK = 0.05
 """The p-value against random circuits above which a circuit is called luck."""
+
+MIN_SIZE_RATIO = 4.0
+"""Grade A needs circuits of null problems to have so many times the edges, by the median."""
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "inconclusive", "not_run", "pass")
 _BASE = (Claim.INTEGRITY, Claim.COMPETENT, Claim.SUFFICIENT)
@@ -39,7 +43,11 @@ def grade_of(findings: Sequence[Finding]) -> Grade:
         return "F"
     if few or not _passes(outcome, DEFAULT_CLAIMS, may_miss=Claim.FOLLOWS_OOD):
         return "C"
-    return "A" if _passes(outcome, tuple(Claim)) else "B"
+    return "A" if _passes(outcome, tuple(Claim)) and _small(by_claim[Claim.SEARCH_NULL]) else "B"
+
+
+def _small(search_null: Finding) -> bool:
+    return search_null.effect is not None and search_null.effect >= MIN_SIZE_RATIO
 
 
 def _is_luck(controls: Finding | None) -> bool:

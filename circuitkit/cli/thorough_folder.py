@@ -1,0 +1,64 @@
+"""A circuit folder as the long suite sees it: how it was searched for, and what lies beside.
+
+In: a folder made by ``extract``. Out: the settings of its search, the circuits of other tasks
+in the folders next to it, and a place to keep findings in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from circuitkit.circuit import FILE as CIRCUIT
+from circuitkit.circuit import Circuit
+from circuitkit.cli.circuit_folder import task_of
+from circuitkit.errors import CircuitError, CircuitkitError
+from circuitkit.extraction import ExtractConfig, PruningConfig
+from circuitkit.extraction.extract import FILE as PRUNING
+from circuitkit.files import read_bounded
+from circuitkit.validation import Sibling, Thorough
+from circuitkit.validation.thorough.saved import FILE as FINDINGS
+
+
+def thorough_of(folder: Path, circuit: Circuit) -> Thorough:
+    """What the long suite needs: the settings of the extraction, and the circuits beside."""
+    return Thorough(
+        search=_search_of(folder, circuit),
+        siblings=tuple(_siblings(folder, circuit)),
+        folder=folder,
+    )
+
+
+def _search_of(folder: Path, circuit: Circuit) -> ExtractConfig:
+    """The settings in ``pruning.json``; those of a plain extraction where it is missing."""
+    path = folder / PRUNING
+    if not path.exists():
+        return ExtractConfig(seed=circuit.seed)
+    try:
+        config = json.loads(read_bounded(path, CircuitError, "a record of the search"))["config"]
+        return ExtractConfig(**{**config, "pruning": PruningConfig(**config["pruning"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise CircuitError(
+            f"{path} does not hold the settings of an extraction: {error!r}. Extract again."
+        ) from None
+
+
+def _siblings(folder: Path, circuit: Circuit) -> Iterator[Sibling]:
+    """Other tasks' circuits in the folders beside, of this checkpoint and these means."""
+    for path in sorted(folder.resolve().parent.glob(f"*/{CIRCUIT}")):
+        if path.parent == folder.resolve():
+            continue
+        try:
+            other = Circuit.load(path.parent)
+            task = task_of(path.parent, other)
+        except CircuitkitError:
+            continue  # no help, and no fault of this circuit
+        same = (other.checkpoint.sha256, other.means_sha256)
+        if same == (circuit.checkpoint.sha256, circuit.means_sha256):
+            yield Sibling(task=task, circuit=other)
+
+
+def forget_findings(folder: Path) -> None:
+    """Delete the findings kept on the way: the validation holds them all."""
+    (folder / FINDINGS).unlink(missing_ok=True)

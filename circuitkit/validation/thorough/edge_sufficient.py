@@ -1,0 +1,53 @@
+"""Edge-sufficient: the edges that are listed, and no others, do the task.
+
+Between kept nodes every weight that is not among the circuit's edges is cut: its target
+reads weight times the ablation value of its source instead. A circuit of node granularity
+lists every weight there is between its nodes, so that this asks whether the list is whole;
+one of edge granularity has dropped some, and must still meet the target.
+
+Source: Gao et al. 2025, section 2.2 (a circuit is its edges); EXTRACTION section 4 for what a
+dropped edge carries.
+
+What can fool it: influence that runs along no edge, through the residual stream, the norm's
+denominator, the pairing of q and k. A cut edge from a v channel carries the channel's whole
+ablation value, also where a sink would have taken a share of it.
+"""
+
+from __future__ import annotations
+
+from circuitkit.evidence import Claim, Finding
+from circuitkit.extraction.cut import cut_model
+from circuitkit.extraction.edges import edges_between
+from circuitkit.extraction.masked import masked_differences
+from circuitkit.validation.statistics import all_of, cluster_mean, cluster_ratio
+from circuitkit.validation.sufficient import ABOVE_TARGET_NATS, F_HIGH, F_LOW
+from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import LN2, losses_of
+
+
+def check_edge_sufficient(trial: ThoroughTrial) -> Finding:
+    """The same bounds as for ``sufficient``, with only the listed edges."""
+    n_cut = len(edges_between(trial.model, trial.nodes)) - len(trial.circuit.edges)
+    model = cut_model(trial.model, trial.nodes, trial.circuit.edges, trial.values)
+    trial.passes += 1
+    circuit = losses_of(masked_differences(model, trial.pairs, trial.nodes, trial.values))
+    whole = losses_of(trial.scored.model)
+    limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
+    loss = cluster_mean(circuit, trial.clusters, trial.seed)
+    f = cluster_ratio(LN2 - circuit, LN2 - whole, trial.clusters, trial.seed)
+    return Finding(
+        claim=Claim.EDGE_SUFFICIENT,
+        outcome=all_of(loss.within(high=limit), f.within(F_LOW, F_HIGH)),
+        note=f"{n_cut} weights between kept nodes are not listed and were cut; "
+        f"F = {f.effect:.3f} [{f.low:.3f}, {f.high:.3f}]",
+        effect=loss.effect,
+        unit="nats, circuit loss with its edges alone",
+        low=loss.low,
+        high=loss.high,
+        interval_method=loss.method,
+        threshold=f"upper bound ≤ {limit:.3f} nats, F in [{F_LOW:.2f}, {F_HIGH:.2f}]",
+        threshold_source="VALIDATION section 3, as for sufficient",
+        n_pairs=len(trial.pairs),
+        n_clusters=trial.n_clusters,
+        fooled_by="influence along no edge: residual stream, norms, the pairing of q and k",
+    )

@@ -1,0 +1,143 @@
+"""Specific: knocking the circuit out harms its own task, and hardly any other.
+
+The model is asked every other task that it does, with and without the circuit's nodes:
+the built-in ones (by the checkpoint's ``competence.json``, else as measured here) and those
+of the circuits that lie beside this one. Nec is the share of the model's ability on a task
+that the knockout takes. The typical other task, the median, may lose a fifth; so a few near
+relations, which rightly share nodes, do not fail the claim. Circuits beside this one are
+knocked out too, and the note shows the whole matrix.
+
+Source: VALIDATION section 4. The pass region is ours: the mirror image of ``necessary``,
+which asks that the own task loses four fifths.
+
+What can fool it: other tasks that have nothing in common with this one; a part shared by
+everything harms everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from circuitkit.checkpoints.competence import Competence, Interval, does_task
+from circuitkit.circuit import Circuit
+from circuitkit.errors import TaskError
+from circuitkit.evidence import Claim, Finding
+from circuitkit.extraction.masked import tapped_differences
+from circuitkit.model import EncodedPairs
+from circuitkit.nodes import NodeSet
+from circuitkit.task import Task, builtin_tasks, load_task
+from circuitkit.validation.competent import measure_ability
+from circuitkit.validation.necessary import NECESSITY
+from circuitkit.validation.statistics import Estimate, all_of, cluster_ratio
+from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import LN2, losses_of
+
+TYPICAL_HARM = 0.20
+_PAIRS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A task that the model does, with its losses on some pairs."""
+
+    task: Task
+    pairs: EncodedPairs
+
+
+def check_specific(trial: ThoroughTrial) -> Finding:
+    """Its own task loses at least 0.8 of its ability, the typical other one at most 0.2."""
+    others = list(_others(trial))
+    if not others:
+        note = "the checkpoint does no other task that could be asked"
+        return Finding(claim=Claim.SPECIFIC, outcome="not_run", note=note)
+    harms = {other.task.name: _harm(trial, trial.nodes, other) for other in others}
+    own = _harm(trial, trial.nodes, _Asked(task=trial.task, pairs=trial.few[:_PAIRS]))
+    typical = Estimate(
+        effect=median(harm.effect for harm in harms.values()),
+        low=median(harm.low for harm in harms.values()),
+        high=median(harm.high for harm in harms.values()),
+    )
+    return Finding(
+        claim=Claim.SPECIFIC,
+        outcome=all_of(own.within(low=NECESSITY), typical.within(high=TYPICAL_HARM)),
+        note=_note(trial, others, harms, own),
+        effect=typical.effect,
+        unit="of its ability lost by the typical other task",
+        low=typical.low,
+        high=typical.high,
+        interval_method=f"{typical.method}; medians over {len(harms)} tasks",
+        threshold=f"upper bound ≤ {TYPICAL_HARM}, its own task at least {NECESSITY}",
+        threshold_source="ours",
+        n_pairs=sum(len(other.pairs) for other in others),
+        n_clusters=sum(len(set(other.pairs.templates)) for other in others),
+        n_draws=len(others),
+        seeds=(trial.search.seed,),
+        fooled_by="other tasks that have nothing in common with this one",
+    )
+
+
+def _others(trial: ThoroughTrial) -> Iterator[_Asked]:
+    """Every other task that the model does, siblings' first."""
+    seen = {trial.task.sha256}
+    built_in = (load_task(name) for name in builtin_tasks())
+    known = _known(trial)
+    for task in (*(s.task for s in trial.siblings), *built_in):
+        if task.sha256 in seen or not known.get(task.name, True):
+            continue
+        seen.add(task.sha256)
+        try:
+            pairs = trial.ask("test", _PAIRS, task)
+        except TaskError:
+            continue  # another tokenizer's, or too long: no task of this checkpoint
+        if _is_done(trial, pairs):
+            yield _Asked(task=task, pairs=pairs)
+
+
+def _known(trial: ThoroughTrial) -> dict[str, bool]:
+    """What the checkpoint's ``competence.json`` says, if it is of this checkpoint."""
+    told = Competence.load(trial.checkpoint.path)
+    if told is None or told.sha256 != trial.checkpoint.sha256:
+        return {}
+    return {row.task: row.does for row in told.tasks}
+
+
+def _is_done(trial: ThoroughTrial, pairs: EncodedPairs) -> bool:
+    trial.passes += 1
+    loss, accuracy = measure_ability(trial.model, pairs)
+    asked = [Interval(mean=e.effect, low=e.low, high=e.high) for e in (loss, accuracy)]
+    return does_task(*asked)
+
+
+def _harm(trial: ThoroughTrial, nodes: NodeSet, asked: _Asked) -> Estimate:
+    """Nec: the share of the model's ability on a task that goes with the nodes."""
+    trial.passes += 1
+    model = losses_of(tapped_differences(trial.model, asked.pairs, None))
+    without = losses_of(trial.without(nodes, asked.pairs))
+    return cluster_ratio(without - model, LN2 - model, asked.pairs.templates, trial.seed)
+
+
+def _note(
+    trial: ThoroughTrial, others: list[_Asked], harms: dict[str, Estimate], own: Estimate
+) -> str:
+    told = f"its own task loses {own.effect:.2f}; the others: {_row(harms)}"
+    siblings = {s.task.sha256: s.circuit for s in trial.siblings}
+    rows = [
+        f"{knocked.task.name}: {_row(_column(trial, siblings[knocked.task.sha256], others))}"
+        for knocked in others
+        if knocked.task.sha256 in siblings
+    ]
+    return told + "".join(f" | knockout of {row}" for row in rows)
+
+
+def _column(trial: ThoroughTrial, circuit: Circuit, others: list[_Asked]) -> dict[str, Estimate]:
+    nodes = NodeSet(circuit.nodes.channels, trial.model.arch.widths)
+    mine = _Asked(task=trial.task, pairs=trial.few[:_PAIRS])
+    asked = [mine, *(o for o in others if o.task.sha256 in {s.task.sha256 for s in trial.siblings})]
+    return {each.task.name: _harm(trial, nodes, each) for each in asked}
+
+
+def _row(harms: dict[str, Estimate]) -> str:
+    worst_first = sorted(harms.items(), key=lambda item: -item[1].effect)
+    return ", ".join(f"{name} {harm.effect:.2f}" for name, harm in worst_first)

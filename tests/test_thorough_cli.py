@@ -1,0 +1,155 @@
+"""Laws of ``validate --thorough``: what it leaves, how it is stopped and goes on."""
+
+import json
+import shlex
+import shutil
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from test_cli import cli
+from test_thorough import QUICK
+from test_validation import planted
+
+import circuitkit.extraction
+from circuitkit.circuit import Circuit
+from circuitkit.cli import thorough_folder
+from circuitkit.evidence import Claim, Validation
+from circuitkit.extraction import ExtractConfig
+from circuitkit.validation import beats_controls
+from circuitkit.validation.thorough import search_null, specific, stable, suite
+
+SMALL = partial(
+    ExtractConfig, n_train=QUICK.n_train, n_select=QUICK.n_select, n_test=48, pruning=QUICK.pruning
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws():
+    """Fewer draws than a verdict needs: here it is only asked whether it is reached."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(beats_controls, "N_DRAWS", 9)
+        patched.setattr(search_null, "N_DRAWS", 2)
+        patched.setattr(stable, "N_SEARCHES", 2)
+        patched.setattr(specific, "builtin_tasks", tuple)
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A circuit folder by itself, and a copy of it validated in one go."""
+    room = tmp_path_factory.mktemp("room")
+    planted(room)
+    folder = room / "circuits" / "found"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(circuitkit.extraction, "ExtractConfig", SMALL)
+        task = room / "which_cue.jsonl"
+        assert cli("extract", room / "model", "--task", task, "--out", folder, "-q").code == 0
+    bare = shutil.copytree(folder, room / "bare" / "found")
+    ran = cli("validate", folder, "--thorough")
+    return SimpleNamespace(folder=folder, bare=bare, ran=ran)
+
+
+@pytest.fixture
+def copy(done, tmp_path):
+    """The circuit folder, not yet validated."""
+    return shutil.copytree(done.bare, tmp_path / "found")
+
+
+def findings(folder):
+    """What was found, but for the seconds."""
+    return [f.model_copy(update={"seconds": 0.0}) for f in Validation.load(folder).findings]
+
+
+def stop_at(claim, monkeypatch):
+    """Ctrl-C in the middle of a claim."""
+
+    def interrupted(trial):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "THOROUGH_CHECKS", {**suite.THOROUGH_CHECKS, claim: interrupted})
+
+
+def test_the_long_suite_leaves_every_finding(done):
+    """Each claim once, in order, all of them run; nothing is left beside the validation."""
+    validation = Validation.load(done.folder)
+    assert [f.claim for f in validation.findings] == list(Claim)
+    long = validation.findings[list(Claim).index(Claim.SEARCH_NULL) :]
+    assert {f.claim for f in long if f.outcome == "not_run"} == {Claim.SPECIFIC}
+    assert not (done.folder / "thorough.json").exists()
+    assert (done.folder / "findings.csv").read_text().count("\n") == len(Claim) + 1
+    assert done.ran.code == (0 if validation.passes else 1)
+
+
+def test_the_long_suite_tells_how_far_it_is(done):
+    """On stderr; results on stdout."""
+    assert "thorough suite: 0 of 39" in done.ran.err
+    assert "search null: 1 of 90" in done.ran.err
+    assert "resample_independent pass" in done.ran.out
+
+
+def test_the_searches_are_those_of_the_extraction(done):
+    """With the settings that its folder holds."""
+    config = thorough_folder.thorough_of(done.folder, Circuit.load(done.folder)).search
+    assert config == SMALL()
+
+
+@pytest.mark.parametrize("claim", [Claim.SEARCH_NULL, Claim.WORST_CASE])
+def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypatch, claim):
+    """Exit code 130, finished claims kept; the command told ends with the same findings."""
+    with monkeypatch.context() as patched:
+        stop_at(claim, patched)
+        ran = cli("validate", copy, "--thorough", "-q")
+    assert (ran.code, ran.out) == (130, "")
+    told = ran.err.partition("go on with: ")[2].splitlines()[0]
+    assert told == f"circuitkit validate {copy} --thorough"
+    assert not (copy / "validation.json").exists()
+    kept = copy / "thorough.json"
+    before = json.loads(kept.read_text())["findings"] if kept.exists() else []
+    assert len(before) == list(suite.THOROUGH_CHECKS).index(claim)
+    assert cli(*shlex.split(told)[1:]).code == done.ran.code
+    assert findings(copy) == findings(done.folder)
+    assert not kept.exists()
+
+
+def test_the_default_suite_leaves_what_was_kept_alone(copy):
+    """An interrupted long run can still go on after it."""
+    (copy / "thorough.json").write_text("{}")
+    cli("validate", copy, "-q")
+    assert (copy / "thorough.json").exists()
+
+
+def test_options_are_part_of_the_command_to_go_on(copy, monkeypatch):
+    """So that it asks for the same."""
+    stop_at(Claim.SEARCH_NULL, monkeypatch)
+    ran = cli("validate", copy, "--thorough", "--pairs", 32, "-q")
+    assert f"circuitkit validate {copy} --pairs 32 --thorough" in ran.err
+
+
+def test_circuits_beside_this_one_are_asked_too(copy):
+    """Of the same checkpoint and means; what cannot be read is passed over."""
+    circuit = Circuit.load(copy)
+    shutil.copytree(copy, copy.parent / "beside")
+    shutil.copytree(copy, copy.parent / "broken")
+    (copy.parent / "broken" / "circuit.json").write_text("{")
+    other = circuit.model_copy(update={"means_sha256": "0" * 64})
+    shutil.copytree(copy, copy.parent / "other")
+    other.save(copy.parent / "other")
+    found = thorough_folder.thorough_of(copy, circuit).siblings
+    assert [sibling.circuit for sibling in found] == [circuit]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"config": {"pruning": {"n_stpes": 1}}}'])
+def test_a_wrong_record_of_the_search_is_refused(copy, text):
+    """With one message, before anything runs."""
+    (copy / "pruning.json").write_text(text)
+    ran = cli("validate", copy, "--thorough", "-q")
+    assert ran.code == 2
+    assert "pruning.json does not hold the settings of an extraction" in ran.err
+
+
+def test_without_a_record_the_search_is_a_plain_one(copy):
+    """Of the circuit's seed."""
+    (copy / "pruning.json").unlink()
+    circuit = Circuit.load(copy)
+    assert thorough_folder.thorough_of(copy, circuit).search == ExtractConfig(seed=circuit.seed)
