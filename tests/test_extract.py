@@ -150,9 +150,12 @@ def test_a_circuit_compiles_under_its_own_means_and_model_alone(
     torch.testing.assert_close(found, masked, atol=1e-4, rtol=0)
     with pytest.raises(MismatchError, match=r"extracted under means .*, got"):
         ck.compile(model, circuit, zero_means(model.arch.widths))
-    foreign = replace(circuit, nodes=NodeSet.of([Node.parse("7.attn.q:0")]))
+    foreign = circuit.model_copy(update={"nodes": NodeSet.of([Node.parse("7.attn.q:0")])})
     with pytest.raises(CircuitError, match="not one of this model"):
         ck.compile(model, foreign, means)
+    cut = circuit.model_copy(update={"n_edges_induced": circuit.n_edges + 1})
+    with pytest.raises(CircuitError, match=r"keeps \d+ of its \d+ edges"):
+        ck.compile(model, cut, means)
 
 
 def test_saving_and_loading_a_folder_is_the_identity(tmp_path, model, extraction):

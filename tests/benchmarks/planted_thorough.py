@@ -70,7 +70,8 @@ def trials(name: str, seed: int) -> Iterator[tuple[str, ThoroughTrial]]:
             changes = {"nodes": nodes, "edges": edges, "n_nodes": len(nodes)}
             counts = {"n_edges": len(edges), "n_edges_induced": len(edges)}
             trial = Trial(
-                checkpoint=checkpoint, model=model, task=task, circuit=extracted.model_copy(update=changes | counts),
+                checkpoint=checkpoint, model=model, task=task,
+                circuit=extracted.model_copy(update=changes | counts),
                 means=means, reference=reference, pairs=pairs, seed=0,
             )  # fmt: skip
             yield kind, ThoroughTrial.of(trial, search)
