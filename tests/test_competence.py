@@ -111,6 +111,7 @@ def test_a_task_that_cannot_be_asked_stands_there_and_stops_no_other(tmp_path):
     assert (first.loss_nats, first.accuracy, first.does) == (None, None, False)
     assert second.problem is None
     assert second.n_pairs == 12
+    assert (second.loss_nats.low, second.loss_nats.high) == (None, None)  # a single template
 
 
 def test_answers_that_are_not_one_token_are_a_reason_without_a_path(tmp_path):

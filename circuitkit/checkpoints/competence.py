@@ -35,12 +35,12 @@ MAX_LOSS_NATS = 0.35
 
 
 class Interval(BaseModel):
-    """A mean with its two-sided 90 % interval."""
+    """A mean with its two-sided 90 % interval; None for an end that nothing is known of."""
 
     model_config = STRICT
     mean: FiniteFloat
-    low: FiniteFloat
-    high: FiniteFloat
+    low: FiniteFloat | None
+    high: FiniteFloat | None
 
 
 class TaskCompetence(BaseModel):
@@ -70,7 +70,7 @@ class TaskCompetence(BaseModel):
 
 def does_task(loss_nats: Interval | None, accuracy: Interval | None) -> bool:
     """Accuracy's lower bound at least 0.90, mean loss at most 0.35 nats."""
-    if loss_nats is None or accuracy is None:
+    if loss_nats is None or accuracy is None or accuracy.low is None:
         return False
     return accuracy.low >= MIN_ACCURACY and loss_nats.mean <= MAX_LOSS_NATS
 

@@ -61,7 +61,13 @@ def _answered(row: TaskCompetence) -> str:
 
 
 def _shown(interval: Interval, digits: int) -> str:
-    return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return f"{interval.mean:.{digits}f} {shown_ends(interval.low, interval.high, digits)}"
+
+
+def shown_ends(low: float | None, high: float | None, digits: int) -> str:
+    """The ends of an interval; a dash for one that nothing is known of."""
+    ends = (_UNTOLD if end is None else f"{end:.{digits}f}" for end in (low, high))
+    return f"[{', '.join(ends)}]"
 
 
 def inspected_lines(result: Mapping[str, Any], sha256: str) -> Iterator[str]:

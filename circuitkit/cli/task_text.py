@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from circuitkit.cli.checkpoint_text import shown_ends
 from circuitkit.task import SPLITS, Leaks, Pair, Prompt, Split, Task
 
 _MOST_ANSWERS = 4
@@ -55,8 +56,9 @@ def checked_lines(result: Mapping[str, Any]) -> Iterator[str]:
         f"{result['task']} on {result['checkpoint']}: {result['n_pairs']} test pairs from "
         f"{result['n_templates']} templates"
     )
-    yield f"loss        {loss['mean']:.4f} nats [{loss['low']:.4f}, {loss['high']:.4f}]"
-    yield f"accuracy    {accuracy['mean']:.4f}      [{accuracy['low']:.4f}, {accuracy['high']:.4f}]"
+    yield f"loss        {loss['mean']:.4f} nats {shown_ends(loss['low'], loss['high'], 4)}"
+    ends = shown_ends(accuracy["low"], accuracy["high"], 4)
+    yield f"accuracy    {accuracy['mean']:.4f}      {ends}"
     yield f"tokens      {tokens['min']} to {tokens['max']} a prompt, median {tokens['median']}"
     yield f"answers     {_answers(result['answers'])}"
     yield f"duplicates  {result['duplicates']}"

@@ -85,4 +85,5 @@ def _asked(task: Task, checkpoint: Checkpoint, model: Transformer, n_pairs: int)
 
 
 def _interval(estimate: Estimate) -> Interval:
-    return Interval(mean=estimate.effect, low=estimate.low, high=estimate.high)
+    low, high = estimate.bounds
+    return Interval(mean=estimate.effect, low=low, high=high)

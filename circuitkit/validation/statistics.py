@@ -49,9 +49,15 @@ class Estimate:
             return "fail"
         return "inconclusive"
 
-    def fields(self) -> dict[str, Any]:
-        """The same as fields of a finding; a bound that nothing is known of is None."""
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Both ends of the interval; one that nothing is known of is None."""
         low, high = (x if math.isfinite(x) else None for x in (self.low, self.high))
+        return low, high
+
+    def fields(self) -> dict[str, Any]:
+        """The same as fields of a finding."""
+        low, high = self.bounds
         return {"effect": self.effect, "low": low, "high": high, "interval_method": self.method}
 
     def __str__(self) -> str:

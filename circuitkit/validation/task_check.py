@@ -129,4 +129,5 @@ def _answers(pairs: Sequence[Pair]) -> dict[str, float]:
 
 
 def _plain(estimate: Estimate) -> dict[str, float]:
-    return {"mean": estimate.effect, "low": estimate.low, "high": estimate.high}
+    low, high = estimate.bounds
+    return {"mean": estimate.effect, "low": low, "high": high}
