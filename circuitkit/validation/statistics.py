@@ -52,8 +52,8 @@ class Estimate:
     @property
     def bounds(self) -> tuple[float | None, float | None]:
         """Both ends of the interval; one that nothing is known of is None."""
-        low, high = (x if math.isfinite(x) else None for x in (self.low, self.high))
-        return low, high
+        low = self.low if math.isfinite(self.low) else None
+        return low, self.high if math.isfinite(self.high) else None
 
     def fields(self) -> dict[str, Any]:
         """The same as fields of a finding."""
