@@ -122,12 +122,12 @@ def _lengths(encoded: Iterable[EncodedPairs]) -> dict[str, int]:
     }
 
 
-def _answers(pairs: Sequence[Pair]) -> dict[str, float]:
+def _answers(pairs: Sequence[Pair]) -> dict[str, float | None]:
     """How often each answer is the right one, the most frequent first."""
     times = Counter(str(side.answer) for pair in pairs for side in (pair.a, pair.b))
     return {answer: n / times.total() for answer, n in times.most_common()}
 
 
-def _plain(estimate: Estimate) -> dict[str, float]:
+def _plain(estimate: Estimate) -> dict[str, float | None]:
     low, high = estimate.bounds
     return {"mean": estimate.effect, "low": low, "high": high}
