@@ -19,6 +19,7 @@ from circuitkit.evidence import Claim, Finding
 from circuitkit.validation.backup import find_backup
 from circuitkit.validation.decision import Requirement, decide, joined
 from circuitkit.validation.statistics import Estimate, cluster_ratio, proportion
+from circuitkit.validation.sufficient import ABOVE_TARGET_NATS
 from circuitkit.validation.trial import LN2, Trial, hits_of, losses_of
 
 CHANCE = (0.35, 0.65)
@@ -85,12 +86,20 @@ def _meaning(trial: Trial, ways: dict[str, _Knockout]) -> str:
     if word == "REDUNDANT":
         return (
             "REDUNDANT: without the circuit the model still does the task, so something else "
-            f"in it does it too: {find_backup(trial)}"
+            f"in it does it too{_named(trial)}"
         )
     if word == "ANTI-CHANCE":
         return (
             "ANTI-CHANCE: without the circuit the model prefers the wrong answer, so the circuit "
             "outvotes something that speaks against it, and is no whole account of how the model "
-            f"does the task. It is spoken against {find_backup(trial, against=True)}"
+            f"does the task{_named(trial, against=True)}"
         )
     return ""
+
+
+def _named(trial: Trial, *, against: bool = False) -> str:
+    """The nodes that do it; of a circuit that does not do the task nothing is a backup."""
+    limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
+    if losses_of(trial.scored.circuit).mean() > limit:
+        return ""
+    return f": {find_backup(trial, against=against)}"
