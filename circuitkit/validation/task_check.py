@@ -122,7 +122,7 @@ def _lengths(encoded: Iterable[EncodedPairs]) -> dict[str, int]:
     }
 
 
-def _answers(pairs: Sequence[Pair]) -> dict[str, float | None]:
+def _answers(pairs: Sequence[Pair]) -> dict[str, float]:
     """How often each answer is the right one, the most frequent first."""
     times = Counter(str(side.answer) for pair in pairs for side in (pair.a, pair.b))
     return {answer: n / times.total() for answer, n in times.most_common()}

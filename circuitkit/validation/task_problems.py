@@ -56,9 +56,9 @@ def repeat_problems(repeated: Sequence[str]) -> list[str]:
     ]
 
 
-def ability_problems(accuracy: Mapping[str, float], n_templates: int) -> list[str]:
+def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> list[str]:
     """A model that does not do the task, or too few templates to tell."""
-    low = accuracy["low"]
+    low = accuracy["low"] or 0.0
     weak = f"accuracy lower bound {low:.3f} is below {ACCURACY}: no circuit of it is to be trusted"
     few = f"{n_templates} test templates; fewer than {MIN_CLUSTERS} cap the grade: add forms"
     return [
