@@ -146,10 +146,6 @@ class Trial:
         """The logit differences with all but ``nodes`` ablated in one of the six ways."""
         return ablated_differences(self, kind, nodes, pairs)
 
-    def resampled_differences(self, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
-        """``ablated`` with ``resample_joint``."""
-        return self.ablated("resample_joint", nodes, pairs)
-
 
 def losses_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
     """Pair losses in nats as an array, one a pair."""
