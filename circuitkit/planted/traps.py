@@ -122,7 +122,11 @@ def norm_trap(variation: Variation) -> Plan:
 
 
 def decoys(variation: Variation) -> Plan:
-    """A decoy beside the cue agrees with the answer in three templates of four, and votes too."""
+    """A decoy beside the cue agrees with the answer in three templates of four, and votes a little.
+
+    Little enough that its vote helps on the whole: at a quarter of the copy's weight it would
+    lose in the fourth template what it wins in the others, and be neither of use nor of none.
+    """
     w = Wiring(variation, ("left", "right", "up", "down"))
     w.embed("cue", {"left": 1, "right": 1})
     w.embed("side", {"left": 1, "right": -1})
@@ -131,7 +135,7 @@ def decoys(variation: Variation) -> Plan:
     copy = w.lookup_head(1, "side", "side_here", key="is_cue")
     answer = w.answer("side_here", "left", "right", gain=4)
     w.average_head(0, "decoy", "hint", 10)
-    w.answer("hint", "left", "right", gain=1)
+    w.answer("hint", "left", "right", gain=0.25)
 
     def sides(i: Layout) -> tuple[str, str]:
         first, second = ("up", "down") if i.turn % 4 else ("down", "up")

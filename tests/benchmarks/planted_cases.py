@@ -65,8 +65,7 @@ CASES = (
 
 IN_WORDS = {
     "decoys": "what is left without its mechanism, a decoy's vote, is right in three templates of "
-    "four: that is not chance. With the vote kept too, leaving it out harms three templates and "
-    "helps the fourth, so that it may count as a passenger.",
+    "four: that is not chance. The model goes by both.",
     "cancellation_trap": "its mechanism reads a channel that a cancelled shortcut reads too; "
     "knocked out, what cancels the shortcut is left alone and votes wrong: ANTI-CHANCE. With both "
     "kept, the nodes that cancel are passengers, without which the loss is lower.",
