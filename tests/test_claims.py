@@ -97,7 +97,7 @@ def on_trial(at, nodes, **changes):
 def decoy_path(at):
     """The nodes of ``decoys`` that are no part of its mechanism: a shortcut."""
     pairs = at.checkpoint.encode(at.task.up_to("test", 64))
-    return NodeSet.of(find_alive(at.model, pairs).nodes) - at.planted.mechanism
+    return NodeSet.of(find_alive(at.model, pairs, at.means.values).nodes) - at.planted.mechanism
 
 
 # Ways to ablate

@@ -196,6 +196,7 @@ def test_whichever_restart_is_the_best_is_recorded(extraction, best):
     nodes = extraction.circuit.nodes
     restarts = [
         Restart(
+            learning=SMALL.learning,
             scores=Scores(
                 ranks={site: torch.rand(8) for site in nodes.widths}, learned=nodes,
                 history=((0.1, 3, 1e-4),),

@@ -1,7 +1,9 @@
 """Laws of the ways to find a circuit: attribution, chance, the paper's, edges, other circuits."""
 
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from circuitkit.extraction import (
     PAPER,
     ExtractConfig,
     Judge,
+    Partial,
     PruningConfig,
     attribute,
     bisect_scores,
@@ -40,10 +43,15 @@ from circuitkit.extraction.learn import Scores
 from circuitkit.extraction.masked import gate_gradients, masked_differences, tapped_differences
 from circuitkit.extraction.neighbours import detours
 from circuitkit.extraction.target import choose_target
+from circuitkit.extraction.tune import Tuning
 from circuitkit.model import pair_losses
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.planted import plant
 from circuitkit.task import load_task
+
+sys.path.append(str(Path(__file__).parent / "benchmarks"))
+
+import plain_pruning
 
 ARCH = tiny_architecture()
 FULL = NodeSet.full(ARCH.widths)
@@ -417,6 +425,8 @@ def test_a_calibration_never_favours_both_answers_of_a_pair():
     [
         ({"method": "attribution", "schedule": "paper"}, "learns no masks"),
         ({"granularity": "edge", "refine": False}, "which refine=False forbids"),
+        ({"method": "random", "tune": 3}, "so there is nothing to tune"),
+        ({"tune": -1}, "tune -1: expected 0 or more"),
         ({"n_gradient_points": 0}, "n_gradient_points 0: expected at least 1"),
     ],
 )
@@ -424,3 +434,88 @@ def test_settings_that_contradict_each_other_are_refused(wrong, match):
     """Before anything is loaded."""
     with pytest.raises(UsageError, match=match):
         ExtractConfig(**wrong)
+
+
+# Tuning
+
+SHORT = PruningConfig(n_steps=15)
+
+
+def test_tuning_begins_at_the_centre_and_tells_what_it_tried(planted):
+    """So what it finds is no larger than one restart; every other try has settings of its own."""
+    checkpoint, task, _, _, _ = planted("neuron_chain")
+    config = ExtractConfig(target_loss_nats=0.15, restarts=1, pruning=SHORT)
+    plain = run_extraction(checkpoint, task, config)
+    tuned = run_extraction(checkpoint, task, replace(config, tune=6))
+    tried = [told["pruning"] for told in tuned.pruning["restarts"]]
+    assert tuned.pruning["restarts"][0] == plain.pruning["restarts"][0]
+    assert tuned.circuit.n_edges <= plain.circuit.n_edges
+    assert len({told["lr"] for told in tried}) == len(tried) == 6
+    assert {told["n_steps"] for told in tried} == {15}
+    assert {told["weight_decay"] for told in tried} == {0.0}  # no factor leads away from 0
+    assert all(0.03 / 5 <= told["lr"] <= 0.03 * 5 for told in tried)
+
+
+def test_tuning_does_not_depend_on_the_cores_and_goes_on(planted, tmp_path, monkeypatch):
+    """Rounds are of a fixed size; finished tries are told again, not done again."""
+    checkpoint, task, _, _, _ = planted("neuron_chain")
+    config = ExtractConfig(target_loss_nats=0.15, tune=5, pruning=SHORT)
+    straight = run_extraction(checkpoint, task, config, partial=Partial(tmp_path))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    again = run_extraction(checkpoint, task, config)
+    assert again.pruning == straight.pruning
+    told = set()
+    resumed = run_extraction(
+        checkpoint, task, config, partial=Partial(tmp_path), progress=lambda *s: told.add(s[0])
+    )
+    assert resumed.pruning == straight.pruning
+    assert not any(stage.startswith("masks") for stage in told)
+
+
+def test_tuning_the_papers_schedule_keeps_one_start_for_all(planted):
+    """Its scores begin together, wherever that is."""
+    checkpoint, task, _, _, _ = planted("neuron_chain")
+    paper = replace(PAPER, n_steps=15, lr=0.1)
+    config = ExtractConfig(schedule="paper", refine=False, tune=3, pruning=paper)
+    for told in run_extraction(checkpoint, task, config).pruning["restarts"]:
+        assert told["pruning"]["init_low"] == told["pruning"]["init_high"]
+
+
+def test_tuning_without_optuna_says_what_to_install(planted, monkeypatch):
+    """It is not needed for anything else."""
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UsageError, match=r"needs optuna.*pip install 'circuitkit\[tune\]'"):
+        Tuning.around(PruningConfig(), 0)
+
+
+# The paper's algorithm, written down plainly
+
+
+def test_the_plain_algorithm_finds_the_planted_circuit(planted):
+    """It stands for the paper in the benchmark: its circuit meets the target and holds ours."""
+    _, _, judge, train, truth = planted("neuron_chain")
+    settings = plain_pruning.Settings(n_steps=60, pressure=1e-3, lr=0.05)
+    target = judge.target_loss_nats
+    found = plain_pruning.prune_plainly(
+        judge.model, train, judge.pairs, judge.values, target, settings
+    )
+    assert found >= truth.circuits[0]
+    assert len(found) < len(NodeSet.full(judge.model.arch.widths)) / 2
+    hopeless = plain_pruning.prune_plainly(
+        judge.model, train, judge.pairs, judge.values, 1e-9, settings
+    )
+    assert hopeless is None
+
+
+def test_the_plain_algorithm_bisects_as_the_papers_schedule_does(planted):
+    """From the same scores, the same nodes."""
+    _, _, judge, _, _ = planted("both_features")
+    widths = judge.model.arch.widths
+    flat = torch.rand(sum(widths.values()), generator=torch.Generator().manual_seed(3))
+    parts = dict(zip(widths, flat.split(list(widths.values())), strict=True))
+    scores = Scores(ranks=parts, learned=NodeSet.full(widths))
+    lenient = replace(judge, is_strict=False, pushed=())
+    plain = plain_pruning._bisect(
+        judge.model, judge.pairs, judge.values, judge.target_loss_nats, flat
+    )
+    assert plain == bisect_scores(scores, lenient)

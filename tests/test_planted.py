@@ -16,7 +16,7 @@ from tiny import tiny_model
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.errors import UsageError
-from circuitkit.extraction import measure_means
+from circuitkit.extraction import measure_means, zero_means
 from circuitkit.extraction.judge import PUSH, Judge
 from circuitkit.extraction.masked import masked_differences, tapped_differences
 from circuitkit.model import pair_losses, record_tap
@@ -88,6 +88,21 @@ def test_brute_force_finds_what_was_wired(grown, name, variation):
     assert at.truth.refused_nats is None or at.truth.refused_nats > TARGET + 0.05
 
 
+@pytest.mark.parametrize("name", ["closing_quote", "neuron_chain", "twin_paths"])
+def test_under_zero_ablation_constants_count(grown, name):
+    """A bias is ablated too, so that what holds it can matter: dead nodes still change nothing."""
+    at = grown(name, "noise and width")
+    zeros = zero_means(at.model.arch.widths)
+    at = SimpleNamespace(**{**vars(at), "means": zeros})
+    found = find_truth(at.model, at.pairs, zeros, TARGET)
+    live = NodeSet.of(find_alive(at.model, at.pairs, zeros.values).nodes, at.model.arch.widths)
+    assert all(loss(at, nodes) <= TARGET for nodes in found.circuits)
+    dead, dice = NodeSet.full(at.model.arch.widths) - live, random.Random(0)
+    some = NodeSet.of((n for n in dead if dice.random() < 0.5), at.model.arch.widths)
+    for nodes in (found.circuits[0], live):
+        assert loss(at, nodes | some) == pytest.approx(loss(at, nodes), abs=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_judge_of_extraction_accepts_every_truth(grown, name):
     """So that what extraction misses is its own: neither bound nor drift refuse the truth."""
@@ -118,7 +133,7 @@ def test_the_search_agrees_with_trying_every_subset(grown, name):
     """Of all subsets of the live nodes, by the definition."""
     at = grown(name)
     at = SimpleNamespace(**{**vars(at), "pairs": at.pairs[::3]})
-    live = find_alive(at.model, at.pairs).nodes
+    live = find_alive(at.model, at.pairs, at.means.values).nodes
     for size in range(len(live) + 1):
         sets = [NodeSet.of(some, at.model.arch.widths) for some in combinations(live, size)]
         met = {nodes for nodes in sets if loss(at, nodes) <= TARGET}
@@ -132,7 +147,7 @@ def test_a_dead_node_changes_nothing(grown, name):
     """Kept or ablated, beside a circuit or beside anything else."""
     at = grown(name, "noise and width")
     every = list(NodeSet.full(at.model.arch.widths))
-    live = NodeSet.of(find_alive(at.model, at.pairs).nodes, at.model.arch.widths)
+    live = NodeSet.of(find_alive(at.model, at.pairs, at.means.values).nodes, at.model.arch.widths)
     dice = random.Random(0)
     for share in (0.1, 0.5, 0.9):
         some = NodeSet.of((n for n in every if dice.random() < share), at.model.arch.widths)

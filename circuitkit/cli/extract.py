@@ -45,6 +45,8 @@ _STALE = ("validation.json", "findings.csv", "report.pdf")
               help="Use only so many tokens of the reference.")  # fmt: skip
 @click.option("--restarts", type=click.IntRange(1), default=4, show_default=True,
               help="Searches to choose from; fewer if the smallest comes twice.")  # fmt: skip
+@click.option("--tune", type=click.IntRange(0), default=0, metavar="N",
+              help="Try N settings of mask learning, not restarts (needs optuna).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--resume", is_flag=True,

@@ -24,7 +24,8 @@ class ExtractConfig:
     pressure and bisects on the scores, judged by the mean loss; with ``refine=False``
     nothing comes after that: the algorithm of Gao et al. 2025, section A.5. ``pruning`` None
     is the schedule's own settings. ``restarts`` is a limit: the search ends when the
-    smallest circuit has been found twice.
+    smallest circuit has been found twice. ``tune`` tries so many settings of mask learning
+    instead, around those of the schedule (0: none).
     """
 
     target_loss_nats: float | None = None
@@ -35,6 +36,7 @@ class ExtractConfig:
     granularity: Granularity = "node"
     calibrate: bool = False
     restarts: int = 4
+    tune: int = 0
     n_gradient_points: int = 1
     seed: int = 0
     n_train: int = 1024
@@ -49,8 +51,9 @@ class ExtractConfig:
         for name in ("restarts", "n_gradient_points", "n_train", "n_select", "n_test"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: expected at least 1.")
-        if self.seed < 0:
-            raise UsageError(f"seed {self.seed}: expected 0 or more.")
+        for name in ("seed", "tune"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} {getattr(self, name)}: expected 0 or more.")
         self._check_combination()
 
     def _check_combination(self) -> None:
@@ -58,6 +61,11 @@ class ExtractConfig:
             raise UsageError(
                 f"method {self.method!r} learns no masks, so schedule {self.schedule!r} means "
                 "nothing to it. Use method 'pruning', or leave the schedule out."
+            )
+        if self.method != "pruning" and self.tune:
+            raise UsageError(
+                f"method {self.method!r} learns no masks, so there is nothing to tune. "
+                "Use method 'pruning', or leave tune out."
             )
         if self.granularity == "edge" and not self.refine:
             raise UsageError(

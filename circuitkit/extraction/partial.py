@@ -19,7 +19,7 @@ from torch import Tensor
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.errors import CircuitError
 from circuitkit.extraction.config import ExtractConfig
-from circuitkit.extraction.learn import Scores
+from circuitkit.extraction.learn import PruningConfig, Scores
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.search import Restart
 from circuitkit.files import read_bounded, sha256, write_whole
@@ -83,13 +83,13 @@ class Partial:
         """Write the ranking of a restart."""
         self._keep(f"scores {index}", _tell_scores(scores))
 
-    def restart(self, index: int, scores: Scores) -> Restart | None:
+    def restart(self, index: int, scores: Scores, learning: PruningConfig) -> Restart | None:
         """The end of a restart that began with these scores."""
         told = (self.parts or {}).get(f"restart {index}")
         if told is None:
             return None
         nodes = _read_nodes(told["nodes"], scores.learned.widths)
-        return Restart(**told | {"nodes": nodes, "scores": scores})
+        return Restart(**told | {"nodes": nodes, "scores": scores, "learning": learning})
 
     def keep_restart(self, index: int, restart: Restart) -> None:
         """Write the end of a restart."""

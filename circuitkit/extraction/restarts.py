@@ -1,7 +1,8 @@
 """Restarts: the same search from several seeds, side by side where there are cores.
 
 In: what a search needs, and where finished parts are kept. Out: the restarts in order, up to
-the one at which the smallest circuit came a second time. The threads that torch would give to
+the one at which the smallest circuit came a second time, or one for every try when settings are
+tuned. The threads that torch would give to
 one operation go to whole restarts instead, each of which then computes on one: faster, and the
 bytes do not depend on how many there are.
 """
@@ -12,15 +13,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from threading import Event
 
 import torch
 
 from circuitkit.extraction.config import ExtractConfig
+from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.means import Progress
 from circuitkit.extraction.partial import Partial
 from circuitkit.extraction.search import Restart, follow, rank
+from circuitkit.extraction.tune import AT_ONCE, Tuning
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 
@@ -30,21 +34,44 @@ def run_restarts(
     partial: Partial, progress: Progress, n_workers: int,
 ) -> list[Restart]:  # fmt: skip
     """As many as the config allows, ``n_workers`` at a time."""
-    runs = _Runs(
-        train=train, judge=judge, config=config, within=within, partial=partial, progress=progress
-    )
-    restarts: list[Restart] = []
+    runs = _Runs(train=train, judge=judge, within=within, partial=partial, progress=progress)
     with ThreadPoolExecutor(n_workers) as pool:
         try:
-            for start in range(0, config.restarts, n_workers):
-                some = range(start, min(start + n_workers, config.restarts))
-                restarts += pool.map(runs.one, some)
-                for n in range(start + 1, len(restarts) + 1):
-                    if _came_twice(restarts[:n]):
-                        return restarts[:n]
+            return (_tuned if config.tune else _until_twice)(runs, config, pool, n_workers)
         except BaseException:
             runs.stopped.set()
             raise
+
+
+def _until_twice(
+    runs: _Runs, config: ExtractConfig, pool: ThreadPoolExecutor, n_workers: int
+) -> list[Restart]:
+    """The same settings from several seeds, until the smallest circuit comes again."""
+    restarts: list[Restart] = []
+    for start in range(0, config.restarts, n_workers):
+        some = range(start, min(start + n_workers, config.restarts))
+        restarts += pool.map(runs.one, some, repeat(config))
+        for n in range(start + 1, len(restarts) + 1):
+            if _came_twice(restarts[:n]):
+                return restarts[:n]
+    return restarts
+
+
+def _tuned(
+    runs: _Runs, config: ExtractConfig, pool: ThreadPoolExecutor, n_workers: int
+) -> list[Restart]:
+    """Other settings each time, a round at a time."""
+    restarts: list[Restart] = []
+    model = runs.judge.model
+    n_edges_model = len(edges_between(model, NodeSet.full(model.arch.widths)))
+    tuning = Tuning.around(config.learning, config.seed)
+    while len(restarts) < config.tune:
+        asked = tuning.ask(min(AT_ONCE, config.tune - len(restarts)))
+        configs = [replace(config, pruning=learning) for _, learning in asked]
+        found = list(pool.map(runs.one, range(len(restarts), config.tune), configs))
+        sizes = [r.n_edges if r.outcome == "target_met" else n_edges_model for r in found]
+        tuning.tell([trial for trial, _ in asked], sizes)
+        restarts += found
     return restarts
 
 
@@ -54,23 +81,22 @@ class _Runs:
 
     train: EncodedPairs
     judge: Judge
-    config: ExtractConfig
     within: NodeSet | None
     partial: Partial
     progress: Progress
     stopped: Event = field(default_factory=Event)
 
-    def one(self, index: int) -> Restart:
+    def one(self, index: int, config: ExtractConfig) -> Restart:
         """A restart, or what is kept of it; its judge counts for itself."""
         judge, told = replace(self.judge, n_asked=0), self._told(index)
         scores = self.partial.scores(index, judge.model.arch.widths)
         if scores is None:
-            seed = 1000 * self.config.seed + index
-            scores = rank(self.train, judge, self.config, seed, within=self.within, progress=told)
+            seed = 1000 * config.seed + index
+            scores = rank(self.train, judge, config, seed, within=self.within, progress=told)
             self.partial.keep_scores(index, scores)
-        restart = self.partial.restart(index, scores)
+        restart = self.partial.restart(index, scores, config.learning)
         if restart is None:
-            restart = follow(scores, judge, self.config, told)
+            restart = follow(scores, judge, config, told)
             self.partial.keep_restart(index, restart)
         return restart
 

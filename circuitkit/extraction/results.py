@@ -7,7 +7,7 @@ the test split, and the record of the search.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from circuitkit.checkpoints import Checkpoint
@@ -123,6 +123,7 @@ def tell(config: ExtractConfig, restarts: Sequence[Restart], found: Found) -> di
                 "n_nodes": len(restart.nodes),
                 "n_edges": restart.n_edges,
                 "n_judged": restart.n_judged,
+                "pruning": asdict(restart.learning),
             }
             for restart in restarts
         ],

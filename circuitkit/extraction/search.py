@@ -20,7 +20,7 @@ from circuitkit.extraction.discretise import (
 from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.eliminate import eliminate
 from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.learn import Scores, learn_masks
+from circuitkit.extraction.learn import PruningConfig, Scores, learn_masks
 from circuitkit.extraction.means import Progress, silent
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
@@ -30,6 +30,7 @@ from circuitkit.nodes import NodeSet
 class Restart:
     """One ranking followed to its end: 1-minimal if it was refined and the target is met."""
 
+    learning: PruningConfig
     scores: Scores
     outcome: Outcome
     nodes: NodeSet
@@ -93,7 +94,7 @@ def follow(
     elif config.refine:
         nodes = eliminate(nodes, judge, ranked_nodes(scores), progress)
     return Restart(
-        scores=scores, outcome=outcome, nodes=nodes,
+        learning=config.learning, scores=scores, outcome=outcome, nodes=nodes,
         n_edges=len(edges_between(judge.model, nodes)), n_judged=judge.n_asked - asked,
     )  # fmt: skip
 

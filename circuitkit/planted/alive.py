@@ -1,13 +1,15 @@
 """Which nodes can matter to a task: those on a path of nonzero weights to its answers.
 
-In: a model and encoded pairs. Out: the live nodes in the order of the pass, with what reads
-each and which of them the twin prompts differ at. Everything left out is a constant or never
-reaches the answers, so that keeping or ablating it changes nothing (without activation
-top-k; with it, such a node can still compete with others at its site).
+In: a model, encoded pairs, ablation values. Out: the live nodes in the order of the pass, with
+what reads each and which of them the twin prompts differ at. Everything left out is a constant
+equal to its ablation value or never reaches the answers, so that keeping or ablating it changes
+nothing (without activation top-k; with it, such a node can still compete at its site).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import networkx as nx
@@ -16,8 +18,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from circuitkit.extraction.edges import wiring
-from circuitkit.model import EncodedPairs, Transformer
-from circuitkit.nodes import FINAL_RESID, Node, NodeSet
+from circuitkit.model import EncodedPairs, Transformer, record_tap
+from circuitkit.nodes import FINAL_RESID, Node, NodeSet, Site
 
 _IN, _CUE, _OUT = "in", "cue", "out"
 
@@ -36,9 +38,10 @@ class Alive:
     cues: frozenset[int]
 
 
-def find_alive(model: Transformer, pairs: EncodedPairs) -> Alive:
-    """Follow nonzero weights from what varies in the embedding to what tells the answers."""
+def find_alive(model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Tensor]) -> Alive:
+    """Follow nonzero weights from what ablation changes to what tells the answers."""
     graph = _influences(model, pairs)
+    _add_constants(graph, model, pairs, values)
     nodes = nx.descendants(graph, _IN) & nx.ancestors(graph, _OUT)
     ordered = tuple(sorted((n for n in nodes if isinstance(n, Node)), reverse=True))
     place = {node: i for i, node in enumerate(ordered)}
@@ -73,6 +76,20 @@ def _influences(model: Transformer, pairs: EncodedPairs) -> nx.DiGraph:
     ends = (n for n in reads if n.site == FINAL_RESID)
     graph.add_edges_from((n, _OUT) for n in ends if normed or told[n.channel])
     return graph
+
+
+@torch.no_grad()
+def _add_constants(
+    graph: nx.DiGraph, model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Tensor]
+) -> None:
+    """Let influence come in at the constants that ablation changes: biases, if it is to zero."""
+    found: dict[Site, Tensor] = {}
+    model.stream(pairs.tokens[:1, :1], record_tap(found))
+    varying = nx.descendants(graph, _IN)
+    for node in [n for n in graph if isinstance(n, Node) and n not in varying]:
+        value, ablated = (float(x[node.site].flatten()[node.channel]) for x in (found, values))
+        if not math.isclose(value, ablated, rel_tol=1e-4, abs_tol=1e-6):
+            graph.add_edge(_IN, node)
 
 
 def _used(model: Transformer) -> Bool[Tensor, " d_in"]:

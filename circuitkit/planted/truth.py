@@ -60,7 +60,7 @@ def find_truth(
             too many sets to try.
     """
     _check(model, target_loss_nats)
-    alive = find_alive(model, pairs)
+    alive = find_alive(model, pairs, means.values)
     trial = _Trial(
         model=model, pairs=pairs, values=means.values, alive=alive,
         target_loss_nats=target_loss_nats,

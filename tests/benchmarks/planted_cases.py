@@ -172,7 +172,7 @@ def _true(bench: Bench, planted: Planted) -> Iterator[Case]:
     yield bench.case(ALONE, "the mechanism", planted.mechanism)
     if bench.name == "decoys":
         pairs = bench.checkpoint.encode(bench.task.up_to("test", 512))
-        wired = NodeSet.of(find_alive(bench.model, pairs).nodes)
+        wired = NodeSet.of(find_alive(bench.model, pairs, bench.means.values).nodes)
         yield bench.case(TRUE, "with the decoy's vote", wired)
 
 
