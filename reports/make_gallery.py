@@ -1,67 +1,111 @@
-"""Make reports/gallery again: some built-in tasks on the bundled checkpoint, by the CLI.
+"""Make reports/gallery again: every task that a bundled checkpoint does, by the CLI.
 
-Usage: python reports/make_gallery.py [TASK ...]
+Two tasks at a time, each on one thread. What is there already is kept: delete a folder to have
+it made anew. Reports and diagrams are kept for the tasks that are shown; ``circuitkit report
+DIR`` draws the others.
+
+Usage: python reports/make_gallery.py [--jobs N] [--table] [CHECKPOINT | CHECKPOINT/TASK ...]
 """
 
 from __future__ import annotations
 
-import shutil
+import argparse
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from circuitkit import Circuit, Validation
+from circuitkit.checkpoints.bundled import bundled_checkpoints
+from circuitkit.checkpoints.competence import Competence
 
 GALLERY = Path(__file__).parent / "gallery"
-CHECKPOINT = "tinypython-nano"
-TASKS = (
-    *("bracket_counting", "for_while", "fstring_brace", "if_equals", "single_double_quote"),
-    "with_open",
+SHOWN = (
+    *("bracket_counting", "for_while", "fstring_brace", "if_equals", "set_or_string"),
+    *("single_double_quote", "with_open"),
 )
-"""Shown where no others are asked for; the bundled checkpoint does all of them."""
+"""Tasks whose reports and diagrams are kept."""
+
+DRAWN = ("circuit.dot", "circuit.svg", "report.pdf")
+OPTIONS = {"tinypython-dense": ("--restarts", "1")}
+"""Dense circuits are so large that four searches would take an hour."""
 
 
 def run(*arguments: str | Path) -> None:
-    """Run circuitkit; an honest negative (exit code 1) is a result like any other."""
-    done = subprocess.run(["circuitkit", *map(str, arguments)], check=False)
+    """Run circuitkit on one thread; an honest negative (exit code 1) is a result like any other."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(["circuitkit", *map(str, arguments)], check=False, env=environment)
     if done.returncode not in (0, 1):
         raise SystemExit(done.returncode)
 
 
-def extract(task: str) -> None:
-    """Find the circuit of one task."""
-    shutil.rmtree(GALLERY / task, ignore_errors=True)
-    run("extract", CHECKPOINT, "--task", task, "--out", GALLERY / task, "-q")
+def extract(folder: Path) -> None:
+    """Find the circuit of one task, if it is not there."""
+    checkpoint, task = folder.parts[-2:]
+    if not (folder / "circuit.json").exists():
+        options = OPTIONS.get(checkpoint, ())
+        run("extract", checkpoint, "--task", task, "--out", folder, "--resume", "-q", *options)
 
 
-def judge(task: str) -> str:
-    """Validate and report one task; returns its row of the table.
+def judge(folder: Path) -> None:
+    """Validate and report one task, once all are extracted: circuits are compared."""
+    if not (folder / "validation.json").exists():
+        run("validate", folder, "-q")
+        run("report", folder, "-q")
+    if folder.name not in SHOWN:
+        for name in DRAWN:
+            (folder / name).unlink(missing_ok=True)
 
-    Once all are extracted: a circuit is compared with those beside it.
-    """
-    folder = GALLERY / task
-    run("validate", folder, "-q")
-    run("report", folder, "-q")
+
+def folders(asked: Iterable[str]) -> Iterator[Path]:
+    """The folders to make: every task that a checkpoint does, or those named."""
+    for name in asked:
+        checkpoint, _, task = name.partition("/")
+        known = Competence.load(bundled_checkpoints()[checkpoint])
+        if known is None:
+            raise SystemExit(f"{checkpoint}: no competence.json")
+        tasks = [task] if task else sorted(known.done)
+        yield from (GALLERY / checkpoint / task for task in tasks)
+
+
+def row(folder: Path) -> str:
+    """A row of the table."""
     circuit, validation = Circuit.load(folder), Validation.load(folder)
     loss, accuracy = circuit.loss_nats, circuit.accuracy
+    failed = [f.claim for f in validation.findings if f.outcome in ("fail", "inconclusive")]
     return (
-        f"| {task} | {loss.model:.4f} | {accuracy.model:.3f} | {circuit.n_nodes} | "
-        f"{circuit.n_edges} | {loss.circuit:.3f} | {accuracy.complement:.3f} | "
-        f"{validation.grade} | {validation.weakest} |"
+        f"| {folder.name} | {loss.model:.3f} | {circuit.n_nodes} | {circuit.n_edges} | "
+        f"{loss.circuit:.3f} | {accuracy.complement:.3f} | {validation.grade} | "
+        f"{', '.join(failed) or validation.weakest} |"
     )
+
+
+def each(jobs: int, do: Callable[[Path], None], paths: list[Path]) -> None:
+    """Do something for all folders, some at a time."""
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(do, paths))
 
 
 def main() -> None:
-    """Print the table of the README."""
-    tasks = sys.argv[1:] or TASKS
-    for task in tasks:
-        extract(task)
-    rows = [judge(task) for task in tasks]
-    sys.stdout.write(
-        "\n| task | model loss (nats) | model accuracy | nodes | edges | circuit loss (nats) | "
-        "complement accuracy | grade | weakest |\n"
-        "|---|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
-    )
+    """Make what is missing, then print a table for every checkpoint."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("asked", nargs="*", default=sorted(bundled_checkpoints()))
+    parser.add_argument("--jobs", type=int, default=2, help="tasks at a time (default 2)")
+    parser.add_argument("--table", action="store_true", help="print the table of what is there")
+    given = parser.parse_args()
+    paths = list(folders(given.asked))
+    if not given.table:
+        each(given.jobs, extract, paths)
+        each(given.jobs, judge, paths)
+    for checkpoint in dict.fromkeys(path.parent.name for path in paths):
+        sys.stdout.write(
+            f"\n{checkpoint}\n\n| task | model loss (nats) | nodes | edges | circuit loss (nats) | "
+            "complement accuracy | grade | what keeps it from a better one |\n" + "|---" * 8 + "|\n"
+        )
+        made = [p for p in paths if p.parent.name == checkpoint and (p / "validation.json").exists()]
+        sys.stdout.write("".join(row(path) + "\n" for path in made))
 
 
 if __name__ == "__main__":
