@@ -362,10 +362,10 @@ def test_a_trick_of_some_templates_does_not_generalise(court):
 
 
 def test_a_trick_of_the_training_templates_does_not_generalise(court):
-    """Where the decoy never misleads in training, the test loss is far above the train loss."""
+    """Where the decoy never misleads in training, the test loss is surely above the train loss."""
     at = court("decoys", ALWAYS_IN_TRAIN)
     finding = check_generalises(on_trial(at, decoy_path(at)))
-    assert finding.effect > 0.1
+    assert finding.low > 0.01
     assert finding.outcome == "fail"
     worst = finding.note.partition("worst ")[2].split(",")[0]
     assert worst in at.task.templates("test")

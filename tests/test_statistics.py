@@ -194,6 +194,43 @@ def test_a_few_templates_with_a_miss_do_not_void_the_bound(n_missed):
     assert estimate.method == statistics.FEW_DIFFER
 
 
+@pytest.mark.parametrize("n_off", [0, 1, 4])
+def test_a_few_templates_off_chance_do_not_void_the_bounds(n_off):
+    """One prompt in two is right in all but a few: equivalent to chance, and not surely so."""
+    names = [f"t{i}" for i in range(40) for _ in range(10)]
+    hits = np.tile([0.0, 1.0], 200)
+    hits[[10 * i for i in range(n_off)]] = 1
+    estimate = proportion(hits, names, seed=0)
+    assert 0.40 < estimate.low <= estimate.effect <= estimate.high < 0.60
+    assert estimate.low < 0.5 < estimate.high
+    assert estimate.method == statistics.FEW_DIFFER
+
+
+def test_a_difference_of_accuracies_stays_between_its_ends():
+    """Where a single template differs, the bootstrap's bound would be thousands."""
+    names = [f"t{i}" for i in range(40) for _ in range(10)]
+    apart = np.zeros(len(names))
+    apart[:2] = -1
+    estimate = proportion(apart, names, seed=0, ends=(-1.0, 1.0))
+    assert estimate.effect == pytest.approx(-0.005)
+    assert -0.1 < estimate.low < estimate.effect < 0 < estimate.high < 0.1
+    mirrored = proportion(-apart, names, seed=0, ends=(-1.0, 1.0))
+    assert (-mirrored.high, -mirrored.low) == pytest.approx((estimate.low, estimate.high))
+
+
+def test_rare_deviations_from_chance_are_covered(few_resamples):
+    """Whole templates off by half, up or down, one in fifty."""
+    rng, covered = np.random.default_rng(0), []
+    names = [f"t{i}" for i in range(40) for _ in range(10)]
+    for share_up in (0.0, 0.02):
+        for _ in range(100):
+            dice = rng.random(40)
+            level = np.where(dice < 0.02, 0.0, np.where(dice > 1 - share_up, 1.0, 0.5))
+            estimate = proportion(np.repeat(level, 10), names, seed=0)
+            covered.append(estimate.low <= 0.5 - 0.01 + share_up / 2 <= estimate.high)
+    assert np.mean(covered) > 0.85
+
+
 @pytest.mark.parametrize("truth", [0.9, 0.99])
 @pytest.mark.parametrize("alike", [False, True])
 def test_accuracies_near_1_are_covered(few_resamples, truth, alike):

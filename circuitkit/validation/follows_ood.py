@@ -14,7 +14,7 @@ from typing import Any
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import tapped_differences
 from circuitkit.validation.decision import Requirement, decide, joined
-from circuitkit.validation.statistics import cluster_mean, proportion
+from circuitkit.validation.statistics import proportion
 from circuitkit.validation.trial import Trial, agreement_of, hits_of
 
 AGREEMENT = 0.80
@@ -36,7 +36,8 @@ def check_follows_ood(trial: Trial) -> Finding:
     circuit = trial.circuit_differences(trial.nodes, pairs)
     trial.passes += 1
     agreement = proportion(agreement_of(circuit, model), pairs.templates, trial.seed)
-    apart = cluster_mean(hits_of(circuit) - hits_of(model), pairs.templates, trial.seed)
+    apart = hits_of(circuit) - hits_of(model)
+    apart = proportion(apart, pairs.templates, trial.seed, ends=(-1.0, 1.0))
     decision = decide(
         len(pairs),
         Requirement(estimate=agreement, low=AGREEMENT),

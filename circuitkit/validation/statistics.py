@@ -28,7 +28,7 @@ N_RESAMPLES = 4000
 LEVEL = 0.90
 BOOTSTRAP_T = "cluster bootstrap-t, 90 %"
 ONE_TEMPLATE = "none: a single template bounds nothing"
-FEW_DIFFER = "Jeffreys over templates, 90 % (fewer than five of them differ)"
+FEW_DIFFER = "Jeffreys over templates, 90 % (fewer than five differ from the rest)"
 _FEW = 5
 
 
@@ -79,24 +79,43 @@ def cluster_mean(values: ArrayLike, clusters: Sequence[str], seed: int) -> Estim
     return cluster_ratio(values, np.ones_like(values), clusters, seed)
 
 
-def proportion(hits: ArrayLike, clusters: Sequence[str], seed: int) -> Estimate:
-    """The mean of values in [0, 1], with the interval over clusters.
+def proportion(
+    hits: ArrayLike,
+    clusters: Sequence[str],
+    seed: int,
+    ends: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
+    """The mean of values that lie between two ends, with the interval over clusters.
 
-    Where fewer than five templates are not all hits, or fewer than five not all misses,
-    many resamples hold none of these and the bootstrap's lower bound falls to nothing; the
-    interval is then Jeffreys', of as many trials as there are templates.
+    Where fewer than five templates differ from what most of them are (all hits, say, or one
+    hit in two), many resamples hold none of these, and the bootstrap knows nothing of their
+    spread. How far templates deviate, up and down, as a share of how far they could, is then
+    bounded by Jeffreys' interval, of as many trials as there are templates.
     """
     sums, counts = _sums(hits, clusters), _sums(np.ones(len(clusters)), clusters)
-    n, effect = len(sums), float(sums.sum() / counts.sum())
-    if min((sums < counts).sum(), (sums > 0).sum()) >= _FEW:
+    values, often = np.unique(sums / counts, return_counts=True)
+    usual, effect = float(values[often.argmax()]), float(sums.sum() / counts.sum())
+    if len(sums) - often.max() >= _FEW:
         estimate = cluster_mean(hits, clusters, seed)
-        low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+        low, high = max(ends[0], estimate.low), min(ends[1], estimate.high)
         return Estimate(effect=effect, low=low, high=high)
-    hit = effect * n
-    bounds = stats.beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], hit + 0.5, n - hit + 0.5)
-    low = 0.0 if effect == 0 else float(bounds[0])
-    high = 1.0 if effect == 1 else float(bounds[1])
-    return Estimate(effect=effect, low=low, high=high, method=FEW_DIFFER)
+    off = (sums - usual * counts) / counts.sum()
+    down, up = usual - ends[0], ends[1] - usual
+    least_down, most_down = _share(-off[off < 0].sum(), down, len(sums))
+    least_up, most_up = _share(off[off > 0].sum(), up, len(sums))
+    low, high = usual - most_down + least_up, usual + most_up - least_down
+    return Estimate(effect=effect, low=min(low, effect), high=max(high, effect), method=FEW_DIFFER)
+
+
+def _share(moved: float, most: float, n: int) -> tuple[float, float]:
+    """Jeffreys' bounds of how far a mean is moved, of ``most``; nothing moved may be nothing."""
+    if most == 0:
+        return 0.0, 0.0
+    hit = n * moved / most
+    least, greatest = stats.beta.ppf(
+        [(1 - LEVEL) / 2, (1 + LEVEL) / 2], hit + 0.5, max(n - hit, 0.0) + 0.5
+    )
+    return (most * float(least) if moved > 0 else 0.0), most * float(greatest)
 
 
 def cluster_ratio(
