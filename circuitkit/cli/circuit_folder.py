@@ -8,6 +8,7 @@ folder alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,18 +146,23 @@ def reference_of(folder: Path, checkpoint: Checkpoint) -> Tensor:
     return load_reference(checkpoint, Path(path) if path else None, None)
 
 
-def others_of(folder: Path, circuit: Circuit) -> tuple[Circuit, ...]:
-    """Circuits of other tasks on the same checkpoint, in the folders beside this one."""
-    found = []
+def beside(folder: Path, circuit: Circuit) -> Iterator[tuple[Path, Circuit]]:
+    """Circuits on the same checkpoint in the folders next to this one, with their folders."""
     for path in sorted(folder.resolve().parent.glob(f"*/{CIRCUIT}")):
+        if path.parent == folder.resolve():
+            continue
         try:
             other = Circuit.load(path.parent)
         except CircuitError:
             continue  # no fault of this circuit
-        same = other.checkpoint.sha256 == circuit.checkpoint.sha256
-        if same and other.task.sha256 != circuit.task.sha256:
-            found.append(other)
-    return tuple(found)
+        if other.checkpoint.sha256 == circuit.checkpoint.sha256:
+            yield path.parent, other
+
+
+def others_of(folder: Path, circuit: Circuit) -> tuple[Circuit, ...]:
+    """Circuits of other tasks on the same checkpoint, in the folders beside this one."""
+    found = (other for _, other in beside(folder, circuit))
+    return tuple(other for other in found if other.task.sha256 != circuit.task.sha256)
 
 
 def summary(circuit: Circuit) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from circuitkit.circuit import FILE as CIRCUIT
 from circuitkit.circuit import Circuit
-from circuitkit.cli.circuit_folder import task_of
+from circuitkit.cli.circuit_folder import beside, task_of
 from circuitkit.errors import CircuitError, CircuitkitError
 from circuitkit.extraction import ExtractConfig, PruningConfig
 from circuitkit.extraction.extract import FILE as PRUNING
@@ -46,17 +46,11 @@ def _search_of(folder: Path, circuit: Circuit) -> ExtractConfig:
 
 def _siblings(folder: Path, circuit: Circuit) -> Iterator[Sibling]:
     """Other tasks' circuits in the folders beside, of this checkpoint and these means."""
-    for path in sorted(folder.resolve().parent.glob(f"*/{CIRCUIT}")):
-        if path.parent == folder.resolve():
+    for path, other in beside(folder, circuit):
+        if other.means_sha256 != circuit.means_sha256:
             continue
-        try:
-            other = Circuit.load(path.parent)
-            task = task_of(path.parent, other)
-        except CircuitkitError:
-            continue  # no help, and no fault of this circuit
-        same = (other.checkpoint.sha256, other.means_sha256)
-        if same == (circuit.checkpoint.sha256, circuit.means_sha256):
-            yield Sibling(task=task, circuit=other)
+        with suppress(CircuitkitError):  # a broken task is no help, and no fault of this circuit
+            yield Sibling(task=task_of(path, other), circuit=other)
 
 
 def forget_findings(folder: Path) -> None:

@@ -23,6 +23,7 @@ from circuitkit.model import EncodedPairs, Transformer
 from circuitkit.model.topk import keep_largest
 
 GALLERY = Path(__file__).parents[2] / "reports" / "gallery"
+TASKS = ("bracket_counting", "for_while", "if_equals", "single_double_quote")
 N_PAIRS = 128
 
 
@@ -74,7 +75,7 @@ class Shown:
         checkpoint = load_checkpoint(circuit.checkpoint.name)
         model = checkpoint.load_model()
         return cls(
-            name=circuit.task.name,
+            name=f"{checkpoint.name} {circuit.task.name}",
             model=model,
             nodes=NodeSet(circuit.nodes.channels, model.arch.widths),
             means=Means.load(folder, model.arch.widths),
@@ -106,7 +107,8 @@ def learning_row(shown: Shown, share: float) -> str:
 def main() -> None:
     """Print the table."""
     rows = [topk_row(128), topk_row(512)]
-    gallery = [Shown.load(path.parent) for path in sorted(GALLERY.glob("*/circuit.json"))]
+    found = sorted(GALLERY.glob("tinypython-[ns]*/*/circuit.json"))
+    gallery = [Shown.load(path.parent) for path in found if path.parent.name in TASKS]
     rows += [compiled_row(shown) for shown in gallery]
     rows += [learning_row(gallery[0], share) for share in (1.0, 0.1, 0.0)]
     sys.stdout.write(
