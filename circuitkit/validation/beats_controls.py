@@ -47,6 +47,9 @@ ENOUGH = 0.8
 """A control of a smaller share of the circuit's size, for want of nodes outside it, counts
 as one that does as well: nothing was shown."""
 
+_TOLD = 3
+"""Rivals that the note names, the closest; of the others it tells how far they are."""
+
 _PAIRS = 32
 _PAIRS_AT_ONCE = 8
 
@@ -87,7 +90,7 @@ def check_beats_controls(trial: Trial) -> Finding:
     return Finding(
         claim=Claim.BEATS_CONTROLS,
         outcome=all_of(luck, decision.outcome),
-        note=joined(as_good, *_told(trial, rivals), decision.note),
+        note=joined(*_told(trial, rivals), as_good, decision.note),
         effect=p,
         unit="largest of four p-values",
         p_value=p,
@@ -167,10 +170,14 @@ def _higher(trial: Trial, above: NDArray) -> Requirement:
 
 
 def _told(trial: Trial, rivals: Sequence[Rival]) -> Iterator[str]:
-    for rival in rivals:
+    """The closest rivals first, in so many words."""
+    closest = sorted(rivals, key=lambda rival: rival.above.estimate.low)
+    for rival in closest[:_TOLD]:
         if rival.n_apart:
             yield f"{rival.name}, {rival.n_apart} nodes apart: {rival.above.estimate} nats above"
         else:
             yield f"{rival.name} is the same circuit"
+    if further := closest[_TOLD:]:
+        yield f"{len(further)} more rivals, {further[0].above.estimate.low:.3f} nats above or more"
     if not trial.others:
         yield "no circuits of other tasks were given to compare with"

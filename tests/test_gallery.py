@@ -1,0 +1,44 @@
+"""Laws of the circuits that are shown: each is what its file says."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from circuitkit import Circuit, Validation, load_checkpoint
+from circuitkit.nodes import NodeSet
+
+sys.path.append(str(Path(__file__).parent / "benchmarks"))
+
+import minimality
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = [path.parent for path in sorted(minimality.GALLERY.glob("*/*/circuit.json"))]
+SMALL = [f"tinypython-nano/{task}" for task in ("final_kwarg", "if_ternary")]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_single_node_can_go(name):
+    """By the masked model, apart from the search; a node more could."""
+    shown = minimality.Shown.load(minimality.GALLERY / name)
+    assert shown.circuit.minimality.nodes_1_minimal
+    assert shown.meets(shown.nodes)
+    assert shown.could_go() == []
+    spare = next(iter(NodeSet.full(shown.nodes.widths) - shown.nodes))
+    wider = shown.nodes | NodeSet.of([spare])
+    assert shown.meets(wider - NodeSet.of([spare]))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: "/".join(path.parts[-2:]))
+def test_a_shown_circuit_is_of_a_bundled_checkpoint_and_has_a_verdict(folder):
+    """Bound by hash; the target met or said not to be; 1-minimal where met."""
+    circuit, validation = Circuit.load(folder), Validation.load(folder)
+    checkpoint = load_checkpoint(folder.parent.name)
+    assert circuit.checkpoint.sha256 == checkpoint.sha256
+    assert circuit.task.name == folder.name
+    assert circuit.outcome in ("target_met", "target_missed", "collapsed")
+    assert circuit.minimality.nodes_1_minimal == (circuit.outcome == "target_met")
+    assert validation.grade in ("A", "B", "C", "C-redundant", "F")
+    assert not [p.name for p in folder.iterdir() if p.name == "search.json"]
+    assert str(ROOT) not in json.dumps(json.loads((folder / "sources.json").read_text()))
