@@ -1,8 +1,7 @@
 """Make reports/gallery again: every task that a bundled checkpoint does, by the CLI.
 
 Two tasks at a time, each on one thread. What is there already is kept: delete a folder to have
-it made anew. Reports and diagrams are kept for the tasks that are shown; ``circuitkit report
-DIR`` draws the others.
+it made anew. Reports and diagrams are kept for some tasks; ``circuitkit report DIR`` draws the others.
 
 Usage: python reports/make_gallery.py [--jobs N] [--table] [CHECKPOINT | CHECKPOINT/TASK ...]
 """
@@ -29,8 +28,8 @@ SHOWN = (
 """Tasks whose reports and diagrams are kept."""
 
 DRAWN = ("circuit.dot", "circuit.svg", "report.pdf")
-OPTIONS = {"tinypython-dense": ("--restarts", "1")}
-"""Dense circuits are so large that four searches would take an hour."""
+DENSE = "tinypython-dense"
+"""Its circuits are so large that four searches would take an hour, and a diagram shows nothing."""
 
 
 def run(*arguments: str | Path) -> None:
@@ -45,7 +44,7 @@ def extract(folder: Path) -> None:
     """Find the circuit of one task, if it is not there."""
     checkpoint, task = folder.parts[-2:]
     if not (folder / "circuit.json").exists():
-        options = OPTIONS.get(checkpoint, ())
+        options = ("--restarts", "1") if checkpoint == DENSE else ()
         run("extract", checkpoint, "--task", task, "--out", folder, "--resume", "-q", *options)
 
 
@@ -54,7 +53,7 @@ def judge(folder: Path) -> None:
     if not (folder / "validation.json").exists():
         run("validate", folder, "-q")
         run("report", folder, "-q")
-    if folder.name not in SHOWN:
+    if folder.name not in SHOWN or folder.parent.name == DENSE:
         for name in DRAWN:
             (folder / name).unlink(missing_ok=True)
 
