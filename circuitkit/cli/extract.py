@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from circuitkit.cli.circuit_folder import Inputs
     from circuitkit.extraction import ExtractConfig
 
-_STALE = ("validation.json", "findings.csv", "report.pdf")
+_STALE = ("validation.json", "findings.csv", "thorough.json", "report.pdf")
 
 
 @click.command()

@@ -5,8 +5,9 @@ pairs to nodes: ours as it is by default, and the paper's algorithm written down
 (``plain_pruning.py``) with 500 steps at λ 1e-3, lr 1e-2 and with 2,000 steps at the centres of
 its search. The last row is the smallest of 32 tuned runs of the paper's schedule, for which
 ours computes (``circuitkit extract --schedule paper --no-refine --tune 32``) and each of which
-costs what one plain run of as many steps does; ours tuned as often is listed beside it. A run that misses the target on the selection
-pairs counts with all edges of the model: censored, never dropped.
+costs what one plain run of as many steps does; ours tuned as often is listed beside it. A run
+that misses the target on the selection pairs counts with all edges of the model: censored,
+never dropped.
 
 Usage: python tests/benchmarks/extraction_methods.py [--checkpoint NAME] [--seeds N] [--tune N]
            [--no-long] [TASK ...]
