@@ -1,5 +1,6 @@
 """Laws of the thorough suite: true circuits pass, each claim catches a failure planted for it."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -334,6 +335,21 @@ def test_the_jackknife_of_a_mean_is_the_t_interval_of_its_templates():
     error = values.mean(1).std(ddof=1) / 20**0.5
     assert found.effect == pytest.approx(values.mean())
     assert found.high - found.low == pytest.approx(2 * 1.7291 * error, rel=1e-3)
+
+
+def test_a_single_template_bounds_nothing_for_the_jackknife_either():
+    """So that no claim passes by it; a file holds no infinities."""
+    found = jackknife(lambda some: 0.3, ["t"] * 5)
+    assert (found.effect, found.bounds) == (0.3, (None, None))
+    assert found.within(high=1.0) == "inconclusive"
+
+
+def test_another_task_of_a_single_template_is_not_taken_for_done(true_small):
+    """Nothing bounds its accuracy: it is left out, and no claim breaks on it."""
+    pairs = true_small.few
+    alike = replace(pairs, templates=("t",) * len(pairs))
+    assert specific._is_done(true_small, pairs)
+    assert not specific._is_done(true_small, alike)
 
 
 def test_the_jackknife_covers_a_ratio_of_clustered_pairs():

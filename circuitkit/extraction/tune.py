@@ -53,8 +53,7 @@ class Tuning:
             ) from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-        names = [name for name in _ranges(centre) if getattr(centre, name) > 0]
-        study.enqueue_trial({name: getattr(centre, name) for name in names})
+        study.enqueue_trial({name: getattr(centre, name) for name in _ranges(centre)})
         return cls(centre=centre, study=study)
 
     def ask(self, n: int) -> list[tuple[optuna.Trial, PruningConfig]]:

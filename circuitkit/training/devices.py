@@ -79,6 +79,8 @@ class Devices:
             _tie_to_the_first()
             self.fabric.launch()
             yield
+            # left to the interpreter's exit, a thread of the group may still be there: an abort
+            torch.distributed.destroy_process_group()
         except BaseException:
             _end(self.fabric.strategy.launcher)
             raise

@@ -71,7 +71,7 @@ def _asked(task: Task, checkpoint: Checkpoint, model: Transformer, n_pairs: int)
     pairs = task.up_to("test", n_pairs)
     encoded = checkpoint.encode(pairs)
     refuse_joined(checkpoint, {"test": pairs})
-    loss, accuracy = map(_interval, measure_ability(model, encoded))
+    loss, accuracy = map(interval_of, measure_ability(model, encoded))
     return TaskCompetence(
         task=task.name,
         sha256=task.sha256,
@@ -84,6 +84,7 @@ def _asked(task: Task, checkpoint: Checkpoint, model: Transformer, n_pairs: int)
     )
 
 
-def _interval(estimate: Estimate) -> Interval:
+def interval_of(estimate: Estimate) -> Interval:
+    """An estimate as a file holds it."""
     low, high = estimate.bounds
     return Interval(mean=estimate.effect, low=low, high=high)

@@ -10,19 +10,16 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from shown import Shown, shown_folders
 
-from circuitkit import Circuit, Means, NodeSet, load_checkpoint, load_task
+from circuitkit import NodeSet
 from circuitkit.compiled import CompiledCircuit, Foundation
 from circuitkit.extraction.gated import GatedModel
 from circuitkit.extraction.masked import gate_gradients, masked_differences
-from circuitkit.model import EncodedPairs, Transformer
 from circuitkit.model.topk import keep_largest
 
-GALLERY = Path(__file__).parents[2] / "reports" / "gallery"
 TASKS = ("bracket_counting", "for_while", "if_equals", "single_double_quote")
 N_PAIRS = 128
 
@@ -58,37 +55,12 @@ def topk_row(width: int) -> str:
     return row(f"top-k of {width} channels", seconds(plain), fast)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A gallery circuit with its model, its ablation values and pairs to run it on."""
-
-    name: str
-    model: Transformer
-    nodes: NodeSet
-    means: Means
-    pairs: EncodedPairs
-
-    @classmethod
-    def load(cls, folder: Path) -> Shown:
-        """Read a folder of the gallery; the pairs are of its test split."""
-        circuit = Circuit.load(folder)
-        checkpoint = load_checkpoint(circuit.checkpoint.name)
-        model = checkpoint.load_model()
-        return cls(
-            name=f"{checkpoint.name} {circuit.task.name}",
-            model=model,
-            nodes=NodeSet(circuit.nodes.channels, model.arch.widths),
-            means=Means.load(folder, model.arch.widths),
-            pairs=checkpoint.encode(load_task(circuit.task.name).pairs("test", N_PAIRS)),
-        )
-
-
 def compiled_row(shown: Shown) -> str:
     """A gallery circuit on its test pairs: the masked model against the compiled circuit."""
     model, nodes, values = shown.model, shown.nodes, shown.means.values
-    foundation = Foundation(model, values)
-    prompts, compiled = foundation.prepare(shown.pairs), CompiledCircuit(foundation, nodes)
-    slow = seconds(lambda: masked_differences(model, shown.pairs, nodes, values))
+    foundation, pairs = Foundation(model, values), shown.pairs("test", N_PAIRS)
+    prompts, compiled = foundation.prepare(pairs), CompiledCircuit(foundation, nodes)
+    slow = seconds(lambda: masked_differences(model, pairs, nodes, values))
     fast = seconds(lambda: compiled.differences(prompts))
     return row(f"compiled {shown.name}, {len(nodes)} nodes", slow, fast)
 
@@ -98,7 +70,7 @@ def learning_row(shown: Shown, share: float) -> str:
     model, values, drawn = shown.model, shown.means.values, random.Random(0)
     everything = NodeSet.full(model.arch.widths)
     some = shown.nodes | NodeSet.of(n for n in everything if drawn.random() < share)
-    gated, batch = GatedModel(model, values, some), shown.pairs[:32]
+    gated, batch = GatedModel(model, values, some), shown.pairs("test", N_PAIRS)[:32]
     slow = seconds(lambda: gate_gradients(model, batch, some, values))
     fast = seconds(lambda: gated.gradients(batch))
     return row(f"learning {shown.name}, {len(some)} of {len(everything)} nodes", slow, fast)
@@ -107,8 +79,7 @@ def learning_row(shown: Shown, share: float) -> str:
 def main() -> None:
     """Print the table."""
     rows = [topk_row(128), topk_row(512)]
-    found = sorted(GALLERY.glob("tinypython-[ns]*/*/circuit.json"))
-    gallery = [Shown.load(path.parent) for path in found if path.parent.name in TASKS]
+    gallery = [Shown.load(folder) for folder in shown_folders() if folder.name in TASKS]
     rows += [compiled_row(shown) for shown in gallery]
     rows += [learning_row(gallery[0], share) for share in (1.0, 0.1, 0.0)]
     sys.stdout.write(

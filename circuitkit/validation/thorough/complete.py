@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from circuitkit.evidence import Claim, Finding
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.validation.statistics import all_of
-from circuitkit.validation.thorough.jackknife import METHOD, jackknife
+from circuitkit.validation.thorough.jackknife import jackknife
 from circuitkit.validation.thorough.trial import ThoroughTrial, faithfulness
 from circuitkit.validation.trial import losses_of
 
@@ -74,13 +74,10 @@ def check_complete(trial: ThoroughTrial) -> Finding:
     return Finding(
         claim=Claim.COMPLETE,
         outcome=all_of(mean.within(high=MEAN_GAP), worst.within(high=WORST_GAP)),
-        note=f"greedy worst: {worst.effect:.3f} [{worst.low:.3f}, {worst.high:.3f}] without "
+        note=f"greedy worst: {worst} without "
         f"{len(greedy)} of {len(trial.nodes)} nodes ({', '.join(map(str, list(greedy)[:5]))})",
-        effect=mean.effect,
+        **mean.fields(),
         unit="mean difference in F between circuit and model, parts removed",
-        low=mean.low,
-        high=mean.high,
-        interval_method=METHOD,
         threshold=f"mean ≤ {MEAN_GAP}, greedy worst ≤ {WORST_GAP}",
         threshold_source="ours",
         n_pairs=len(gaps.pairs),

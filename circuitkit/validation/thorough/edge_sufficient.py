@@ -38,13 +38,9 @@ def check_edge_sufficient(trial: ThoroughTrial) -> Finding:
     return Finding(
         claim=Claim.EDGE_SUFFICIENT,
         outcome=all_of(loss.within(high=limit), f.within(F_LOW, F_HIGH)),
-        note=f"{n_cut} weights between kept nodes are not listed and were cut; "
-        f"F = {f.effect:.3f} [{f.low:.3f}, {f.high:.3f}]",
-        effect=loss.effect,
+        note=f"{n_cut} weights between kept nodes are not listed and were cut; F = {f}",
+        **loss.fields(),
         unit="nats, circuit loss with its edges alone",
-        low=loss.low,
-        high=loss.high,
-        interval_method=loss.method,
         threshold=f"upper bound ≤ {limit:.3f} nats, F in [{F_LOW:.2f}, {F_HIGH:.2f}]",
         threshold_source="VALIDATION section 3, as for sufficient",
         n_pairs=len(trial.pairs),

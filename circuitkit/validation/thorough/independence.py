@@ -27,7 +27,7 @@ from torch import Tensor
 
 from circuitkit.evidence import Claim, Finding
 from circuitkit.validation.statistics import Estimate, all_of, monte_carlo_p, proportion
-from circuitkit.validation.thorough.jackknife import METHOD, jackknife
+from circuitkit.validation.thorough.jackknife import jackknife
 from circuitkit.validation.thorough.trial import ThoroughTrial
 from circuitkit.validation.trial import losses_of
 
@@ -57,11 +57,8 @@ def check_independence(trial: ThoroughTrial) -> Finding:
         outcome=all_of(dependence.within(high=DEPENDENCE), equal.within(low, high)),
         note=f"equivalence: the circuit does better than the model on {equal.effect:.3f} "
         f"[{equal.low:.3f}, {equal.high:.3f}] of the pairs, ties as halves",
-        effect=dependence.effect,
+        **dependence.fields(),
         unit="distance correlation² of model and complement",
-        low=dependence.low,
-        high=dependence.high,
-        interval_method=METHOD,
         p_value=_permuted(of_model, of_rest, trial.seed),
         threshold=f"upper bound ≤ {DEPENDENCE}; better on [{low}, {high}] of the pairs",
         threshold_source="ours; Shi et al. 2024 for ε",

@@ -31,7 +31,7 @@ from circuitkit.model import EncodedPairs, Tap, chain, gate_tap, logit_differenc
 from circuitkit.nodes import Node, Site
 from circuitkit.validation.statistics import all_of
 from circuitkit.validation.thorough.attention import distance_of_patterns
-from circuitkit.validation.thorough.jackknife import METHOD, jackknife
+from circuitkit.validation.thorough.jackknife import jackknife
 from circuitkit.validation.thorough.trial import ThoroughTrial
 
 EXPLAINED, CORRELATION = 0.7, 0.8
@@ -66,11 +66,8 @@ def check_roles(trial: ThoroughTrial) -> Finding:
         note=f"{_alike(effects)}; activations: median correlation {typical:.3f}, lowest "
         f"{min(together, default=1):.3f} ({len(together)} of {len(nodes)} nodes vary); "
         f"{distance_of_patterns(trial, pairs)}",
-        effect=explained.effect,
+        **explained.fields(),
         unit="of single nodes' interchange effects in the model explained by the circuit's",
-        low=explained.low,
-        high=explained.high,
-        interval_method=METHOD,
         threshold=f"lower bound ≥ {EXPLAINED}, median correlation ≥ {CORRELATION}",
         threshold_source="ours",
         n_pairs=len(pairs),

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from circuitkit.checkpoints.competence import Competence, Interval, does_task
+from circuitkit.checkpoints.competence import Competence, does_task
 from circuitkit.circuit import Circuit
 from circuitkit.errors import TaskError
 from circuitkit.evidence import Claim, Finding
@@ -28,6 +28,7 @@ from circuitkit.extraction.masked import tapped_differences
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.task import Task, builtin_tasks, load_task
+from circuitkit.validation.competence import interval_of
 from circuitkit.validation.competent import measure_ability
 from circuitkit.validation.necessary import NECESSITY
 from circuitkit.validation.statistics import Estimate, all_of, cluster_ratio
@@ -58,16 +59,14 @@ def check_specific(trial: ThoroughTrial) -> Finding:
         effect=median(harm.effect for harm in harms.values()),
         low=median(harm.low for harm in harms.values()),
         high=median(harm.high for harm in harms.values()),
+        method=f"{own.method}; medians over {len(harms)} tasks",
     )
     return Finding(
         claim=Claim.SPECIFIC,
         outcome=all_of(own.within(low=NECESSITY), typical.within(high=TYPICAL_HARM)),
         note=_note(trial, others, harms, own),
-        effect=typical.effect,
+        **typical.fields(),
         unit="of its ability lost by the typical other task",
-        low=typical.low,
-        high=typical.high,
-        interval_method=f"{typical.method}; medians over {len(harms)} tasks",
         threshold=f"upper bound ≤ {TYPICAL_HARM}, its own task at least {NECESSITY}",
         threshold_source="ours",
         n_pairs=sum(len(other.pairs) for other in others),
@@ -106,8 +105,7 @@ def _known(trial: ThoroughTrial) -> dict[str, bool]:
 def _is_done(trial: ThoroughTrial, pairs: EncodedPairs) -> bool:
     trial.passes += 1
     loss, accuracy = measure_ability(trial.model, pairs)
-    asked = [Interval(mean=e.effect, low=e.low, high=e.high) for e in (loss, accuracy)]
-    return does_task(*asked)
+    return does_task(*(interval_of(estimate) for estimate in (loss, accuracy)))
 
 
 def _harm(trial: ThoroughTrial, nodes: NodeSet, asked: _Asked) -> Estimate:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from circuitkit.evidence import Claim, Finding
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
-from circuitkit.validation.beats_controls import location_matched
+from circuitkit.validation.controls import location_matched
 from circuitkit.validation.statistics import monte_carlo_p, proportion
 from circuitkit.validation.thorough.search import Found, Problem, own_problem, search, within
 from circuitkit.validation.thorough.trial import ThoroughTrial
@@ -53,11 +53,8 @@ def check_stable(trial: ThoroughTrial) -> Finding:
         f"{', '.join(map(str, edges)) or 'none'}; Jaccard of their nodes {overlap:.2f} (p {p:.2f} "
         f"against sets with as many a site); {len(core & trial.nodes)} of {len(trial.nodes)} nodes "
         "are in all of them",
-        effect=agreement.effect,
+        **agreement.fields(),
         unit="of prompts answered alike by circuits of other seeds and halves",
-        low=agreement.low,
-        high=agreement.high,
-        interval_method=agreement.method,
         threshold=f"lower bound ≥ {AGREEMENT}",
         threshold_source="ours, as for faithful",
         null="random circuits with the same number of nodes at each site (for the overlap)",

@@ -14,6 +14,8 @@ the rest.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from circuitkit.evidence import Claim, Finding
@@ -41,15 +43,13 @@ def check_worst_case(trial: ThoroughTrial) -> Finding:
         if right.min() == 2
         else cluster_ratio(both, right, pairs.templates, trial.seed)
     )
+    share = replace(share, high=min(1.0, share.high))
     return Finding(
         claim=Claim.WORST_CASE,
         outcome=share.within(low=SHARE),
         note=_note(losses_of(circuit), both / np.maximum(right, 1), pairs.templates),
-        effect=share.effect,
+        **share.fields(),
         unit="of the prompts that the model answers rightly",
-        low=share.low,
-        high=min(1.0, share.high),
-        interval_method=share.method,
         threshold=f"lower bound ≥ {SHARE}",
         threshold_source="ours",
         n_pairs=len(pairs),
