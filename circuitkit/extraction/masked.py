@@ -22,7 +22,9 @@ from circuitkit.model import (
 )
 from circuitkit.nodes import NodeSet, Site
 
-_PAIRS_A_BATCH = 64
+PAIRS_A_BATCH = 16
+"""Larger batches are slower: they leave the cache, and pad more."""
+
 _GRADIENTS_AT_ONCE = 2**24
 """Nodes times positions whose activations a backward pass may hold: about 0.8 GB."""
 
@@ -46,12 +48,11 @@ def tapped_differences(
     model: Transformer, pairs: EncodedPairs, tap: Tap | None
 ) -> Float[Tensor, " rows"]:
     """The logit difference of every prompt under a tap, a bounded batch at a time."""
-    parts = []
-    for start in range(0, len(pairs), _PAIRS_A_BATCH):
-        batch = pairs[start : start + _PAIRS_A_BATCH]
-        logits = model(batch.tokens, tap, batch.last)[:, 0]
-        parts.append(logit_differences(logits, batch).view(2, -1))
-    return torch.cat(parts, dim=1).flatten()
+
+    def run(batch: EncodedPairs) -> Tensor:
+        return logit_differences(model(batch.tokens, tap, batch.last)[:, 0], batch)
+
+    return pairs.each(PAIRS_A_BATCH, run)
 
 
 def masked_differences(

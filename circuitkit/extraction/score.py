@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.circuit import Scores
+from circuitkit.compiled import compile_circuit
 from circuitkit.extraction.masked import masked_differences, tapped_differences
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import NodeSet, Site
@@ -46,8 +47,9 @@ def four_differences(
     values: Mapping[Site, Tensor],
     circuit_model: Transformer | None = None,
 ) -> FourDifferences:
-    """Run the four models on pairs, each in full: this is what is reported.
+    """Run the model, the circuit and its complement on pairs in full: this is what is reported.
 
+    The empty circuit, which only the last token can tell apart, is run compiled.
     ``circuit_model`` is the model the circuit is run on, where edges of it are cut.
     """
     nothing = NodeSet(widths=model.arch.widths)
@@ -57,5 +59,5 @@ def four_differences(
         complement=masked_differences(
             model, pairs, NodeSet.full(model.arch.widths) - nodes, values
         ),
-        empty=masked_differences(model, pairs, nothing, values),
+        empty=compile_circuit(model, nothing, values).differences(pairs),
     )

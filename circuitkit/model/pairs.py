@@ -8,7 +8,7 @@ prompts apart. Source: Gao et al. 2025, section 2.2; the two-sided form is ours
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +53,18 @@ class EncodedPairs:
     def by_length(self) -> Int[Tensor, " pairs"]:
         """The pairs' order by the longer prompt, shortest first: batches of it pad little."""
         return self.last.view(2, -1).amax(0).argsort(stable=True)
+
+    def each(
+        self, n_pairs: int, run: Callable[[EncodedPairs], Float[Tensor, "*kinds rows"]]
+    ) -> Float[Tensor, "*kinds all_rows"]:
+        """What ``run`` tells of every prompt, some pairs of like length at a time.
+
+        Prompts of a task differ in length by half: padded to the longest, most of a batch is
+        padding.
+        """
+        order = self.by_length()
+        parts = [run(self[some]).unflatten(-1, (2, -1)) for some in order.split(n_pairs)]
+        return torch.cat(parts, dim=-1)[..., order.argsort()].flatten(-2)
 
 
 def logit_differences(

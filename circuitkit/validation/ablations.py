@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitkit.extraction.masked import gates_of
+from circuitkit.extraction.masked import PAIRS_A_BATCH, gates_of
 from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, record_tap
 from circuitkit.nodes import NodeSet, Site
 
@@ -30,7 +30,6 @@ Kind = Literal[
     "mean", "zero", "mean_task", "resample_joint", "resample_independent", "resample_pair"
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_PAIRS_A_BATCH = 64
 
 Values = Mapping[Site, Tensor]
 
@@ -41,14 +40,14 @@ def ablated_differences(
 ) -> Float[Tensor, " rows"]:
     """The logit difference of every prompt with all but ``nodes`` ablated in one of the ways."""
     generator = torch.Generator().manual_seed(trial.seed)
-    gates, parts = gates_of(nodes, trial.model.arch.widths), []
-    for start in range(0, len(pairs), _PAIRS_A_BATCH):
-        batch = pairs[start : start + _PAIRS_A_BATCH]
-        tap = gate_tap(gates, _VALUES[kind](trial, batch, generator))
-        logits = trial.model(batch.tokens, tap, batch.last)[:, 0]
-        parts.append(logit_differences(logits, batch).view(2, -1))
+    gates = gates_of(nodes, trial.model.arch.widths)
+
+    def run(batch: EncodedPairs) -> Tensor:
         trial.passes += 1
-    return torch.cat(parts, dim=1).flatten()
+        tap = gate_tap(gates, _VALUES[kind](trial, batch, generator))
+        return logit_differences(trial.model(batch.tokens, tap, batch.last)[:, 0], batch)
+
+    return pairs.each(PAIRS_A_BATCH, run)
 
 
 def _mean(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
@@ -116,8 +115,8 @@ def twin_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
 def means_over(model: Transformer, pairs: EncodedPairs) -> dict[Site, Float[Tensor, " width"]]:
     """The mean of every node over all positions of some prompts, in float64 on the way."""
     sums = {site: torch.zeros(w, dtype=torch.float64) for site, w in model.arch.widths.items()}
-    for start in range(0, len(pairs), _PAIRS_A_BATCH):
-        batch = pairs[start : start + _PAIRS_A_BATCH]
+    for some in pairs.by_length().split(PAIRS_A_BATCH):
+        batch = pairs[some]
         told = (torch.arange(batch.tokens.shape[1]) <= batch.last[:, None])[..., None]
 
         def tap(site: Site, x: Tensor, told: Tensor = told) -> Tensor:

@@ -51,7 +51,6 @@ _TOLD = 3
 """Rivals that the note names, the closest; of the others it tells how far they are."""
 
 _PAIRS = 32
-_PAIRS_AT_ONCE = 8
 
 Score = Callable[[NodeSet, EncodedPairs], NDArray]
 """One number a pair, never negative, of the model with some nodes kept."""
@@ -144,12 +143,17 @@ def _tally(trial: Trial, pairs: EncodedPairs, family: Family) -> Tally:
 
 
 def _as_low(control: NodeSet, pairs: EncodedPairs, score: Score, limit: float) -> bool:
-    """Whether the sum over pairs is at most the limit; given up as soon as it is more."""
-    total = 0.0
-    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-        total += float(score(control, pairs[start : start + _PAIRS_AT_ONCE]).sum())
+    """Whether the sum over pairs is at most the limit; given up as soon as it is more.
+
+    The first pair mostly tells; each batch is as large as all before it.
+    """
+    total, start = 0.0, 0
+    while start < len(pairs):
+        end = max(1, 2 * start)
+        total += float(score(control, pairs[start:end]).sum())
         if total > limit:
             return False
+        start = end
     return True
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -52,12 +53,13 @@ def activity_matched(
     among = NodeSet.full(nodes.widths or {}) if among is None else among
     near = {node: _nearest(node, among[node.site], activity[node.site]) for node in nodes}
     for _ in range(n):
-        chosen: set[Node] = set()
+        chosen: dict[Site, set[int]] = {site: set() for site in nodes.channels}
         for node in draw.sample(list(near), len(near)):
-            left = [c for c in near[node] if Node(node.site, c) not in chosen]
+            taken = chosen[node.site]
+            left = list(islice((c for c in near[node] if c not in taken), NEAREST))
             if left:
-                chosen.add(Node(node.site, draw.choice(left[:NEAREST])))
-        yield NodeSet.of(chosen, nodes.widths)
+                taken.add(draw.choice(left))
+        yield NodeSet(chosen, nodes.widths)
 
 
 def _nearest(node: Node, channels: Sequence[int], activity: Tensor) -> list[int]:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitkit.evidence import Claim, Finding
-from circuitkit.extraction.masked import gates_of
+from circuitkit.extraction.masked import PAIRS_A_BATCH, gates_of
 from circuitkit.model import EncodedPairs, Tap, Transformer, gate_tap, logit_differences
 from circuitkit.model.transformer import Norm
 from circuitkit.nodes import FINAL_RESID
@@ -27,7 +27,6 @@ from circuitkit.validation.statistics import cluster_mean
 from circuitkit.validation.trial import Trial, losses_of
 
 F_LOW, GAIN = 0.50, 3.0
-_PAIRS_A_BATCH = 64
 
 
 def check_no_norm_leak(trial: Trial) -> Finding:
@@ -71,17 +70,17 @@ class Frozen(NamedTuple):
 @torch.no_grad()
 def run_frozen(model: Transformer, pairs: EncodedPairs, tap: Tap) -> Frozen:
     """The logit differences under a tap, every norm divided by what the untapped model has."""
-    differences, gains = [], []
-    for start in range(0, len(pairs), _PAIRS_A_BATCH):
-        batch = pairs[start : start + _PAIRS_A_BATCH]
+
+    def run(batch: EncodedPairs) -> Tensor:
         own, tapped = _streams(model, batch.tokens, tap)
         rows = torch.arange(len(batch.tokens))
         own, tapped = own[rows, batch.last], tapped[rows, batch.last]
         norm = model.transformer.ln_f
         logits = _unembed(model, _normed(norm, tapped, own), batch.tokens[rows, batch.last])
-        differences.append(logit_differences(logits, batch).view(2, -1))
-        gains.append((_size(norm, own) / _size(norm, tapped))[:, 0].view(2, -1))
-    return Frozen(torch.cat(differences, 1).flatten(), torch.cat(gains, 1).flatten())
+        gains = (_size(norm, own) / _size(norm, tapped))[:, 0]
+        return torch.stack([logit_differences(logits, batch), gains])
+
+    return Frozen(*pairs.each(PAIRS_A_BATCH, run))
 
 
 def _streams(

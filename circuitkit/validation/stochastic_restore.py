@@ -1,7 +1,7 @@
 """Stochastic restore: nothing in the rest works against the circuit.
 
-Each ablated node is restored with probability p, one pattern for every eight pairs. A
-complement that is silent only as a whole, because its parts cancel, shows itself once
+Each ablated node is restored with probability p, one pattern for every eight pairs, of all
+lengths. A complement that is silent only as a whole, because its parts cancel, shows itself once
 some parts are back. The pattern is the unit of the interval. Source: VALIDATION section 3.
 
 What can fool it: pathways of many nodes, of which a random pattern seldom restores a whole
@@ -10,14 +10,15 @@ one. A failure lowers the grade, no more: a true circuit may have opponents.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from circuitkit.evidence import Claim, Finding
-from circuitkit.extraction.masked import gates_of, tapped_differences
-from circuitkit.model import gate_tap
+from circuitkit.extraction.masked import PAIRS_A_BATCH, gates_of, tapped_differences
+from circuitkit.model import EncodedPairs, gate_tap
 from circuitkit.nodes import Site
 from circuitkit.validation.decision import Requirement, decide, joined
 from circuitkit.validation.statistics import cluster_mean
@@ -26,15 +27,17 @@ from circuitkit.validation.trial import Trial, losses_of
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 ABOVE_TARGET_NATS = 0.15
 _PAIRS_A_PATTERN = 8
-_PATTERNS_A_BATCH = 8
 
 
 def check_stochastic_restore(trial: Trial) -> Finding:
     """At every share restored, the upper bound of the mean loss is at most target + 0.15."""
-    patterns = [str(i // _PAIRS_A_PATTERN) for i in range(len(trial.few))]
+    pairs = trial.few[trial.few.by_length()]
+    n_patterns = -(-len(pairs) // _PAIRS_A_PATTERN)
+    patterns = torch.arange(len(pairs)) % n_patterns
     limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
-    losses = {share: _losses(trial, share) for share in SHARES}
-    found = {p: cluster_mean(x, patterns, trial.seed) for p, x in losses.items()}
+    losses = {share: _losses(trial, pairs, patterns, share) for share in SHARES}
+    clusters = [str(pattern) for pattern in patterns.tolist()]
+    found = {p: cluster_mean(x, clusters, trial.seed) for p, x in losses.items()}
     worst = max(SHARES, key=lambda share: found[share].effect)
     decision = decide(
         len(trial.few), *(Requirement(estimate=e, high=limit) for e in found.values())
@@ -51,32 +54,33 @@ def check_stochastic_restore(trial: Trial) -> Finding:
         threshold_source="VALIDATION section 3",
         n_pairs=len(trial.few),
         n_clusters=len(set(trial.few.templates)),
-        n_draws=len(SHARES) * len(set(patterns)),
+        n_draws=len(SHARES) * n_patterns,
         seeds=(trial.seed,),
         fooled_by="opponents of many nodes, which are seldom restored as a whole",
     )
 
 
-def _losses(trial: Trial, share: float) -> NDArray:
-    """The pair losses with a share of the ablated nodes restored, a pattern for eight pairs."""
-    generator = torch.Generator().manual_seed(trial.seed)
-    step, parts = _PAIRS_A_PATTERN * _PATTERNS_A_BATCH, []
-    for start in range(0, len(trial.few), step):
-        batch = trial.few[start : start + step]
-        tap = gate_tap(_gates(trial, share, len(batch), generator), trial.values)
-        parts.append(tapped_differences(trial.model, batch, tap).view(2, -1))
+def _losses(
+    trial: Trial, pairs: EncodedPairs, patterns: Int[Tensor, " pairs"], share: float
+) -> NDArray:
+    """The losses of pairs, shortest first, with a share of the ablated nodes restored."""
+    gates, parts = _gates(trial, int(patterns.max()) + 1, share), []
+    for some in torch.arange(len(pairs)).split(PAIRS_A_BATCH):
+        rows = patterns[some].repeat(2)  # the twins of a pair share a pattern
+        tap = gate_tap({site: gate[rows, None] for site, gate in gates.items()}, trial.values)
+        parts.append(losses_of(tapped_differences(trial.model, pairs[some], tap)))
         trial.passes += 1
     trial.progress("restore", SHARES.index(share) + 1, len(SHARES))
-    return losses_of(torch.cat(parts, dim=1).flatten())
+    return np.concatenate(parts)
 
 
 def _gates(
-    trial: Trial, share: float, n_pairs: int, generator: torch.Generator
-) -> dict[Site, Float[Tensor, "rows one width"]]:
-    """The circuit's gates with others opened at random: the twins of a pair share a pattern."""
-    pattern = (torch.arange(n_pairs) // _PAIRS_A_PATTERN).repeat(2)
+    trial: Trial, n_patterns: int, share: float
+) -> dict[Site, Float[Tensor, "patterns width"]]:
+    """The circuit's gates with others opened at random."""
+    generator = torch.Generator().manual_seed(trial.seed)
     opened = {}
     for site, gate in gates_of(trial.nodes, trial.model.arch.widths).items():
-        drawn = torch.rand(int(pattern.max()) + 1, len(gate), generator=generator) < share
-        opened[site] = torch.maximum(gate, drawn.float())[pattern][:, None]
+        drawn = torch.rand(n_patterns, len(gate), generator=generator) < share
+        opened[site] = torch.maximum(gate, drawn.float())
     return opened
