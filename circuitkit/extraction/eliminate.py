@@ -7,6 +7,7 @@ delta debugging after Zeller and Hildebrandt 2002.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -55,11 +56,10 @@ def minimise(
     """Drop blocks of items, the last first, until no single one can go."""
     kept = list(items)
     size = first_block or max(1, len(kept) // 2)
-    while True:
-        fewer = _pass(kept, meets, size, progress)
-        if size == 1 and len(fewer) == len(kept):
-            return kept
-        kept, size = fewer, max(1, min(size, len(fewer)) // 2)
+    while size > 1:
+        kept = _pass(kept, meets, size, progress)
+        size = max(1, min(size, len(kept)) // 2)
+    return _one_by_one(kept, meets, progress)
 
 
 def _pass(
@@ -73,6 +73,23 @@ def _pass(
         if meets(fewer):
             kept = fewer
         progress("eliminate", min(start + size, len(queue)), len(queue))
+    return kept
+
+
+def _one_by_one(
+    kept: list[Item], meets: Callable[[Sequence[Item]], bool], progress: Progress
+) -> list[Item]:
+    """Try to drop each item, round and round, until each has been refused since the last went."""
+    queue, n_refused = deque(reversed(kept)), 0
+    while n_refused < len(queue):
+        tried = queue.popleft()
+        fewer = [item for item in kept if item != tried]
+        if meets(fewer):
+            kept, n_refused = fewer, 0
+        else:
+            queue.append(tried)
+            n_refused += 1
+        progress("eliminate", n_refused, len(queue))
     return kept
 
 
