@@ -94,6 +94,16 @@ def test_the_searches_are_those_of_the_extraction(done):
     assert config == SMALL()
 
 
+def test_of_tuned_settings_the_searches_have_those_that_won(copy):
+    """Not those that tuning began with."""
+    record = json.loads((copy / "pruning.json").read_text())
+    won = {**record["restarts"][0], "pruning": {**record["config"]["pruning"], "lr": 0.0123}}
+    record |= {"restarts": [*record["restarts"], won], "chosen_restart": len(record["restarts"])}
+    (copy / "pruning.json").write_text(json.dumps(record))
+    config = thorough_folder.thorough_of(copy, Circuit.load(copy)).search
+    assert config.learning.lr == 0.0123
+
+
 @pytest.mark.parametrize("claim", [Claim.SEARCH_NULL, Claim.WORST_CASE])
 def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypatch, claim):
     """Exit code 130, finished claims kept; the command told ends with the same findings."""
@@ -139,7 +149,11 @@ def test_circuits_beside_this_one_are_asked_too(copy):
     assert [sibling.circuit for sibling in found] == [circuit]
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"config": {"pruning": {"n_stpes": 1}}}'])
+UNKNOWN = '{"config": {}, "chosen_restart": 0, "restarts": [{"pruning": {"n_stpes": 1}}]}'
+NONE_CHOSEN = '{"config": {}, "chosen_restart": 7, "restarts": []}'
+
+
+@pytest.mark.parametrize("text", ["{", "{}", UNKNOWN, NONE_CHOSEN])
 def test_a_wrong_record_of_the_search_is_refused(copy, text):
     """With one message, before anything runs."""
     (copy / "pruning.json").write_text(text)

@@ -31,14 +31,15 @@ def thorough_of(folder: Path, circuit: Circuit) -> Thorough:
 
 
 def _search_of(folder: Path, circuit: Circuit) -> ExtractConfig:
-    """The settings in ``pruning.json``; those of a plain extraction where it is missing."""
+    """The settings in ``pruning.json``, of those tuned the chosen; a plain search's if missing."""
     path = folder / PRUNING
     if not path.exists():
         return ExtractConfig(seed=circuit.seed)
     try:
-        config = json.loads(read_bounded(path, CircuitError, "a record of the search"))["config"]
-        return ExtractConfig(**{**config, "pruning": PruningConfig(**config["pruning"])})
-    except (ValueError, KeyError, TypeError) as error:
+        record = json.loads(read_bounded(path, CircuitError, "a record of the search"))
+        chosen = record["restarts"][record["chosen_restart"]]["pruning"]
+        return ExtractConfig(**{**record["config"], "pruning": PruningConfig(**chosen)})
+    except (ValueError, LookupError, TypeError) as error:
         raise CircuitError(
             f"{path} does not hold the settings of an extraction: {error!r}. Extract again."
         ) from None
