@@ -239,7 +239,7 @@ def test_a_circuit_that_harms_its_own_task_alone_is_specific(two_tasks, no_built
     assert finding.outcome == "pass", finding.note
     own, theirs = finding.note.split(" | ")
     assert own == "its own task loses 1.00; the others: height 0.00"
-    assert theirs == "knockout of height: height 1.00, side 0.00"
+    assert theirs == "knockout of height: 1.00; the others: side 0.00"
 
 
 def test_a_circuit_that_harms_another_task_as_well_is_not_specific(two_tasks, no_built_in):

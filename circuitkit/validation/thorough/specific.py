@@ -5,7 +5,8 @@ the built-in ones (by the checkpoint's ``competence.json``, else as measured her
 of the circuits that lie beside this one. Nec is the share of the model's ability on a task
 that the knockout takes. The typical other task, the median, may lose a fifth; so a few near
 relations, which rightly share nodes, do not fail the claim. Circuits beside this one are
-knocked out too, and the note shows the whole matrix.
+knocked out too: the note has a row of the matrix for each, its own task first, then the
+three that lose most and the median of the others.
 
 Source: VALIDATION section 4. The pass region is ours: the mirror image of ``necessary``,
 which asks that the own task loses four fifths.
@@ -16,12 +17,13 @@ everything harms everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from numpy.typing import NDArray
+
 from circuitkit.checkpoints.competence import Competence, does_task
-from circuitkit.circuit import Circuit
 from circuitkit.errors import TaskError
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import tapped_differences
@@ -37,6 +39,7 @@ from circuitkit.validation.trial import LN2, losses_of
 
 TYPICAL_HARM = 0.20
 _PAIRS = 64
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class _Asked:
 
     task: Task
     pairs: EncodedPairs
+    losses: NDArray
 
 
 def check_specific(trial: ThoroughTrial) -> Finding:
@@ -53,8 +57,9 @@ def check_specific(trial: ThoroughTrial) -> Finding:
     if not others:
         note = "the checkpoint does no other task that could be asked"
         return Finding(claim=Claim.SPECIFIC, outcome="not_run", note=note)
+    mine = _ask(trial, trial.task, trial.few[:_PAIRS])
     harms = {other.task.name: _harm(trial, trial.nodes, other) for other in others}
-    own = _harm(trial, trial.nodes, _Asked(task=trial.task, pairs=trial.few[:_PAIRS]))
+    own = _harm(trial, trial.nodes, mine)
     typical = Estimate(
         effect=median(harm.effect for harm in harms.values()),
         low=median(harm.low for harm in harms.values()),
@@ -64,7 +69,12 @@ def check_specific(trial: ThoroughTrial) -> Finding:
     return Finding(
         claim=Claim.SPECIFIC,
         outcome=all_of(own.within(low=NECESSITY), typical.within(high=TYPICAL_HARM)),
-        note=_note(trial, others, harms, own),
+        note=" | ".join(
+            [
+                f"its own task loses {own.effect:.2f}; the others: {_row(harms)}",
+                *_rows_beside(trial, [mine, *others]),
+            ]
+        ),
         **typical.fields(),
         unit="of its ability lost by the typical other task",
         threshold=f"upper bound ≤ {TYPICAL_HARM}, its own task at least {NECESSITY}",
@@ -91,7 +101,7 @@ def _others(trial: ThoroughTrial) -> Iterator[_Asked]:
         except TaskError:
             continue  # another tokenizer's, or too long: no task of this checkpoint
         if _is_done(trial, pairs):
-            yield _Asked(task=task, pairs=pairs)
+            yield _ask(trial, task, pairs)
 
 
 def _known(trial: ThoroughTrial) -> dict[str, bool]:
@@ -108,34 +118,36 @@ def _is_done(trial: ThoroughTrial, pairs: EncodedPairs) -> bool:
     return does_task(*(interval_of(estimate) for estimate in (loss, accuracy)))
 
 
+def _ask(trial: ThoroughTrial, task: Task, pairs: EncodedPairs) -> _Asked:
+    """The model on another task, run once for all circuits that are knocked out."""
+    trial.passes += 1
+    losses = losses_of(tapped_differences(trial.model, pairs, None))
+    return _Asked(task=task, pairs=pairs, losses=losses)
+
+
 def _harm(trial: ThoroughTrial, nodes: NodeSet, asked: _Asked) -> Estimate:
     """Nec: the share of the model's ability on a task that goes with the nodes."""
-    trial.passes += 1
-    model = losses_of(tapped_differences(trial.model, asked.pairs, None))
-    without = losses_of(trial.without(nodes, asked.pairs))
+    model, without = asked.losses, losses_of(trial.without(nodes, asked.pairs))
     return cluster_ratio(without - model, LN2 - model, asked.pairs.templates, trial.seed)
 
 
-def _note(
-    trial: ThoroughTrial, others: list[_Asked], harms: dict[str, Estimate], own: Estimate
-) -> str:
-    told = f"its own task loses {own.effect:.2f}; the others: {_row(harms)}"
-    siblings = {s.task.sha256: s.circuit for s in trial.siblings}
-    rows = [
-        f"{knocked.task.name}: {_row(_column(trial, siblings[knocked.task.sha256], others))}"
-        for knocked in others
-        if knocked.task.sha256 in siblings
-    ]
-    return told + "".join(f" | knockout of {row}" for row in rows)
+def _rows_beside(trial: ThoroughTrial, asked: Sequence[_Asked]) -> Iterator[str]:
+    """A row for every circuit beside this one: its own task, then the others."""
+    circuits = {s.task.sha256: s.circuit for s in trial.siblings}
+    tasks = [a for a in asked if a.task.sha256 in {trial.task.sha256, *circuits}]
+    for knocked in tasks:
+        if knocked.task.sha256 not in circuits:
+            continue
+        channels = circuits[knocked.task.sha256].nodes.channels
+        nodes = NodeSet(channels, trial.model.arch.widths)
+        harms = {a.task.name: _harm(trial, nodes, a) for a in tasks}
+        own = harms.pop(knocked.task.name)
+        yield f"knockout of {knocked.task.name}: {own.effect:.2f}; the others: {_row(harms)}"
 
 
-def _column(trial: ThoroughTrial, circuit: Circuit, others: list[_Asked]) -> dict[str, Estimate]:
-    nodes = NodeSet(circuit.nodes.channels, trial.model.arch.widths)
-    mine = _Asked(task=trial.task, pairs=trial.few[:_PAIRS])
-    asked = [mine, *(o for o in others if o.task.sha256 in {s.task.sha256 for s in trial.siblings})]
-    return {each.task.name: _harm(trial, nodes, each) for each in asked}
-
-
-def _row(harms: dict[str, Estimate]) -> str:
+def _row(harms: Mapping[str, Estimate]) -> str:
+    """What tasks lose, the most harmed by name."""
     worst_first = sorted(harms.items(), key=lambda item: -item[1].effect)
-    return ", ".join(f"{name} {harm.effect:.2f}" for name, harm in worst_first)
+    told = ", ".join(f"{name} {harm.effect:.2f}" for name, harm in worst_first[:_NAMED])
+    rest = [harm.effect for _, harm in worst_first[_NAMED:]]
+    return f"{told}, the median of {len(rest)} more {median(rest):.2f}" if rest else told
