@@ -31,12 +31,15 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(STAMP)
+bench: $(STAMP)  ## every table of the README but the gallery's; takes hours
 	$(BIN)/python tests/benchmarks/training_speed.py
 	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/end_to_end.py
 	$(BIN)/python tests/benchmarks/planted_extraction.py
-	$(BIN)/python tests/benchmarks/extraction_methods.py
 	$(BIN)/python tests/benchmarks/planted_validation.py
+	$(BIN)/python tests/benchmarks/large_model.py
+	$(BIN)/python tests/benchmarks/minimality.py
+	$(BIN)/python tests/benchmarks/extraction_methods.py
 
 gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py

@@ -465,10 +465,18 @@ def test_a_missed_target_is_an_honest_negative(tmp_path, small):
 def test_resume_of_a_finished_extraction_does_nothing(copy, small):
     """Not a byte changes, and the verdict stays; another seed is another extraction."""
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
-    options = ("--target-loss", 0.3, "--resume", "--json")
+    options = ("--reference-tokens", 4096, "--target-loss", 0.3, "--resume", "--json")
     ran = cli("extract", NANO, "--task", "if_equals", "--out", copy, *options)
     assert ran.json["n_nodes"] == Circuit.load(copy).n_nodes
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_another_reference_is_another_extraction(copy, small):
+    """Its means are others: what is there is not taken for it."""
+    before = Circuit.load(copy).means_sha256
+    options = ("--reference-tokens", 2048, "--target-loss", 0.3, "--resume", "-q")
+    cli("extract", NANO, "--task", "if_equals", "--out", copy, *options)
+    assert Circuit.load(copy).means_sha256 != before
 
 
 def test_extracting_again_removes_a_verdict_on_what_was_there(copy, small):

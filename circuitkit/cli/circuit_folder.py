@@ -22,8 +22,8 @@ from circuitkit.circuit import Circuit
 from circuitkit.errors import CircuitError, UsageError
 from circuitkit.extraction import ExtractConfig, Extraction
 from circuitkit.extraction.means import FILE as MEANS
+from circuitkit.extraction.partial import search_key
 from circuitkit.files import claim_folder, read_bounded, write_whole
-from circuitkit.provenance import record
 from circuitkit.task import Task, load_task
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.tables import write_tables
@@ -75,21 +75,20 @@ def finished(folder: Path, inputs: Inputs, config: ExtractConfig) -> Circuit | N
     """The circuit of a folder, if it is what this very extraction would find."""
     if not (folder / CIRCUIT).exists():
         return None
-    circuit = Circuit.load(folder)
-    wanted = record("circuitkit extract", config.to_dict(), config.seed)
-    same = (
-        circuit.provenance == wanted
-        and circuit.task.sha256 == inputs.task.sha256
-        and circuit.checkpoint.sha256 == inputs.checkpoint.sha256
-    )
-    return circuit if same else None
+    key = _sources(folder).get("search")
+    return Circuit.load(folder) if key == _search_key(inputs, config) else None
 
 
-def write(folder: Path, extraction: Extraction, inputs: Inputs) -> None:
+def _search_key(inputs: Inputs, config: ExtractConfig) -> str:
+    return search_key(inputs.checkpoint, inputs.task, config, inputs.reference, None)
+
+
+def write(folder: Path, extraction: Extraction, inputs: Inputs, config: ExtractConfig) -> None:
     """Write every file of a circuit folder."""
     sources = {
         "checkpoint": _where(inputs.checkpoint),
         "reference": str(inputs.reference_path.resolve()) if inputs.reference_path else None,
+        "search": _search_key(inputs, config),
     }
     write_whole(folder / SOURCES, json.dumps(sources, indent=1) + "\n")
     if inputs.task_file is not None:

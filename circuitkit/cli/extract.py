@@ -110,6 +110,6 @@ def _extract(
         raise
     for name in _STALE:
         (out / name).unlink(missing_ok=True)
-    circuit_folder.write(out, extraction, opened)
+    circuit_folder.write(out, extraction, opened, config)
     partial.end()
     return extraction.circuit
