@@ -2,6 +2,7 @@
 
 Independent of the search: no compiled circuit, no judge, the upper bound and the drift under
 pushed ablation values computed here. On the selection pairs that the search was judged by.
+Without folders, those of the sparse checkpoints: a dense circuit takes many minutes.
 
 Usage: python tests/benchmarks/minimality.py [FOLDER ...]
 """
@@ -65,7 +66,8 @@ class Selected:
 def main() -> None:
     """A row a circuit."""
     sys.stdout.write("| circuit | outcome | nodes | meets the target | could go |\n|" + "---|" * 5)
-    for folder in [Path(name) for name in sys.argv[1:]] or shown_folders():
+    sparse = [folder for folder in shown_folders() if folder.parent.name != "tinypython-dense"]
+    for folder in [Path(name) for name in sys.argv[1:]] or sparse:
         shown = Shown.load(folder)
         tried, nodes = Selected.of(shown), shown.nodes
         met = "yes" if tried.meets(nodes) else "no"
