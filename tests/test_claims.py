@@ -4,6 +4,7 @@ import json
 from functools import cache
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from test_validation import circuit_of
@@ -24,7 +25,13 @@ from circuitkit.task import load_task
 from circuitkit.validation import beats_controls, validate
 from circuitkit.validation.ablations import KINDS, ablated_differences, means_over, twin_positions
 from circuitkit.validation.backup import find_backup
-from circuitkit.validation.beats_controls import N_DRAWS, Family, _tally, check_beats_controls
+from circuitkit.validation.beats_controls import (
+    N_DRAWS,
+    Family,
+    _as_low,
+    _tally,
+    check_beats_controls,
+)
 from circuitkit.validation.competent import check_competent
 from circuitkit.validation.controls import (
     NEAREST,
@@ -296,6 +303,18 @@ def test_without_norms_a_frozen_run_is_the_masked_model():
     frozen = run_frozen(model, pairs, gate_tap(gates, values))
     masked = masked_differences(model, pairs, kept, values)
     assert torch.allclose(frozen.differences, masked, atol=1e-5)
+
+
+@pytest.mark.parametrize(("more", "is_low"), [(0.0, True), (1e-8, True), (1e-4, False)])
+def test_a_control_worse_by_rounding_alone_is_as_good(more, is_low):
+    """The circuit itself, drawn as a control, runs in other batches than it was scored in."""
+    pairs = encoded_pairs(tiny_model().arch, 32)
+
+    def score(_, some):
+        return np.full(len(some), 0.1 + more * (len(some) < 32))
+
+    limit = float(score(None, pairs).sum())
+    assert _as_low(NodeSet(), pairs, score, limit) is is_low
 
 
 def test_frozen_norms_are_the_models():
