@@ -29,7 +29,7 @@ from circuitkit.errors import CircuitError
 from circuitkit.extraction import masked, means
 from circuitkit.extraction.discretise import discretise, ranked_nodes, smallest_prefix
 from circuitkit.extraction.edges import edges_between, n_edges, wiring
-from circuitkit.extraction.eliminate import eliminate, on_a_path
+from circuitkit.extraction.eliminate import eliminate, minimise, on_a_path
 from circuitkit.extraction.judge import DRIFT_NATS, Judge, upper_bound
 from circuitkit.extraction.learn import PruningConfig, Scores, learn_masks, open_gates
 from circuitkit.extraction.masked import (
@@ -482,6 +482,19 @@ def test_what_elimination_leaves_is_1_minimal(rule, seed):
     assert found <= start
     assert RULES[rule](set(names(found)))
     assert not any(RULES[rule](set(names(found)) - {str(node)}) for node in found)
+
+
+@pytest.mark.parametrize(("goes", "n_asked"), [("", 6), ("f", 6), ("a", 11)])
+def test_elimination_ends_once_each_was_refused_since_the_last_went(goes, n_asked):
+    """Six items, tried from the end: no question is asked again of what is unchanged."""
+    asked = []
+
+    def meets(kept):
+        asked.append(frozenset(kept))
+        return set(kept) >= set("abcdef") - set(goes)
+
+    assert minimise("abcdef", meets, first_block=1) == sorted(set("abcdef") - set(goes))
+    assert len(asked) == len(set(asked)) == n_asked
 
 
 def test_elimination_tries_the_least_important_first():

@@ -355,6 +355,19 @@ def test_differences_read_the_answer_against_the_foil():
     assert torch.equal(logit_differences(logits, encoded), torch.ones(2 * n))
 
 
+@pytest.mark.parametrize("n_pairs", [1, 4, 99])
+def test_a_run_by_length_tells_every_prompt_in_its_place(n_pairs):
+    """Whatever the batches, and of several kinds of things at once."""
+    encoded = encoded_pairs(tiny_architecture(), 9)
+    assert encoded.by_length().tolist() != list(range(len(encoded)))
+
+    def told(some):
+        return torch.stack([some.last, some.tokens.sum(1)]).float()
+
+    assert torch.equal(encoded.each(n_pairs, told), told(encoded))
+    assert torch.equal(encoded.each(n_pairs, lambda some: told(some)[0]), told(encoded)[0])
+
+
 def test_encoding_holds_every_prompt_behind_the_start_token():
     """Padded on the right; a choice of pairs takes both sides and no more width than it needs."""
     arch = tiny_architecture()

@@ -21,6 +21,7 @@ from circuitkit.planted.prompts import random_text, task_lines, word_tokenizer
 from circuitkit.planted.variation import Variation
 from circuitkit.planted.wiring import Wiring
 from circuitkit.task import load_task
+from circuitkit.validation.statistics import Estimate
 from circuitkit.validation.thorough import (
     THOROUGH_CHECKS,
     Sibling,
@@ -348,8 +349,18 @@ def test_another_task_of_a_single_template_is_not_taken_for_done(true_small):
     """Nothing bounds its accuracy: it is left out, and no claim breaks on it."""
     pairs = true_small.few
     alike = replace(pairs, templates=("t",) * len(pairs))
-    assert specific._is_done(true_small, pairs)
-    assert not specific._is_done(true_small, alike)
+    assert specific._ask(true_small, true_small.task, pairs).is_done
+    assert not specific._ask(true_small, true_small.task, alike).is_done
+
+
+def test_a_row_of_many_tasks_names_the_three_most_harmed():
+    """And what the others lose in the median."""
+    harms = {
+        name: Estimate(effect=x, low=x, high=x)
+        for name, x in zip("abcdef", (0.1, 0.9, 0.3, 0.5, 0.2, 0.7), strict=True)
+    }
+    assert specific._row(harms) == "b 0.90, f 0.70, d 0.50, the median of 3 more 0.20"
+    assert specific._row({"a": harms["a"]}) == "a 0.10"
 
 
 def test_the_jackknife_covers_a_ratio_of_clustered_pairs():

@@ -5,7 +5,11 @@ What can fool it: a task with an easy shortcut, which a competent model may use.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
 
 from circuitkit.checkpoints.competence import MIN_ACCURACY as ACCURACY
 from circuitkit.evidence import Claim, Finding
@@ -31,10 +35,14 @@ class Ability(NamedTuple):
 
 def measure_ability(model: Transformer, pairs: EncodedPairs) -> Ability:
     """How well the whole model does the task that these pairs ask."""
-    differences = tapped_differences(model, pairs, None)
+    return ability_of(tapped_differences(model, pairs, None), pairs.templates)
+
+
+def ability_of(differences: Float[Tensor, " rows"], templates: Sequence[str]) -> Ability:
+    """How well a task is done by these logit differences, with the template as the unit."""
     return Ability(
-        loss_nats=cluster_mean(losses_of(differences), pairs.templates, seed=0),
-        accuracy=proportion(hits_of(differences), pairs.templates, seed=0),
+        loss_nats=cluster_mean(losses_of(differences), templates, seed=0),
+        accuracy=proportion(hits_of(differences), templates, seed=0),
     )
 
 

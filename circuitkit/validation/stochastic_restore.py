@@ -63,7 +63,10 @@ def check_stochastic_restore(trial: Trial) -> Finding:
 def _losses(
     trial: Trial, pairs: EncodedPairs, patterns: Int[Tensor, " pairs"], share: float
 ) -> NDArray:
-    """The losses of pairs, shortest first, with a share of the ablated nodes restored."""
+    """The losses of pairs with a share of the ablated nodes restored.
+
+    Shortest first, and a batch at a time: so a run leaves them in the order of the gates.
+    """
     gates, parts = _gates(trial, int(patterns.max()) + 1, share), []
     for some in torch.arange(len(pairs)).split(PAIRS_A_BATCH):
         rows = patterns[some].repeat(2)  # the twins of a pair share a pattern

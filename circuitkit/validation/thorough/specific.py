@@ -21,7 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from numpy.typing import NDArray
+from jaxtyping import Float
+from torch import Tensor
 
 from circuitkit.checkpoints.competence import Competence, does_task
 from circuitkit.errors import TaskError
@@ -31,7 +32,7 @@ from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.task import Task, builtin_tasks, load_task
 from circuitkit.validation.competence import interval_of
-from circuitkit.validation.competent import measure_ability
+from circuitkit.validation.competent import ability_of
 from circuitkit.validation.necessary import NECESSITY
 from circuitkit.validation.statistics import Estimate, all_of, cluster_ratio
 from circuitkit.validation.thorough.trial import ThoroughTrial
@@ -44,11 +45,16 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """A task that the model does, with its losses on some pairs."""
+    """A task with the model's logit differences on some pairs of it."""
 
     task: Task
     pairs: EncodedPairs
-    losses: NDArray
+    differences: Float[Tensor, " rows"]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the model does the task, by the bounds of a competence."""
+        return does_task(*map(interval_of, ability_of(self.differences, self.pairs.templates)))
 
 
 def check_specific(trial: ThoroughTrial) -> Finding:
@@ -100,8 +106,9 @@ def _others(trial: ThoroughTrial) -> Iterator[_Asked]:
             pairs = trial.ask("test", _PAIRS, task)
         except TaskError:
             continue  # another tokenizer's, or too long: no task of this checkpoint
-        if _is_done(trial, pairs):
-            yield _ask(trial, task, pairs)
+        asked = _ask(trial, task, pairs)
+        if asked.is_done:
+            yield asked
 
 
 def _known(trial: ThoroughTrial) -> dict[str, bool]:
@@ -112,22 +119,17 @@ def _known(trial: ThoroughTrial) -> dict[str, bool]:
     return {row.task: row.does for row in told.tasks}
 
 
-def _is_done(trial: ThoroughTrial, pairs: EncodedPairs) -> bool:
-    trial.passes += 1
-    loss, accuracy = measure_ability(trial.model, pairs)
-    return does_task(*(interval_of(estimate) for estimate in (loss, accuracy)))
-
-
 def _ask(trial: ThoroughTrial, task: Task, pairs: EncodedPairs) -> _Asked:
     """The model on another task, run once for all circuits that are knocked out."""
     trial.passes += 1
-    losses = losses_of(tapped_differences(trial.model, pairs, None))
-    return _Asked(task=task, pairs=pairs, losses=losses)
+    differences = tapped_differences(trial.model, pairs, None)
+    return _Asked(task=task, pairs=pairs, differences=differences)
 
 
 def _harm(trial: ThoroughTrial, nodes: NodeSet, asked: _Asked) -> Estimate:
     """Nec: the share of the model's ability on a task that goes with the nodes."""
-    model, without = asked.losses, losses_of(trial.without(nodes, asked.pairs))
+    model = losses_of(asked.differences)
+    without = losses_of(trial.without(nodes, asked.pairs))
     return cluster_ratio(without - model, LN2 - model, asked.pairs.templates, trial.seed)
 
 
