@@ -19,5 +19,6 @@ settings.load_profile("circuitkit")
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Whatever a test sets, the next one starts with a single thread."""
+    """Whatever a test sets is undone behind it: a module's fixtures run before those of a test."""
+    yield
     torch.set_num_threads(1)
