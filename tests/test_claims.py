@@ -187,7 +187,7 @@ def test_resampled_values_are_those_of_reference_tokens(kind):
 
     trial = toy_trial()
     pairs = encoded_pairs(trial.model.arch)
-    values = ablations._VALUES[kind](trial, pairs, torch.Generator().manual_seed(0))
+    values = ablations.DRAWN[kind](trial, pairs, torch.Generator().manual_seed(0))
     for site, pool in trial.pool.items():
         drawn = values[site]
         assert drawn.shape == (len(pairs.tokens), 1, pool.shape[1])

@@ -44,22 +44,15 @@ def ablated_differences(
 
     def run(batch: EncodedPairs) -> Tensor:
         trial.passes += 1
-        tap = gate_tap(gates, _VALUES[kind](trial, batch, generator))
+        values = STILL[kind](trial) if kind in STILL else DRAWN[kind](trial, batch, generator)
+        tap = gate_tap(gates, values)
         return logit_differences(trial.model(batch.tokens, tap, batch.last)[:, 0], batch)
 
     return pairs.each(PAIRS_A_BATCH, run)
 
 
-def _mean(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
-    return trial.reference_means
-
-
-def _zero(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+def _zeros(trial: Trial) -> Values:
     return {site: torch.zeros(width) for site, width in trial.model.arch.widths.items()}
-
-
-def _mean_task(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
-    return trial.task_means
 
 
 def _resample_joint(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
@@ -86,10 +79,14 @@ def _resample_pair(trial: Trial, batch: EncodedPairs, generator: torch.Generator
     return {site: x[twin] if x.shape[1] == 1 else x[twin[:, None], at] for site, x in seen.items()}
 
 
-_VALUES: Mapping[Kind, Callable[[Trial, EncodedPairs, torch.Generator], Values]] = {
-    "mean": _mean,
-    "zero": _zero,
-    "mean_task": _mean_task,
+STILL: Mapping[Kind, Callable[[Trial], Values]] = {
+    "mean": lambda trial: trial.reference_means,
+    "zero": _zeros,
+    "mean_task": lambda trial: trial.task_means,
+}
+"""The ways whose values are the same for every prompt: a circuit under one can be compiled."""
+
+DRAWN: Mapping[Kind, Callable[[Trial, EncodedPairs, torch.Generator], Values]] = {
     "resample_joint": _resample_joint,
     "resample_independent": _resample_independent,
     "resample_pair": _resample_pair,

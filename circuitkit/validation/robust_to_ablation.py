@@ -10,7 +10,7 @@ it; and ``resample_joint`` leaves each site consistent with itself.
 from __future__ import annotations
 
 from circuitkit.evidence import Claim, Finding
-from circuitkit.validation.ablations import KINDS
+from circuitkit.validation.ablations import KINDS, STILL
 from circuitkit.validation.decision import Requirement, decide, joined
 from circuitkit.validation.trial import Trial, losses_of
 
@@ -43,8 +43,12 @@ def _table(trial: Trial) -> str:
     model = losses_of(trial.scored.model)[: len(trial.few)]
     told = []
     for i, kind in enumerate(KINDS):
-        losses = losses_of(trial.ablated(kind, trial.nodes, trial.few))
-        f = trial.recovered(losses, model, trial.few.templates)
+        differences = (
+            trial.circuit_differences(trial.nodes, trial.few, STILL[kind](trial))
+            if kind in STILL
+            else trial.ablated(kind, trial.nodes, trial.few)
+        )
+        f = trial.recovered(losses_of(differences), model, trial.few.templates)
         told.append(f"{kind} {f.effect:.2f}")
         trial.progress("ablations", i + 1, len(KINDS))
     return f"F on {len(trial.few)} pairs: {', '.join(told)}"
