@@ -87,47 +87,42 @@ def learn_masks(
     """One mask learning from one seed; nodes outside ``within`` stay ablated."""
     generator = torch.Generator().manual_seed(seed)
     pairs = pairs[pairs.by_length()]
-    widths = model.arch.widths
+    layout = _Layout.of(model.arch.widths, within, config.tied)
     gated = GatedModel(model, values, within)
     scores = initial_scores(gated, pairs, config, generator).requires_grad_()
-    optimizer = torch.optim.AdamW(
-        [scores], config.lr, (0.9, config.beta2), weight_decay=config.weight_decay
-    )
+    optimizer = _optimizer(scores, config)
     pressure, averaging = config.pressure_start, round(config.averaged * config.n_steps)
     running = torch.zeros_like(scores)
-    shut = _shut(widths, within)
     history = []
     for step in range(config.n_steps):
         optimizer.param_groups[0]["lr"] = config.lr * (1 - step / config.n_steps)
         batch = pairs[_batch(len(pairs), config.batch_pairs, generator)]
-        gates = open_gates(scores, config.temperature) * shut
-        if config.tied:
-            gates = _tie(gates, widths)
-        loss = pair_losses(gated.differences(batch, _by_site(gates, widths))).mean()
+        gates = layout.allowed(open_gates(scores, config.temperature))
+        loss = pair_losses(gated.differences(batch, layout.by_site(gates))).mean()
         optimizer.zero_grad()
         (loss + pressure * gates.sum()).backward()
         optimizer.step()
         if step >= config.n_steps - averaging:
             running += scores.detach() / averaging
-        with torch.no_grad():
-            scores.clamp_(-1, 1)
-            live = (scores + _travel_left(step, config) > 0) * shut
-            live = _tie(live, widths) if config.tied else live
-            gated.narrow(_by_site(live, widths))
+        scores.detach().clamp_(-1, 1)
+        live = layout.allowed(scores.detach() + _travel_left(step, config) > 0)
+        gated.narrow(layout.by_site(live))
         history.append((loss.item(), int(gates.sum()), pressure))
         eased = loss.item() < config.comfort * target_loss_nats
         pressure *= config.pressure_factor if eased else 1 / config.pressure_factor
         progress("masks", step + 1, config.n_steps)
     last = scores.detach()
-    ranks, learned = running if averaging else last, (last > 0).float() * shut
-    if config.tied:
-        ranks, learned = _tie(ranks, widths), _tie(learned, widths)
     return Scores(
-        ranks=_by_site(ranks, widths),
-        learned=nodes_of(_by_site(learned, widths)),
+        ranks=layout.by_site(layout.tie(running if averaging else last)),
+        learned=nodes_of(layout.by_site(layout.allowed(last > 0))),
         history=tuple(history),
         within=within,
     )
+
+
+def _optimizer(scores: Tensor, config: PruningConfig) -> torch.optim.AdamW:
+    betas = (0.9, config.beta2)
+    return torch.optim.AdamW([scores], config.lr, betas, weight_decay=config.weight_decay)
 
 
 def initial_scores(
@@ -155,23 +150,35 @@ def open_gates(scores: Float[Tensor, " nodes"], temperature: float) -> Float[Ten
     return (scores > 0).float() + (soft - soft.detach())
 
 
-def _by_site(flat: Tensor, widths: Mapping[Site, int]) -> dict[Site, Tensor]:
-    return dict(zip(widths, flat.split(list(widths.values())), strict=True))
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """One flat vector over all nodes, site after site; ``open`` is 0 at those not to be had."""
 
+    widths: Mapping[Site, int]
+    open: Float[Tensor, " nodes"]
+    tied: bool
 
-def _shut(widths: Mapping[Site, int], within: NodeSet | None) -> Float[Tensor, " nodes"]:
-    """0 at the nodes outside ``within``, 1 elsewhere."""
-    allowed = NodeSet.full(widths) if within is None else within
-    return torch.cat(list(gates_of(allowed, widths).values()))
+    @classmethod
+    def of(cls, widths: Mapping[Site, int], within: NodeSet | None, tied: bool) -> _Layout:
+        allowed = NodeSet.full(widths) if within is None else within
+        return cls(widths, torch.cat(list(gates_of(allowed, widths).values())), tied)
 
+    def by_site(self, flat: Tensor) -> dict[Site, Tensor]:
+        return dict(zip(self.widths, flat.split(list(self.widths.values())), strict=True))
 
-def _tie(flat: Tensor, widths: Mapping[Site, int]) -> Float[Tensor, " nodes"]:
-    """The k channels take what the q channels of the same layer have."""
-    parts = _by_site(flat, widths)
-    queries = {
-        site: Site(site.layer, "attn", "q") if site.kind == "attn.k" else site for site in parts
-    }
-    return torch.cat([parts[query] for query in queries.values()])
+    def allowed(self, flat: Tensor) -> Float[Tensor, " nodes"]:
+        """Nothing where a node is not to be had."""
+        return self.tie(flat * self.open)
+
+    def tie(self, flat: Tensor) -> Float[Tensor, " nodes"]:
+        """Where they are tied, k channels take what the q channels of the same layer have."""
+        if not self.tied:
+            return flat
+        parts = self.by_site(flat)
+        queries = (
+            Site(site.layer, "attn", "q") if site.kind == "attn.k" else site for site in parts
+        )
+        return torch.cat([parts[query] for query in queries])
 
 
 def _batch(n_pairs: int, size: int, generator: torch.Generator) -> slice:
