@@ -16,7 +16,7 @@ from circuitkit.extraction.gated import GatedModel
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.learn import _travel_left, learn_masks
 from circuitkit.extraction.masked import gates_of, nodes_of
-from circuitkit.nodes import NodeSet
+from circuitkit.nodes import Node, NodeSet, Site
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
 import large_model  # pyright: ignore[reportMissingImports]
@@ -108,6 +108,25 @@ def test_nothing_outside_the_candidates_is_learned(judge, train):
     assert set(ranked_nodes(scores)) == set(within)
     grown = add_back(NodeSet(widths=within.widths), judge, within)
     assert grown is None or grown <= within
+
+
+@pytest.mark.parametrize(("n_learned", "most"), [(0, 12), (60, 12), (200, 40)])
+def test_a_learned_set_is_mended_by_a_dozen_nodes_or_a_fifth(monkeypatch, judge, n_learned, most):
+    """As many are enough if they must be; one more is not tried."""
+    everything = [Node(Site.parse("0.mlp.act_in"), channel) for channel in range(300)]
+    monkeypatch.setattr(
+        sys.modules["circuitkit.extraction.discretise"],
+        "steepest",
+        lambda nodes, judge, within: [node for node in everything if node not in nodes],
+    )
+    monkeypatch.setattr(Judge, "bound", lambda self, nodes: -len(nodes))
+    learned = NodeSet.of(everything[:n_learned])
+    for missing, size in ((most, n_learned + most), (most + 1, None)):
+        monkeypatch.setattr(
+            Judge, "meets", lambda self, nodes, n=missing: len(nodes) >= n_learned + n
+        )
+        mended = add_back(learned, judge)
+        assert (None if mended is None else len(mended)) == size
 
 
 def test_folding_away_closed_gates_changes_nothing():

@@ -15,7 +15,7 @@ from circuitkit.nodes import Node, NodeSet
 
 _GRID = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0, 64.0)
 _TRIED_EXACTLY = 8
-_MOST_ADDED = 12
+_MOST_ADDED, _SHARE_ADDED = 12, 0.2
 _BISECTIONS = 6
 _GRADIENT_PAIRS = 64
 
@@ -47,9 +47,11 @@ def discretise(scores: Scores, judge: Judge) -> NodeSet | None:
 def add_back(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> NodeSet | None:
     """Add nodes by the gradient of their gates, the best of a few tried exactly, until it meets.
 
-    None when a dozen additions are not enough.
+    None when a dozen additions, or for many nodes a fifth as many again, are not enough. (A
+    circuit of hundreds needs dozens; the alternative, a prefix of the ranking, may hold
+    thousands.)
     """
-    for _ in range(_MOST_ADDED):
+    for _ in range(max(_MOST_ADDED, int(_SHARE_ADDED * len(nodes)))):
         fresh = steepest(nodes, judge, within)[:_TRIED_EXACTLY]
         if not fresh:
             return None
