@@ -1,7 +1,8 @@
 """Make reports/gallery again: every task that a bundled checkpoint does, by the CLI.
 
 Two tasks at a time, each on one thread. What is there already is kept: delete a folder to have
-it made anew. Reports and diagrams are kept for some tasks; ``circuitkit report DIR`` draws the others.
+it made anew. Reports and diagrams are kept for some tasks; ``circuitkit report DIR`` draws the
+others.
 
 Usage: python reports/make_gallery.py [--jobs N] [--table] [CHECKPOINT | CHECKPOINT/TASK ...]
 """
@@ -27,9 +28,9 @@ SHOWN = (
 )
 """Tasks whose reports and diagrams are kept."""
 
-DRAWN = ("circuit.dot", "circuit.svg", "report.pdf")
-DENSE = "tinypython-dense"
-"""Its circuits are so large that four searches would take an hour, and a diagram shows nothing."""
+JUDGED, DRAWN = "validation.json", ("circuit.dot", "circuit.svg", "report.pdf")
+SPARSE, DENSE = "tinypython-sparse", "tinypython-dense"
+"""Dense circuits are so large that four searches take an hour, and a diagram shows nothing."""
 
 
 def run(*arguments: str | Path) -> None:
@@ -50,7 +51,7 @@ def extract(folder: Path) -> None:
 
 def judge(folder: Path) -> None:
     """Validate and report one task, once all are extracted: circuits are compared."""
-    if not (folder / "validation.json").exists():
+    if not (folder / JUDGED).exists():
         run("validate", folder, "-q")
         run("report", folder, "-q")
     if folder.name not in SHOWN or folder.parent.name == DENSE:
@@ -82,6 +83,17 @@ def row(folder: Path) -> str:
     )
 
 
+def twins() -> Iterator[str]:
+    """How much smaller the sparse checkpoint's circuits are than its dense twin's, by edges."""
+    yield f"\n| task | {SPARSE} | {DENSE} | ratio of edges |\n|---|---|---|---|\n"
+    for dense in sorted((GALLERY / DENSE).glob("*/circuit.json")):
+        few, many = (Circuit.load(GALLERY / of / dense.parent.name) for of in (SPARSE, DENSE))
+        yield (
+            f"| {dense.parent.name} | {few.n_nodes} / {few.n_edges} | "
+            f"{many.n_nodes:,} / {many.n_edges:,} | {many.n_edges / few.n_edges:.0f} |\n"
+        )
+
+
 def each(jobs: int, do: Callable[[Path], None], paths: list[Path]) -> None:
     """Do something for all folders, some at a time."""
     with ThreadPoolExecutor(jobs) as pool:
@@ -104,8 +116,10 @@ def main() -> None:
             f"\n{checkpoint}\n\n| task | model loss (nats) | nodes | edges | circuit loss (nats) | "
             "complement accuracy | grade | what keeps it from a better one |\n" + "|---" * 8 + "|\n"
         )
-        made = [p for p in paths if p.parent.name == checkpoint and (p / "validation.json").exists()]
+        made = [p for p in paths if p.parent.name == checkpoint if (p / JUDGED).exists()]
         sys.stdout.write("".join(row(path) + "\n" for path in made))
+    if {path.parent.name for path in paths} >= {SPARSE, DENSE}:
+        sys.stdout.write("".join(twins()))
 
 
 if __name__ == "__main__":
