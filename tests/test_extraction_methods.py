@@ -318,6 +318,15 @@ def test_a_circuit_that_is_alone_stays_alone(planted, name):
     assert known[0] == truth.circuits[0]
 
 
+def test_a_circuit_too_large_to_explore_stays_as_it_is(planted, monkeypatch):
+    """Not even asked about."""
+    _, _, judge, train, truth = planted("twin_paths")
+    one, n_asked = truth.circuits[0], judge.n_asked
+    monkeypatch.setattr("circuitkit.extraction.neighbours._MOST_NODES", len(one) - 1)
+    assert explore([one], judge, train) == (one,)
+    assert judge.n_asked == n_asked
+
+
 def test_from_the_long_way_round_the_short_one_is_found(planted):
     """1-minimal is not smallest: what the long way leaves over holds the short one."""
     _, _, judge, train, truth = planted("long_way_round")

@@ -2,7 +2,9 @@
 
 In: 1-minimal circuits and the judge. Out: more of them, the smallest first. 1-minimal is not
 minimum: one node in may let several out (a swap), and what a circuit leaves over may hold
-another one (a detour). Where the smallest is not alone, a user has to know. Source: ours.
+another one (a detour). Where the smallest is not alone, a user has to know. Each neighbour
+costs an elimination, so a circuit of hundreds of nodes, as of a dense model, is left as it is.
+Source: ours.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 
 _TRIED_IN, _TRIED_OUT = 4, 6
-_ROUNDS = 4
+_ROUNDS, _MOST_NODES = 4, 200
 
 
 def explore(
@@ -30,7 +32,7 @@ def explore(
     within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> tuple[NodeSet, ...]:
-    """Swap and detour from the smallest circuit until none smaller turns up.
+    """Swap and detour from the smallest circuit, if at most 200 nodes, until none smaller turns up.
 
     Args:
         found: 1-minimal circuits that meet the target.
@@ -45,7 +47,7 @@ def explore(
     """
     known = list(dict.fromkeys(found))
     best = min(known, key=lambda nodes: size(nodes, judge))
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if len(best) <= _MOST_NODES else 0):
         near = [*swaps(best, judge, within), *detours(best, judge, train, within, progress)]
         known += [nodes for nodes in near if nodes not in known]
         smaller = min(known, key=lambda nodes: size(nodes, judge))
