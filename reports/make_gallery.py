@@ -20,6 +20,7 @@ from pathlib import Path
 from circuitkit import Circuit, Validation
 from circuitkit.checkpoints.bundled import bundled_checkpoints
 from circuitkit.checkpoints.competence import Competence
+from circuitkit.evidence import DEFAULT_CLAIMS
 
 GALLERY = Path(__file__).parent / "gallery"
 SHOWN = (
@@ -83,6 +84,23 @@ def row(folder: Path) -> str:
     )
 
 
+def long_suite(paths: Iterable[Path]) -> Iterator[str]:
+    """What the thorough claims said, where they were asked."""
+    yield "\n| thorough | pass | fail | inconclusive | edges of a null, median | minutes |\n"
+    yield "|---" * 6 + "|\n"
+    for path in paths:
+        asked = [f for f in Validation.load(path).findings if f.claim not in DEFAULT_CLAIMS]
+        if asked:
+            told = (
+                ", ".join(f.claim for f in asked if f.outcome == outcome) or "none"
+                for outcome in ("pass", "fail", "inconclusive")
+            )
+            ratio = next(f.effect for f in asked if f.claim == "search_null") or 0.0
+            minutes = sum(f.seconds for f in asked) / 60
+            name = "/".join(path.parts[-2:])
+            yield f"| {name} | {' | '.join(told)} | {ratio:.0f} × | {minutes:.0f} |\n"
+
+
 def twins() -> Iterator[str]:
     """How much smaller the sparse checkpoint's circuits are than its dense twin's, by edges."""
     yield f"\n| task | {SPARSE} | {DENSE} | ratio of edges |\n|---|---|---|---|\n"
@@ -118,6 +136,7 @@ def main() -> None:
         )
         made = [p for p in paths if p.parent.name == checkpoint if (p / JUDGED).exists()]
         sys.stdout.write("".join(row(path) + "\n" for path in made))
+        sys.stdout.write("".join(long_suite(made)))
     if {path.parent.name for path in paths} >= {SPARSE, DENSE}:
         sys.stdout.write("".join(twins()))
 
