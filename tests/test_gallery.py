@@ -32,13 +32,15 @@ def test_no_single_node_can_go(name):
 
 @pytest.mark.parametrize("folder", shown_folders(), ids=lambda path: "/".join(path.parts[-2:]))
 def test_a_shown_circuit_is_of_a_bundled_checkpoint_and_has_a_verdict(folder):
-    """Bound by hash; the target met or said not to be; 1-minimal where met."""
+    """Bound by hash; the target met or said not to be; 1-minimal where met and refined."""
     circuit, validation = Circuit.load(folder), Validation.load(folder)
     checkpoint = load_checkpoint(folder.parent.name)
     assert circuit.checkpoint.sha256 == checkpoint.sha256
     assert circuit.task.name == folder.name
     assert circuit.outcome in ("target_met", "target_missed", "collapsed")
-    assert circuit.minimality.nodes_1_minimal == (circuit.outcome == "target_met")
+    refined = json.loads((folder / "pruning.json").read_text())["config"]["refine"]
+    assert circuit.minimality.nodes_1_minimal == (circuit.outcome == "target_met" and refined)
+    assert refined or folder.parent.name == "tinypython-dense"
     assert validation.grade in ("A", "B", "C", "C-redundant", "F")
     assert not [p.name for p in folder.iterdir() if p.name == "search.json"]
     assert str(ROOT) not in json.dumps(json.loads((folder / "sources.json").read_text()))
