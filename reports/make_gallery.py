@@ -89,19 +89,19 @@ def row(folder: Path) -> str:
 
 def long_suite(paths: Iterable[Path]) -> Iterator[str]:
     """What the thorough claims said, where they were asked."""
-    yield "\n| thorough | pass | fail | inconclusive | edges of a null, median | minutes |\n"
-    yield "|---" * 6 + "|\n"
-    for path in paths:
-        asked = [f for f in Validation.load(path).findings if f.claim not in DEFAULT_CLAIMS]
-        if asked:
+    asked = {path: Validation.load(path).findings[len(DEFAULT_CLAIMS) :] for path in paths}
+    if any(asked.values()):
+        yield "\n| thorough | pass | fail | inconclusive | edges of a null, median | minutes |\n"
+        yield "|---" * 6 + "|\n"
+    for path, findings in asked.items():
+        if findings:
             told = (
-                ", ".join(f.claim for f in asked if f.outcome == outcome) or "none"
+                ", ".join(f.claim for f in findings if f.outcome == outcome) or "none"
                 for outcome in ("pass", "fail", "inconclusive")
             )
-            ratio = next(f.effect for f in asked if f.claim == "search_null") or 0.0
-            minutes = sum(f.seconds for f in asked) / 60
-            name = "/".join(path.parts[-2:])
-            yield f"| {name} | {' | '.join(told)} | {ratio:.0f} × | {minutes:.0f} |\n"
+            ratio = next(f.effect for f in findings if f.claim == "search_null") or 0.0
+            minutes = sum(f.seconds for f in findings) / 60
+            yield f"| {path.name} | {' | '.join(told)} | {ratio:.0f} × | {minutes:.0f} |\n"
 
 
 def twins() -> Iterator[str]:
