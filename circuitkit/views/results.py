@@ -38,7 +38,7 @@ def _effect(finding: Finding) -> str:
     if finding.effect is None:
         return "–"
     interval = f" [{number(finding.low)}, {number(finding.high)}]"
-    unit = f" {prose(finding.unit, 30)}" if finding.unit else ""
+    unit = f" {prose(finding.unit, 100)}" if finding.unit else ""
     return number(finding.effect) + (interval if finding.low is not None else "") + unit
 
 
