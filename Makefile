@@ -41,7 +41,7 @@ bench: $(STAMP)  ## every table of the README but the gallery's; takes hours
 	$(BIN)/python tests/benchmarks/minimality.py
 	$(BIN)/python tests/benchmarks/extraction_methods.py
 
-gallery: $(STAMP)  ## reports/gallery, from the bundled checkpoint
+gallery: $(STAMP)  ## every circuit and verdict of the bundled checkpoints; takes hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py
 
 curves: $(STAMP)  ## docs/training-curves.svg, and the README's table of tasks

@@ -29,7 +29,10 @@ SHOWN = (
 )
 """Tasks whose reports and diagrams are kept."""
 
-JUDGED, DRAWN = "validation.json", ("circuit.dot", "circuit.svg", "report.pdf")
+JUDGED = "validation.json"
+DRAWN = ("circuit.dot", "circuit.svg", "report.pdf")
+TABLES = ("nodes.csv", "edges.csv")
+"""Of a dense circuit with its tens of thousands of edges, as good as circuit.json over again."""
 SPARSE, DENSE = "tinypython-sparse", "tinypython-dense"
 """Dense circuits are so large that four searches take an hour, and a diagram shows nothing."""
 UNREFINED = (f"{DENSE}/var_swap",)
@@ -58,9 +61,10 @@ def judge(folder: Path) -> None:
     if not (folder / JUDGED).exists():
         run("validate", folder, "-q")
         run("report", folder, "-q")
-    if folder.name not in SHOWN or folder.parent.name == DENSE:
-        for name in DRAWN:
-            (folder / name).unlink(missing_ok=True)
+    dense = folder.parent.name == DENSE
+    left_out = DRAWN + TABLES if dense else () if folder.name in SHOWN else DRAWN
+    for name in left_out:
+        (folder / name).unlink(missing_ok=True)
 
 
 def folders(asked: Iterable[str]) -> Iterator[Path]:
