@@ -20,7 +20,7 @@ from pathlib import Path
 from circuitkit import Circuit, Validation
 from circuitkit.checkpoints.bundled import bundled_checkpoints
 from circuitkit.checkpoints.competence import Competence
-from circuitkit.evidence import DEFAULT_CLAIMS
+from circuitkit.evidence import DEFAULT_CLAIMS, FILE
 
 GALLERY = Path(__file__).parent / "gallery"
 SHOWN = (
@@ -29,7 +29,6 @@ SHOWN = (
 )
 """Tasks whose reports and diagrams are kept."""
 
-JUDGED = "validation.json"
 DRAWN = ("circuit.dot", "circuit.svg", "report.pdf")
 TABLES = ("nodes.csv", "edges.csv")
 """Of a dense circuit with its tens of thousands of edges, as good as circuit.json over again."""
@@ -58,7 +57,7 @@ def extract(folder: Path) -> None:
 
 def judge(folder: Path) -> None:
     """Validate and report one task, once all are extracted: circuits are compared."""
-    if not (folder / JUDGED).exists():
+    if not (folder / FILE).exists():
         run("validate", folder, "-q")
         run("report", folder, "-q")
     dense = folder.parent.name == DENSE
@@ -141,7 +140,7 @@ def main() -> None:
             f"\n{checkpoint}\n\n| task | model loss (nats) | nodes | edges | circuit loss (nats) | "
             "complement accuracy | grade | what keeps it from a better one |\n" + "|---" * 8 + "|\n"
         )
-        made = [p for p in paths if p.parent.name == checkpoint if (p / JUDGED).exists()]
+        made = [p for p in paths if p.parent.name == checkpoint if (p / FILE).exists()]
         sys.stdout.write("".join(row(path) + "\n" for path in made))
         sys.stdout.write("".join(long_suite(made)))
     if {path.parent.name for path in paths} >= {SPARSE, DENSE}:

@@ -11,6 +11,7 @@ from test_validation import circuit_of
 from tiny import OPTIONS, encoded_pairs, random_nodes, random_tokens, random_values, tiny_model
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
+from circuitkit.compiled import compile_circuit
 from circuitkit.errors import MismatchError
 from circuitkit.extraction import measure_means
 from circuitkit.extraction.masked import masked_differences, tapped_differences
@@ -23,7 +24,14 @@ from circuitkit.planted.alive import find_alive
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
 from circuitkit.validation import beats_controls, validate
-from circuitkit.validation.ablations import KINDS, ablated_differences, means_over, twin_positions
+from circuitkit.validation.ablations import (
+    DRAWN,
+    KINDS,
+    STILL,
+    ablated_differences,
+    means_over,
+    twin_positions,
+)
 from circuitkit.validation.backup import find_backup
 from circuitkit.validation.beats_controls import (
     N_DRAWS,
@@ -180,14 +188,21 @@ def test_twins_are_aligned_at_both_ends():
     assert found[1] == [0, 1, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("kind", STILL)
+def test_a_circuit_under_still_values_is_the_same_compiled(kind):
+    """So the table may ask the cheaper one."""
+    trial = toy_trial()
+    pairs, kept = encoded_pairs(trial.model.arch), random_nodes(trial.model.arch, 0.5)
+    compiled = compile_circuit(trial.model, kept, STILL[kind](trial)).differences(pairs)
+    assert torch.allclose(compiled, ablated_differences(trial, kind, kept, pairs), atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["resample_joint", "resample_independent"])
 def test_resampled_values_are_those_of_reference_tokens(kind):
     """A site's all of one token, or each of its own; one draw a prompt, the seed's."""
-    from circuitkit.validation import ablations
-
     trial = toy_trial()
     pairs = encoded_pairs(trial.model.arch)
-    values = ablations.DRAWN[kind](trial, pairs, torch.Generator().manual_seed(0))
+    values = DRAWN[kind](trial, pairs, torch.Generator().manual_seed(0))
     for site, pool in trial.pool.items():
         drawn = values[site]
         assert drawn.shape == (len(pairs.tokens), 1, pool.shape[1])
