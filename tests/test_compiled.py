@@ -122,6 +122,21 @@ def test_any_circuit_of_any_architecture_compiles(changes, share, seed):
         assert torch.equal(again, compile_circuit(model, nodes, values).differences(pairs))
 
 
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_circuit_tried_after_others_gives_the_same_bytes(option):
+    """What blocks wrote for neighbours, a node or many apart, is used only where it is the same."""
+    model = tiny_model(option, density=0.5)
+    foundation = Foundation(model, random_values(model.arch))
+    pairs = encoded_pairs(model.arch, 5)
+    shared = foundation.prepare(pairs)
+    kept = random_nodes(model.arch, 0.6, 1)
+    neighbours = [kept - NodeSet.of([node]) for node in list(kept)[::7]]
+    for nodes in (kept, *neighbours, random_nodes(model.arch, 0.6, 2), *neighbours[::-1], kept):
+        circuit = CompiledCircuit(foundation, nodes)
+        alone = circuit.differences(foundation.prepare(pairs))
+        assert torch.equal(circuit.differences(shared), alone)
+
+
 @pytest.mark.parametrize("option", ["the paper's", "everything", "learned positions"])
 def test_prompts_are_shared_exactly(option):
     """Prompts that repeat or share a start give what each gives alone."""

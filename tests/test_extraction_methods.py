@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ from circuitkit.extraction.calibrate import calibrated, calibrated_loss, fit_cal
 from circuitkit.extraction.cut import cut_edges, drop_edges
 from circuitkit.extraction.discretise import ranked_nodes
 from circuitkit.extraction.eliminate import drop_free, eliminate, without_partner
+from circuitkit.extraction.gated import GatedModel
 from circuitkit.extraction.learn import Scores
 from circuitkit.extraction.masked import gate_gradients, masked_differences, tapped_differences
 from circuitkit.extraction.neighbours import detours
@@ -161,6 +163,27 @@ def test_weight_decay_pulls_scores_to_the_threshold():
         for decay in (0.0, 1e8)
     )
     assert decayed.abs().mean() < 0.8 * kept.abs().mean()
+
+
+def test_a_node_given_up_does_not_come_back(monkeypatch):
+    """What is narrowed to holds what is learned; the paper's schedule gives up only the lost."""
+    narrowed = []
+
+    class Watched(GatedModel):
+        def narrow(self, live):
+            super().narrow(live)
+            narrowed.append(self.candidates)
+
+    monkeypatch.setattr("circuitkit.extraction.learn.GatedModel", Watched)
+    config = replace(SHORT, n_steps=60, lr=0.1, pressure_start=1e-2, pressure_factor=1.0)
+    bold, careful = learned(replace(config, given_up=0.05)), list(narrowed)
+    assert bold.learned <= narrowed[-1] < narrowed[0]
+    assert all(after <= before for before, after in pairwise(narrowed))
+    narrowed.clear()
+    never = learned(replace(config, given_up=2.0))
+    assert never.learned <= narrowed[-1]
+    half = len(careful) // 2
+    assert len(careful[half]) < len(narrowed[half])
 
 
 def test_nodes_outside_are_never_learned():

@@ -18,7 +18,7 @@ from circuitkit.compiled.linear import KeptLinear
 from circuitkit.compiled.prompts import Prompts, Rows
 from circuitkit.compiled.read import KeptRead
 from circuitkit.model import Tap
-from circuitkit.nodes import NodeSet, Site
+from circuitkit.nodes import NodeSet, Site, transformer_sites
 
 Channels = Int[Tensor, " kept"]
 
@@ -49,6 +49,11 @@ class Plan:
         sites = self.foundation.writes[:n_writes]
         return self._indices(sorted({c for site in sites for c in self.nodes[site]}))
 
+    def until(self, write: Site) -> tuple[tuple[int, ...], ...]:
+        """The kept channels of every site up to a write: all that it depends on, but for rows."""
+        sites = transformer_sites(self.foundation.model.arch.n_layer)
+        return tuple(self.nodes[site] for site in sites[: sites.index(write) + 1])
+
     def _indices(self, channels: Iterable[int]) -> Channels:
         return torch.tensor(list(channels), dtype=torch.long, device=self.foundation.device)
 
@@ -69,7 +74,11 @@ class _Write:
 
 
 class _Block:
-    """What attention and MLP share: the read, the linear maps and the write."""
+    """What attention and MLP share: the read, the linear maps and the write.
+
+    Without a tap, what it writes is remembered with the prompts: a circuit tried next that
+    keeps the same nodes up to here writes the same.
+    """
 
     def __init__(self, plan: Plan, layer: int, block: str) -> None:
         self.plan, self.foundation = plan, plan.foundation
@@ -77,11 +86,24 @@ class _Block:
         self.sites: Mapping[str, Site] = self.block.sites
         self.kept = {place: plan.kept[site] for place, site in self.sites.items()}
         self.write = _Write(plan, self.sites["resid_delta"])
+        self.until = plan.until(self.sites["resid_delta"])
         n_writes = self.foundation.writes.index(self.sites["resid_delta"])
         self.read = KeptRead(
             self.foundation, self.sites["act_in"], tracked=plan.tracked,
             written=plan.written(n_writes), n_writes=n_writes, kept=self.kept["act_in"],
         )  # fmt: skip
+
+    def __call__(
+        self, x: Tensor, rows: Rows, out: Rows, prompts: Prompts, tap: Tap | None
+    ) -> Float[Tensor, "out kept"]:
+        """What it writes at each row of ``out``."""
+        if tap is not None:
+            return self._run(x, rows, out, prompts, tap)
+        key = (self.sites["resid_delta"], self.until, id(rows), id(out))
+        return prompts.written.get(key, lambda: self._run(x, rows, out, prompts, None))
+
+    def _run(self, x: Tensor, rows: Rows, out: Rows, prompts: Prompts, tap: Tap | None) -> Tensor:
+        raise NotImplementedError
 
     @property
     def writes(self) -> bool:
@@ -144,10 +166,7 @@ class CompiledAttention(_Block):
         """Whether what it writes depends on more than the position."""
         return self.writes and self.attention.moves
 
-    def __call__(
-        self, x: Tensor, rows: Rows, out: Rows, prompts: Prompts, tap: Tap | None
-    ) -> Float[Tensor, "out kept"]:
-        """What it writes at each row of ``out``."""
+    def _run(self, x: Tensor, rows: Rows, out: Rows, prompts: Prompts, tap: Tap | None) -> Tensor:
         if not self.attention.moves:
             return self.tapped("resid_delta", self.out(x.new_zeros(len(out.start), 0), out), tap)
         a = self.tapped("act_in", self.read(x, rows, prompts), tap)
@@ -172,9 +191,7 @@ class CompiledMLP(_Block):
             self.neurons = self.linear("post_act", "act_in")
             self.out = self.linear("resid_delta", "post_act")
 
-    def __call__(
-        self, x: Tensor, rows: Rows, prompts: Prompts, tap: Tap | None
-    ) -> Float[Tensor, "rows kept"]:
+    def _run(self, x: Tensor, rows: Rows, out: Rows, prompts: Prompts, tap: Tap | None) -> Tensor:
         h = x.new_zeros(len(x), 0)
         if len(self.kept["post_act"]):
             a = self.tapped("act_in", self.read(x, rows, prompts), tap)

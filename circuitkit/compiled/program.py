@@ -64,7 +64,7 @@ class CompiledCircuit:
                 delta = attention(x, rows, out, prompts, tap)
                 x, rows = x.index_select(0, prompts.index(rows, out)), out
             x = attention.write.add(x, delta)
-            x = mlp.write.add(x, mlp(x, rows, prompts, tap) if mlp.writes else None)
+            x = mlp.write.add(x, mlp(x, rows, rows, prompts, tap) if mlp.writes else None)
         return x
 
 

@@ -18,6 +18,9 @@ from torch import Tensor
 from circuitkit.compiled.recent import Recent
 from circuitkit.model import EncodedPairs
 
+_N_WRITTEN = 64
+"""Writes of the circuits tried last: a few circuits' worth, each of at most a megabyte."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
@@ -45,7 +48,8 @@ class Starts:
 class Prompts:
     """Pairs with their distinct rows. ``first`` is a place in the flat grid for each prefix.
 
-    ``recent`` holds what the circuits tried on these prompts have in common.
+    ``recent`` holds what the circuits tried on these prompts have in common, ``written`` what
+    their blocks wrote.
     """
 
     pairs: EncodedPairs
@@ -56,6 +60,7 @@ class Prompts:
     input_of_prefix: Int[Tensor, " prefixes"]
     first: Int[Tensor, " prefixes"]
     recent: Recent = field(default_factory=Recent)
+    written: Recent = field(default_factory=lambda: Recent(_N_WRITTEN))
 
     def index(self, rows: Rows, out: Rows) -> Int[Tensor, " out"]:
         """Which of ``rows`` stands at each of ``out``, the same level or a later one."""

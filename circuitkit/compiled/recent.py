@@ -6,10 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from torch import Tensor
+
 N_REMEMBERED = 256
 
 LARGE = 2**18
-"""Weights of a part too large to be remembered; a megabyte."""
+"""Numbers in a part too large to be remembered; a megabyte."""
 
 
 class Recent:
@@ -29,9 +31,13 @@ class Recent:
             self.made.move_to_end(key)
         else:
             made = make()
-            if getattr(made, "n_weights", 0) > LARGE:
+            if _n_numbers(made) > LARGE:
                 return made
             self.made[key] = made
             if len(self.made) > self.n:
                 self.made.popitem(last=False)
         return self.made[key]
+
+
+def _n_numbers(made: Any) -> int:
+    return made.numel() if isinstance(made, Tensor) else getattr(made, "n_weights", 0)

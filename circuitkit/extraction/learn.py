@@ -32,7 +32,9 @@ class PruningConfig:
     ``pressure_start`` is λ, nats a node; ``comfort`` the share of the target below
     which the pressure rises, by ``pressure_factor`` (1 keeps it fixed). Ranks are the mean
     of the scores over the last ``averaged`` share of the steps (0: the last scores,
-    clamped). ``tied`` gives the q and the k channel of the same number one score.
+    clamped). A node whose score falls to ``-given_up`` is given up, and the rest learned without
+    it; above 1, where no score goes, none is. ``tied`` gives the q and the k channel of the
+    same number one score.
     """
 
     n_steps: int = 200
@@ -48,13 +50,14 @@ class PruningConfig:
     pressure_factor: float = 1.05
     comfort: float = 0.8
     averaged: float = 0.2
+    given_up: float = 0.3
     tied: bool = False
 
 
 PAPER = PruningConfig(
     n_steps=2000, batch_pairs=64, lr=3e-3, beta2=0.95, weight_decay=1e-3,
     init_low=0.1, init_high=0.1, init_std=0.01, pressure_start=1e-4, pressure_factor=1.0,
-    averaged=0.0,
+    averaged=0.0, given_up=2.0,
 )  # fmt: skip
 """The centres of the search of Gao et al. 2025, section A.5: λ fixed, scores from N(0.1, 0.01)."""
 
@@ -105,8 +108,8 @@ def learn_masks(
         if step >= config.n_steps - averaging:
             running += scores.detach() / averaging
         scores.detach().clamp_(-1, 1)
-        live = layout.allowed(scores.detach() + _travel_left(step, config) > 0)
-        gated.narrow(layout.by_site(live))
+        may_return = min(config.given_up, _travel_left(step, config))
+        gated.narrow(layout.by_site(layout.allowed(scores.detach() > -may_return)))
         history.append((loss.item(), int(gates.sum()), pressure))
         eased = loss.item() < config.comfort * target_loss_nats
         pressure *= config.pressure_factor if eased else 1 / config.pressure_factor
