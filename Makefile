@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 DEMO   ?= out/demo
 TASK   ?= for_while
 
+.NOTPARALLEL:
 .PHONY: demo test lint types bench gallery curves clean
 
 $(STAMP): pyproject.toml constraints.txt
@@ -31,15 +32,13 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(STAMP)  ## every table of the README but the gallery's; takes hours
-	$(BIN)/python tests/benchmarks/training_speed.py
-	$(BIN)/python tests/benchmarks/speed.py
-	$(BIN)/python tests/benchmarks/end_to_end.py
-	$(BIN)/python tests/benchmarks/planted_extraction.py
-	$(BIN)/python tests/benchmarks/planted_validation.py
-	$(BIN)/python tests/benchmarks/large_model.py
-	$(BIN)/python tests/benchmarks/minimality.py
-	$(BIN)/python tests/benchmarks/extraction_methods.py
+BENCHES := training_speed speed end_to_end planted_extraction planted_validation large_model \
+	minimality seeds extraction_methods
+
+bench: $(BENCHES:%=bench-%)  ## every table of the README but the gallery's; takes hours
+
+bench-%: $(STAMP)  ## one of them, as make bench-speed
+	$(BIN)/python tests/benchmarks/$*.py
 
 gallery: $(STAMP)  ## every circuit and verdict of the bundled checkpoints; takes hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py

@@ -5,7 +5,8 @@ set whose score is positive. Source: Gao et al. 2025, section A.5 (gate =
 Heaviside forward, sigmoid derivative backward, scores clamped to [-1, 1]).
 Where we differ: no search over settings. λ rises while the loss is well below
 the target and falls otherwise, so the pressure settles where the target is just
-met; scores decay to nothing; ranks come from a running mean before clamping.
+met; scores decay to nothing; a node far below the threshold is given up, so that the
+steps grow cheap; ranks come from a running mean before clamping.
 ``PAPER`` holds the settings under which none of that is done.
 """
 

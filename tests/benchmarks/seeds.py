@@ -1,0 +1,90 @@
+"""What other seeds find: the size of a task's circuit over three seeds, and why sizes differ.
+
+The first is the gallery's. A seed draws other pairs, train and selection, and other starting
+scores. Where edges differ by more than a quarter, the smallest circuit is put before the judges
+of the other seeds: if one refuses it on its pairs, their draw asks for more; if all take it,
+their searches missed it.
+
+Usage: python tests/benchmarks/seeds.py [--seeds N] FOLDER | CHECKPOINT ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from extraction_methods import Measured
+from shown import GALLERY, Shown
+
+from circuitkit import NodeSet, load_task
+from circuitkit.extraction import Judge, extract
+from circuitkit.extraction.judge import PUSH
+
+WITHIN = 1.25
+
+
+def found(shown: Shown, seeds: Sequence[int]) -> Iterator[tuple[NodeSet, int] | None]:
+    """The circuit and the edges of every seed; None where the target was missed."""
+    for seed in seeds:
+        circuit = shown.circuit
+        if seed != shown.config["seed"]:
+            circuit = extract(
+                shown.checkpoint, load_task(circuit.task.name), seed=seed,
+                partial=Measured(shown.means), restarts=shown.config["restarts"],
+            )  # fmt: skip
+        nodes = NodeSet(circuit.nodes.channels, shown.model.arch.widths)
+        yield None if circuit.outcome != "target_met" else (nodes, circuit.n_edges)
+
+
+def judge(shown: Shown, seed: int) -> Judge:
+    """As the search of that seed was judged."""
+    return Judge(
+        model=shown.model, values=shown.means.values,
+        pushed=(shown.means.pushed(PUSH), shown.means.pushed(-PUSH)),
+        pairs=shown.pairs("select", shown.config["n_select"], seed),
+        target_loss_nats=shown.circuit.target_loss_nats,
+    )  # fmt: skip
+
+
+def why(shown: Shown, nodes: NodeSet, seeds: Sequence[int]) -> str:
+    """Why the other seeds did not end at this circuit."""
+    judges = {seed: judge(shown, seed) for seed in seeds}
+    refused = [f"{s} ({j.bound(nodes):.3f})" for s, j in judges.items() if not j.meets(nodes)]
+    return "refused on the pairs of " + ", ".join(refused) if refused else "missed by the others"
+
+
+def row(shown: Shown, seeds: Sequence[int]) -> str:
+    """Sizes by seed, the largest over the smallest, and why."""
+    all_found = list(found(shown, seeds))
+    sizes = [f"{len(f[0])} / {f[1]}" if f else "missed" for f in all_found]
+    met = [f for f in all_found if f]
+    nodes, edges = ([f(x) for x in met] for f in (lambda x: len(x[0]), lambda x: x[1]))
+    ratio = max(edges) / max(1, min(edges))
+    smallest = min(met, key=lambda x: x[1])
+    told = why(shown, smallest[0], seeds) if ratio > WITHIN else ""
+    return (
+        f"| {shown.name} | {' | '.join(sizes)} | {max(nodes) / min(nodes):.2f} | {ratio:.2f} "
+        f"| {told} |"
+    )
+
+
+def main() -> None:
+    """A row a circuit, as it comes."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("asked", nargs="*", metavar="FOLDER | CHECKPOINT")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default 3)")
+    given = parser.parse_args()
+    seeds = range(given.seeds)
+    head = ["circuit", *(f"seed {seed}" for seed in seeds), "nodes ×", "edges ×", "the smallest"]
+    sys.stdout.write(f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n")
+    for name in given.asked or ["tinypython-nano", "tinypython-sparse"]:
+        inside = sorted((GALLERY / name).glob("*/circuit.json"))
+        for folder in [path.parent for path in inside] or [Path(name)]:
+            sys.stdout.write(row(Shown.load(folder), seeds) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
