@@ -2,8 +2,9 @@
 
 The first is the gallery's. A seed draws other pairs, train and selection, and other starting
 scores. Where edges differ by more than a quarter, the smallest circuit is put before the judges
-of the other seeds: if one refuses it on its pairs, their draw asks for more; if all take it,
-their searches missed it.
+of all seeds: if one refuses it (the bound of its loss exceeds the target, or its loss drifts by
+more than 0.01 nats as the ablation values are pushed), their draw asks for more; if all take
+it, their searches missed it.
 
 Usage: python tests/benchmarks/seeds.py [--seeds N] FOLDER | CHECKPOINT ...
 """
@@ -38,7 +39,7 @@ def found(shown: Shown, seeds: Sequence[int]) -> Iterator[tuple[NodeSet, int] | 
         yield None if circuit.outcome != "target_met" else (nodes, circuit.n_edges)
 
 
-def judge(shown: Shown, seed: int) -> Judge:
+def judge_of(shown: Shown, seed: int) -> Judge:
     """As the search of that seed was judged."""
     return Judge(
         model=shown.model, values=shown.means.values,
@@ -50,8 +51,12 @@ def judge(shown: Shown, seed: int) -> Judge:
 
 def why(shown: Shown, nodes: NodeSet, seeds: Sequence[int]) -> str:
     """Why the other seeds did not end at this circuit."""
-    judges = {seed: judge(shown, seed) for seed in seeds}
-    refused = [f"{s} ({j.bound(nodes):.3f})" for s, j in judges.items() if not j.meets(nodes)]
+    judges = {seed: judge_of(shown, seed) for seed in seeds}
+    refused = [
+        f"{seed} (bound {judge.bound(nodes):.3f}, drift {judge.drift(nodes):.3f})"
+        for seed, judge in judges.items()
+        if not judge.meets(nodes)
+    ]
     return "refused on the pairs of " + ", ".join(refused) if refused else "missed by the others"
 
 
