@@ -6,6 +6,7 @@ back. Parts that circuits tried one after the other share are kept in the founda
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -73,7 +74,7 @@ class _Write:
         return x + self.ablated.expand_as(x).index_copy(1, self.at, delta)
 
 
-class _Block:
+class _Block(ABC):
     """What attention and MLP share: the read, the linear maps and the write.
 
     Without a tap, what it writes is remembered with the prompts: a circuit tried next that
@@ -102,8 +103,9 @@ class _Block:
         key = (self.sites["resid_delta"], self.until, id(rows), id(out))
         return prompts.written.get(key, lambda: self._run(x, rows, out, prompts, None))
 
+    @abstractmethod
     def _run(self, x: Tensor, rows: Rows, out: Rows, prompts: Prompts, tap: Tap | None) -> Tensor:
-        raise NotImplementedError
+        """The same, from what comes before."""
 
     @property
     def writes(self) -> bool:

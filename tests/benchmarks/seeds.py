@@ -6,7 +6,7 @@ of all seeds: if one refuses it (the bound of its loss exceeds the target, or it
 more than 0.01 nats as the ablation values are pushed), their draw asks for more; if all take
 it, their searches missed it.
 
-Usage: python tests/benchmarks/seeds.py [--seeds N] FOLDER | CHECKPOINT ...
+Usage: python tests/benchmarks/seeds.py [--seeds N] [FOLDER | CHECKPOINT ...]
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def row(shown: Shown, seeds: Sequence[int]) -> str:
     all_found = list(found(shown, seeds))
     sizes = [f"{len(f[0])} / {f[1]}" if f else "missed" for f in all_found]
     met = [f for f in all_found if f]
-    nodes, edges = ([f(x) for x in met] for f in (lambda x: len(x[0]), lambda x: x[1]))
+    nodes, edges = [len(kept) for kept, _ in met], [n for _, n in met]
     ratio = max(edges) / max(1, min(edges))
     smallest = min(met, key=lambda x: x[1])
     told = why(shown, smallest[0], seeds) if ratio > WITHIN else ""
