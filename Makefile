@@ -32,13 +32,28 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+BENCH   := out/bench
 BENCHES := training_speed speed end_to_end planted_extraction planted_validation large_model \
-	minimality seeds extraction_methods
+	minimality seeds extraction_methods tuned
 
-bench: $(BENCHES:%=bench-%)  ## every table of the README but the gallery's; takes hours
+bench: $(BENCHES:%=$(BENCH)/%.txt)  ## the goals, and what came of them; takes hours and can be resumed
+	@printf '| what | goal | measured |\n|---|---|---|\n'
+	@sed -n 's/^goal: //p' $^
 
-bench-%: $(STAMP)  ## one of them, as make bench-speed
-	$(BIN)/python tests/benchmarks/$*.py
+SOURCES := $(wildcard circuitkit/*.py circuitkit/*/*.py)
+
+define measure
+@mkdir -p $(@D)
+$(BIN)/python $< $(FLAGS) > $@.part
+@mv $@.part $@ && cat $@
+endef
+
+$(BENCH)/%.txt: tests/benchmarks/%.py $(SOURCES) $(STAMP)
+	$(measure)
+
+$(BENCH)/tuned.txt: FLAGS := --tune 32 --no-long --seeds 1
+$(BENCH)/tuned.txt: tests/benchmarks/extraction_methods.py $(SOURCES) $(STAMP)
+	$(measure)
 
 gallery: $(STAMP)  ## every circuit and verdict of the bundled checkpoints; takes hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py

@@ -3,7 +3,7 @@
 On tasks of a bundled checkpoint, with the same means, target and pairs, the clock running from
 pairs to nodes: ours as it is by default and with one restart, and the paper's algorithm written
 down plainly (``plain_pruning.py``) with 500 steps at λ 1e-3, lr 1e-2 and with 2,000 steps at
-the centres of its search. The last row is the smallest of 32 tuned runs of the paper's
+the centres of its search. With ``--tune N`` also the smallest of N tuned runs of the paper's
 schedule, for which ours computes (``circuitkit extract --schedule paper --no-refine --tune
 32``) and each of which costs what one plain run of as many steps does; ours tuned as often is
 listed beside it. A run that misses the target on the selection pairs counts with all edges of
@@ -24,6 +24,7 @@ from statistics import geometric_mean, median
 from typing import Any
 
 import torch
+from goal import tell
 from plain_pruning import Settings, prune_plainly
 
 from circuitkit import Checkpoint, Means, NodeSet, load_checkpoint, load_task
@@ -135,8 +136,8 @@ def lines(runs: Sequence[Run]) -> Iterator[str]:
         )
 
 
-def ratios(runs: Sequence[Run], ours: str, other: str, n_tuned: int) -> str:
-    """A row of EXTRACTION section 7: how much faster and smaller ours is, task by task."""
+def compare(runs: Sequence[Run], ours: str, other: str, n_tuned: int) -> str:
+    """How much faster (median and range) and smaller ours is, task by task."""
     by = {(r.method, r.task, r.seed): r for r in runs}
     twos = [(by[ours, r.task, r.seed], r) for r in runs if r.method == other]
     cost = [n_tuned * by[SHORT, b.task, 0].seconds if other == TUNED else b.seconds
@@ -145,8 +146,9 @@ def ratios(runs: Sequence[Run], ours: str, other: str, n_tuned: int) -> str:
     smaller = geometric_mean(max(1, a.n_edges) / max(1, b.n_edges) for a, b in twos)
     censored = f"{sum(a.is_censored for a, _ in twos)} and {sum(b.is_censored for _, b in twos)}"
     return (
-        f"| {ours}, against {other} | {GOALS[other]} | {median(faster):.1f} × "
-        f"({min(faster):.1f} to {max(faster):.1f}) | {smaller:.2f} × | {censored} of {len(twos)} |"
+        f"{median(faster):.1f} × ({min(faster):.1f} to {max(faster):.1f}), edges {smaller:.2f} ×; "
+        f"{ours}, {len(twos)} tasks, {torch.get_num_threads()} threads; target missed by "
+        f"{censored}"
     )
 
 
@@ -165,7 +167,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", metavar="TASK", default=TASKS)
     parser.add_argument("--checkpoint", default="tinypython-nano")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of ours (default 3)")
-    parser.add_argument("--tune", type=int, default=32, help="tuned runs; 0 for none (default 32)")
+    parser.add_argument("--tune", type=int, default=0, help="tuned runs (default none)")
     parser.add_argument("--no-long", action="store_true", help="without the 2,000-step runs")
     given = parser.parse_args()
     checkpoint = load_checkpoint(given.checkpoint)
@@ -191,16 +193,10 @@ def main() -> None:
             done(bench.ours(task, 0, TUNED, tune=given.tune, **paper))
             done(bench.ours(task, 0, OURS_TUNED, tune=given.tune))
     others += [TUNED] if given.tune else []
-    rows = [
-        "",
-        f"| {torch.get_num_threads()} threads | goal | faster, median | edges, "
-        "geometric mean | target missed, ours and theirs |",
-        "|" + "---|" * 5,
-        *(ratios(runs, ours, other, given.tune) for other in others for ours in (OURS, ONCE)),
-        "",
-        *spread(runs),
-    ]
-    sys.stdout.write("\n".join([*lines(runs), *rows]) + "\n")
+    sys.stdout.write("\n".join([*lines(runs), "", *spread(runs), ""]))
+    for other in others:
+        for ours in (OURS, ONCE):
+            tell(f"against {other}", GOALS[other], compare(runs, ours, other, given.tune))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from goal import tell
 
 from circuitkit import ExtractConfig, load_checkpoint, load_task, measure_means, run_extraction
 from circuitkit.checkpoints import Checkpoint, save_checkpoint
@@ -248,14 +249,23 @@ def main() -> None:
             str(Measured(what="read and hash the folder (CPU s)", value=f"{took[0]:.1f}"))
         )
         task = load_task(Path(folder) / "task.jsonl")
+        found: dict[str, str] = {}
         for part in (compare, *(() if asked.no_extract else (search,))):
+            began = time.monotonic()
             for row in part(checkpoint, task):
+                found[row.what] = row.value
                 sys.stdout.write(str(row))
+            took = time.monotonic() - began
             size = (Path(folder) / "model.safetensors").stat().st_size
             bound = 1.5 * size + LIMIT_BYTES
             held = f"{peak_bytes() / 1e9:.2f} GB of {bound / 1e9:.2f}; weights {size / 1e9:.2f}"
             sys.stdout.write(str(Measured(what=f"peak memory after {part.__name__}", value=held)))
             sys.stdout.flush()
+        ratio = found["ratio (spread)"]
+        tell(f"compiled against masked, {asked.scale} shape", "≥ 100 ×", ratio)
+        if not asked.no_extract:
+            met = f"{found['outcome']}, {held}, {took:.0f} s"
+            tell(f"extracting, {asked.scale} shape", "within 16 GiB and 60 minutes", met)
 
 
 if __name__ == "__main__":

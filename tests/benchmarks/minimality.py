@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from goal import tell
 from shown import Shown, shown_folders
 from torch import Tensor
 
@@ -67,16 +68,21 @@ def main() -> None:
     """A row a circuit."""
     sys.stdout.write("| circuit | outcome | nodes | meets the target | could go |\n|" + "---|" * 5)
     sparse = [folder for folder in shown_folders() if folder.parent.name != "tinypython-dense"]
+    minimal: list[bool] = []
     for folder in [Path(name) for name in sys.argv[1:]] or sparse:
         shown = Shown.load(folder)
         tried, nodes = Selected.of(shown), shown.nodes
-        met = "yes" if tried.meets(nodes) else "no"
-        went = ", ".join(map(str, tried.could_go(nodes))) or "none"
-        sys.stdout.write(
-            f"\n| {shown.name} | {shown.circuit.outcome} | {len(nodes)} | {met} | {went} |"
-        )
+        met, went = tried.meets(nodes), tried.could_go(nodes)
+        minimal.append(met and not went)
+        told = f"{'yes' if met else 'no'} | {', '.join(map(str, went)) or 'none'}"
+        sys.stdout.write(f"\n| {shown.name} | {shown.circuit.outcome} | {len(nodes)} | {told} |")
         sys.stdout.flush()
     sys.stdout.write("\n")
+    tell(
+        "circuits that meet the target and are 1-minimal",
+        "all",
+        f"{sum(minimal)} of {len(minimal)}",
+    )
 
 
 if __name__ == "__main__":

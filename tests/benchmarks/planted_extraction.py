@@ -29,6 +29,7 @@ from statistics import mean, median
 from typing import Any
 
 import torch
+from goal import tell
 
 from circuitkit import Checkpoint, Circuit, Task, load_checkpoint, load_task
 from circuitkit.extraction import PAPER, extract, measure_means, zero_means
@@ -249,8 +250,12 @@ def main() -> None:
         for job, some in zip(jobs, found, strict=True):
             runs.append(some)
             sys.stderr.write(f"{job[0]} seed {job[1]}, {job[2]}: {len(some)} runs\n")
-    sys.stdout.write(report(list(chain(*runs)), names))
+    every = list(chain(*runs))
+    sys.stdout.write(report(every, names))
     sys.stdout.write(f"\n{time.perf_counter() - began:.0f} s, {given.jobs} processes\n")
+    one = [r for r in every if r.method == OURS and r.n_circuits == 1]
+    found = f"{sum(r.is_exact for r in one)} of {len(one)}"
+    tell("planted circuits with one smallest, found exactly", "≥ 95 %", found)
 
 
 if __name__ == "__main__":
