@@ -9,12 +9,16 @@ Usage: python tests/benchmarks/minimality.py [FOLDER ...]
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 from goal import tell
 from shown import Shown, shown_folders
 from torch import Tensor
@@ -64,25 +68,29 @@ class Selected:
         return pair_losses(differences).double().numpy()
 
 
+def tried(folder: Path) -> tuple[str, bool]:
+    """The row of a circuit, and whether it is as it should be."""
+    torch.set_num_threads(1)
+    shown = Shown.load(folder)
+    selected, nodes = Selected.of(shown), shown.nodes
+    met, went = selected.meets(nodes), selected.could_go(nodes)
+    told = f"{'yes' if met else 'no'} | {', '.join(map(str, went)) or 'none'}"
+    return f"| {shown.name} | {shown.circuit.outcome} | {len(nodes)} | {told} |\n", met and not went
+
+
 def main() -> None:
-    """A row a circuit."""
-    sys.stdout.write("| circuit | outcome | nodes | meets the target | could go |\n|" + "---|" * 5)
+    """A row a circuit, as it comes."""
+    sys.stdout.write("| circuit | outcome | nodes | meets the target | could go |\n")
+    sys.stdout.write("|" + "---|" * 5 + "\n")
     sparse = [folder for folder in shown_folders() if folder.parent.name != "tinypython-dense"]
     minimal: list[bool] = []
-    for folder in [Path(name) for name in sys.argv[1:]] or sparse:
-        shown = Shown.load(folder)
-        tried, nodes = Selected.of(shown), shown.nodes
-        met, went = tried.meets(nodes), tried.could_go(nodes)
-        minimal.append(met and not went)
-        told = f"{'yes' if met else 'no'} | {', '.join(map(str, went)) or 'none'}"
-        sys.stdout.write(f"\n| {shown.name} | {shown.circuit.outcome} | {len(nodes)} | {told} |")
-        sys.stdout.flush()
-    sys.stdout.write("\n")
-    tell(
-        "circuits that meet the target and are 1-minimal",
-        "all",
-        f"{sum(minimal)} of {len(minimal)}",
-    )
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for row, is_minimal in pool.map(tried, [Path(name) for name in sys.argv[1:]] or sparse):
+            minimal.append(is_minimal)
+            sys.stdout.write(row)
+            sys.stdout.flush()
+    found = f"{sum(minimal)} of {len(minimal)}"
+    tell("circuits that meet the target and are 1-minimal", "all", found)
 
 
 if __name__ == "__main__":
