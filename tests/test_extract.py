@@ -21,7 +21,7 @@ from circuitkit.extraction import (
 from circuitkit.extraction.cut import Kept
 from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.learn import Scores
+from circuitkit.extraction.learn import PAPER, Scores
 from circuitkit.extraction.masked import masked_differences
 from circuitkit.extraction.results import Found, tell
 from circuitkit.extraction.search import Restart
@@ -207,6 +207,14 @@ def test_whichever_restart_is_the_best_is_recorded(extraction, best):
     ]  # fmt: skip
     found = Found(restart=restarts[best], kept=Kept(nodes=nodes, edges=()))
     assert tell(SMALL, restarts, found)["chosen_restart"] == best
+
+
+def test_restarts_begin_at_a_high_and_a_low_pressure_in_turn():
+    """Even restarts as configured, odd ones gentler; those of the paper's schedule all alike."""
+    config = PruningConfig(pressure_start=0.3, gentler=10.0)
+    starts = [config.of_restart(n).pressure_start for n in range(4)]
+    assert starts == pytest.approx([0.3, 0.03, 0.3, 0.03])
+    assert PAPER.of_restart(1) == PAPER
 
 
 def test_an_impossible_target_is_an_outcome(checkpoint, task, reference, extraction):

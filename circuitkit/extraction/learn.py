@@ -13,7 +13,7 @@ steps grow cheap; ranks come from a running mean before clamping.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -30,12 +30,13 @@ from circuitkit.nodes import NodeSet, Site
 class PruningConfig:
     """Settings of one mask learning; the same for every model and task.
 
-    ``pressure_start`` is λ, nats a node; ``comfort`` the share of the target below
-    which the pressure rises, by ``pressure_factor`` (1 keeps it fixed). Ranks are the mean
-    of the scores over the last ``averaged`` share of the steps (0: the last scores,
-    clamped). A node whose score falls to ``-given_up`` is given up, and the rest learned without
-    it; above 1, where no score goes, none is. ``tied`` gives the q and the k channel of the
-    same number one score.
+    ``pressure_start`` is λ, nats a node, ``gentler`` times lower in every second restart: which
+    of the two ends at the smaller circuit differs from task to task. ``comfort`` is the share
+    of the target below which the pressure rises, by ``pressure_factor`` (1 keeps it fixed).
+    Ranks are the mean of the scores over the last ``averaged`` share of the steps (0: the last
+    scores, clamped). A node whose score falls to ``-given_up`` is given up, and the rest learned
+    without it; above 1, where no score goes, none is. ``tied`` gives the q and the k channel of
+    the same number one score.
     """
 
     n_steps: int = 200
@@ -47,18 +48,23 @@ class PruningConfig:
     init_low: float = 0.1
     init_high: float = 1.0
     init_std: float = 0.05
-    pressure_start: float = 1e-4
+    pressure_start: float = 3e-3
     pressure_factor: float = 1.05
+    gentler: float = 30.0
     comfort: float = 0.8
     averaged: float = 0.2
     given_up: float = 0.3
     tied: bool = False
 
+    def of_restart(self, index: int) -> PruningConfig:
+        """The settings of a restart: the pressure starts high in the even ones, low in the odd."""
+        return replace(self, pressure_start=self.pressure_start / self.gentler ** (index % 2))
+
 
 PAPER = PruningConfig(
     n_steps=2000, batch_pairs=64, lr=3e-3, beta2=0.95, weight_decay=1e-3,
     init_low=0.1, init_high=0.1, init_std=0.01, pressure_start=1e-4, pressure_factor=1.0,
-    averaged=0.0, given_up=2.0,
+    gentler=1.0, averaged=0.0, given_up=2.0,
 )  # fmt: skip
 """The centres of the search of Gao et al. 2025, section A.5: λ fixed, scores from N(0.1, 0.01)."""
 

@@ -42,8 +42,8 @@ def explore(
         progress: told how far each pass is.
 
     Returns:
-        Every circuit known that meets the target, the smallest (edges first, then nodes) first;
-        that one is 1-minimal.
+        Every circuit known that meets the target, the smallest (edges first, then nodes) first:
+        of several that are as small the one of lowest loss, 1-minimal.
     """
     known = list(dict.fromkeys(found))
     best = min(known, key=lambda nodes: size(nodes, judge))
@@ -55,7 +55,12 @@ def explore(
             break
         best = eliminate(smaller, judge, list(smaller), progress, first_block=1)
         known.append(best)
-    return tuple(sorted(dict.fromkeys(known), key=lambda nodes: size(nodes, judge)))
+    ties = [nodes for nodes in known if size(nodes, judge) == size(best, judge)]
+    closest = min(ties, key=judge.bound)
+    if closest != best:
+        best = eliminate(closest, judge, list(closest), progress, first_block=1)
+    rest = sorted(known, key=lambda nodes: size(nodes, judge))
+    return tuple(dict.fromkeys([best, *rest]))
 
 
 def size(nodes: NodeSet, judge: Judge) -> tuple[int, int]:

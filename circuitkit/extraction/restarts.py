@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import repeat
 from threading import Event
 
 import torch
@@ -46,11 +45,12 @@ def run_restarts(
 def _until_twice(
     runs: _Runs, config: ExtractConfig, pool: ThreadPoolExecutor, n_workers: int
 ) -> list[Restart]:
-    """The same settings from several seeds, until the smallest circuit comes again."""
+    """Several seeds, at a high and a low pressure in turn, until the smallest comes again."""
     restarts: list[Restart] = []
     for start in range(0, config.restarts, n_workers):
         some = range(start, min(start + n_workers, config.restarts))
-        restarts += pool.map(runs.one, some, repeat(config))
+        configs = [replace(config, pruning=config.learning.of_restart(n)) for n in some]
+        restarts += pool.map(runs.one, some, configs)
         for n in range(start + 1, len(restarts) + 1):
             if _came_twice(restarts[:n]):
                 return restarts[:n]
