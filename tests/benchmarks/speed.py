@@ -103,7 +103,8 @@ def main() -> None:
     rows = [topk_row(128), topk_row(512)]
     gallery = [Shown.load(folder) for folder in shown_folders() if folder.name in TASKS]
     compiled = [compiled_row(shown) for shown in gallery]
-    rows += compiled + [learning_row(gallery[0], share) for share in (1.0, 0.1, 0.0)]
+    first = next(shown for shown in gallery if shown.checkpoint.name == MAIN)
+    rows += compiled + [learning_row(first, share) for share in (1.0, 0.1, 0.0)]
     sys.stdout.write(
         "| what | plain (ms) | circuitkit (ms) | ratio | spread |\n|---|---|---|---|---|\n"
         + "".join(f"{row}\n" for row in rows)
