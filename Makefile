@@ -40,6 +40,7 @@ bench: $(BENCHES:%=$(BENCH)/%.txt)  ## the goals, and what came of them; takes h
 	@printf '| what | goal | measured |\n|---|---|---|\n'
 	@sed -n 's/^goal: //p' $^
 
+GALLERY := $(wildcard reports/gallery/*/*/circuit.json)
 SOURCES := $(wildcard circuitkit/*.py circuitkit/*/*.py)
 
 define measure
@@ -50,6 +51,8 @@ endef
 
 $(BENCH)/%.txt: tests/benchmarks/%.py $(SOURCES) $(STAMP)
 	$(measure)
+
+$(BENCH)/speed.txt $(BENCH)/minimality.txt $(BENCH)/seeds.txt: $(GALLERY)
 
 $(BENCH)/tuned.txt: FLAGS := --tune 32 --no-long --seeds 1
 $(BENCH)/tuned.txt: tests/benchmarks/extraction_methods.py $(SOURCES) $(STAMP)

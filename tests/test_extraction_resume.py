@@ -1,7 +1,7 @@
 """Laws of an extraction that was killed: it goes on, and ends with the same bytes."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -125,7 +125,10 @@ def test_scores_come_back_exactly(tmp_path):
 def test_restarts_side_by_side_find_what_they_find_in_turn(inputs, straight, monkeypatch):
     """The same bytes on one thread and on two; torch has its threads back afterwards."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert content(run_extraction(*inputs, CONFIG)) == straight
+    found = run_extraction(*inputs, CONFIG)
+    assert content(found) == straight
+    told = [restart["pruning"] for restart in found.pruning["restarts"]]
+    assert told == [asdict(CONFIG.learning.of_restart(n)) for n in range(2)]
     monkeypatch.undo()
     before = torch.get_num_threads()
     with single_threaded() as n_threads:
