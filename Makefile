@@ -45,7 +45,7 @@ SOURCES := $(wildcard circuitkit/*.py circuitkit/*/*.py)
 
 define measure
 @mkdir -p $(@D)
-$(BIN)/python $< $(FLAGS) > $@.part
+$(BIN)/python $< > $@.part
 @mv $@.part $@ && cat $@
 endef
 
@@ -53,10 +53,6 @@ $(BENCH)/%.txt: tests/benchmarks/%.py $(SOURCES) $(STAMP)
 	$(measure)
 
 $(BENCH)/speed.txt $(BENCH)/minimality.txt $(BENCH)/seeds.txt: $(GALLERY)
-
-$(BENCH)/tuned.txt: FLAGS := --tune 32 --no-long --seeds 1
-$(BENCH)/tuned.txt: tests/benchmarks/extraction_methods.py $(SOURCES) $(STAMP)
-	$(measure)
 
 gallery: $(STAMP)  ## every circuit and verdict of the bundled checkpoints; takes hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py

@@ -3,14 +3,10 @@
 On tasks of a bundled checkpoint, with the same means, target and pairs, the clock running from
 pairs to nodes: ours as it is by default and with one restart, and the paper's algorithm written
 down plainly (``plain_pruning.py``) with 500 steps at λ 1e-3, lr 1e-2 and with 2,000 steps at
-the centres of its search. With ``--tune N`` also the smallest of N tuned runs of the paper's
-schedule, for which ours computes (``circuitkit extract --schedule paper --no-refine --tune
-32``) and each of which costs what one plain run of as many steps does; ours tuned as often is
-listed beside it. A run that misses the target on the selection pairs counts with all edges of
-the model: censored, never dropped.
+the centres of its search. A run that misses the target on the selection pairs counts with all
+edges of the model: censored, never dropped.
 
-Usage: python tests/benchmarks/extraction_methods.py [--checkpoint NAME] [--seeds N] [--tune N]
-           [--no-long] [TASK ...]
+Usage: python tests/benchmarks/extraction_methods.py [--checkpoint NAME] [--seeds N] [TASK ...]
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import geometric_mean, median
 from typing import Any
 
@@ -29,7 +25,6 @@ from plain_pruning import Settings, prune_plainly
 
 from circuitkit import Checkpoint, Means, NodeSet, load_checkpoint, load_task
 from circuitkit.extraction import (
-    PAPER,
     ExtractConfig,
     Partial,
     edges_between,
@@ -42,13 +37,10 @@ TASKS = ("if_equals", "for_while", "bracket_counting", "single_double_quote")
 TARGET_NATS = 0.15
 OURS, ONCE = "ours", "ours, one restart"
 SHORT, LONG = "paper, 500 steps", "paper, 2,000 steps"
-TUNED, OURS_TUNED = "paper, best tuned", "ours, best tuned"
 PLAIN = {SHORT: Settings(n_steps=500, pressure=1e-3, lr=1e-2), LONG: Settings()}
-SHORT_PAPER = replace(PAPER, n_steps=500, pressure_start=1e-3, lr=1e-2)
 GOALS = {
     SHORT: "≥ 10 × faster, edges ≤ 0.5 ×",
     LONG: "≥ 30 × faster, edges ≤ 0.35 ×",
-    TUNED: "≥ 300 × cheaper, edges ≤ 1 ×",
 }
 """EXTRACTION section 7."""
 
@@ -85,6 +77,18 @@ class Bench:
 
     checkpoint: Checkpoint
     means: Means
+
+    @classmethod
+    def of(cls, name: str) -> Bench:
+        """Of a bundled checkpoint."""
+        checkpoint = load_checkpoint(name)
+        return cls(
+            checkpoint=checkpoint,
+            means=measure_means(
+                checkpoint.load_model(), checkpoint.load_reference(),
+                checkpoint_sha256=checkpoint.sha256,
+            ),
+        )  # fmt: skip
 
     def ours(self, task: str, seed: int, method: str = OURS, **options: Any) -> Run:
         """The default extraction, or another by the same verb."""
@@ -136,13 +140,11 @@ def lines(runs: Sequence[Run]) -> Iterator[str]:
         )
 
 
-def compare(runs: Sequence[Run], ours: str, other: str, n_tuned: int) -> str:
+def compare(runs: Sequence[Run], ours: str, other: str) -> str:
     """How much faster (median and range) and smaller ours is, task by task."""
     by = {(r.method, r.task, r.seed): r for r in runs}
     twos = [(by[ours, r.task, r.seed], r) for r in runs if r.method == other]
-    cost = [n_tuned * by[SHORT, b.task, 0].seconds if other == TUNED else b.seconds
-            for _, b in twos]  # fmt: skip
-    faster = [seconds / a.seconds for seconds, (a, _) in zip(cost, twos, strict=True)]
+    faster = [b.seconds / a.seconds for a, b in twos]
     smaller = geometric_mean(max(1, a.n_edges) / max(1, b.n_edges) for a, b in twos)
     censored = f"{sum(a.is_censored for a, _ in twos)} and {sum(b.is_censored for _, b in twos)}"
     return (
@@ -167,36 +169,24 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", metavar="TASK", default=TASKS)
     parser.add_argument("--checkpoint", default="tinypython-nano")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of ours (default 3)")
-    parser.add_argument("--tune", type=int, default=0, help="tuned runs (default none)")
-    parser.add_argument("--no-long", action="store_true", help="without the 2,000-step runs")
     given = parser.parse_args()
-    checkpoint = load_checkpoint(given.checkpoint)
-    means = measure_means(
-        checkpoint.load_model(), checkpoint.load_reference(), checkpoint_sha256=checkpoint.sha256
-    )
-    bench, runs = Bench(checkpoint=checkpoint, means=means), []
+    bench, runs = Bench.of(given.checkpoint), []
 
     def done(run: Run) -> None:
         runs.append(run)
         sys.stderr.write(f"{run}\n")
 
-    others = [SHORT] if given.no_long else [SHORT, LONG]
     for task in given.tasks:
         done(bench.ours(task, 0))
         done(bench.ours(task, 0, ONCE, restarts=1))
-        for method in others:
+        for method in PLAIN:
             done(bench.plain(task, method))
         for seed in range(1, given.seeds):
             done(bench.ours(task, seed))
-        if given.tune:
-            paper = {"schedule": "paper", "refine": False, "pruning": SHORT_PAPER}
-            done(bench.ours(task, 0, TUNED, tune=given.tune, **paper))
-            done(bench.ours(task, 0, OURS_TUNED, tune=given.tune))
-    others += [TUNED] if given.tune else []
     sys.stdout.write("\n".join([*lines(runs), "", *spread(runs), ""]))
-    for other in others:
+    for other in PLAIN:
         for ours in (OURS, ONCE):
-            tell(f"against {other}", GOALS[other], compare(runs, ours, other, given.tune))
+            tell(f"against {other}", GOALS[other], compare(runs, ours, other))
 
 
 if __name__ == "__main__":
