@@ -163,26 +163,36 @@ def spread(runs: Sequence[Run]) -> Iterator[str]:
             yield f"{task}: {', '.join(sizes)} nodes / edges over {len(ours)} seeds"
 
 
-def main() -> None:
-    """Print every run, then the rows."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def asking(about: str | None) -> argparse.ArgumentParser:
+    """What is asked of a comparison: tasks of a checkpoint."""
+    parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
     parser.add_argument("tasks", nargs="*", metavar="TASK", default=TASKS)
     parser.add_argument("--checkpoint", default="tinypython-nano")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of ours (default 3)")
-    given = parser.parse_args()
-    bench, runs = Bench.of(given.checkpoint), []
+    return parser
 
-    def done(run: Run) -> None:
-        runs.append(run)
+
+class Runs(list[Run]):
+    """The runs of a comparison, each told as it is done."""
+
+    def done(self, run: Run) -> None:
+        """Add a run."""
+        self.append(run)
         sys.stderr.write(f"{run}\n")
 
+
+def main() -> None:
+    """Print every run, then the rows."""
+    parser = asking(__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of ours (default 3)")
+    given = parser.parse_args()
+    bench, runs = Bench.of(given.checkpoint), Runs()
     for task in given.tasks:
-        done(bench.ours(task, 0))
-        done(bench.ours(task, 0, ONCE, restarts=1))
+        runs.done(bench.ours(task, 0))
+        runs.done(bench.ours(task, 0, ONCE, restarts=1))
         for method in PLAIN:
-            done(bench.plain(task, method))
+            runs.done(bench.plain(task, method))
         for seed in range(1, given.seeds):
-            done(bench.ours(task, seed))
+            runs.done(bench.ours(task, seed))
     sys.stdout.write("\n".join([*lines(runs), "", *spread(runs), ""]))
     for other in PLAIN:
         for ours in (OURS, ONCE):

@@ -11,7 +11,6 @@ Usage: python tests/benchmarks/tuned.py [--checkpoint NAME] [--tune N] [TASK ...
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import sys
@@ -21,7 +20,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import torch
-from extraction_methods import ONCE, OURS, SHORT, TASKS, Bench, Run, compare, lines
+from extraction_methods import ONCE, OURS, SHORT, Bench, Run, Runs, asking, compare, lines
 from goal import tell
 
 from circuitkit.extraction import PAPER
@@ -48,26 +47,19 @@ def tuned(checkpoint: str, task: str, method: str, n_tries: int) -> Run:
 
 def main() -> None:
     """Print every run, then the rows."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("tasks", nargs="*", metavar="TASK", default=TASKS)
-    parser.add_argument("--checkpoint", default="tinypython-nano")
+    parser = asking(__doc__)
     parser.add_argument("--tune", type=int, default=32, help="tuned runs (default 32)")
     given = parser.parse_args()
-    bench, runs = Bench.of(given.checkpoint), []
-
-    def done(run: Run) -> None:
-        runs.append(run)
-        sys.stderr.write(f"{run}\n")
-
+    bench, runs = Bench.of(given.checkpoint), Runs()
     for task in given.tasks:
-        done(bench.ours(task, 0))
-        done(bench.ours(task, 0, ONCE, restarts=1))
-        done(bench.plain(task, SHORT))
+        runs.done(bench.ours(task, 0))
+        runs.done(bench.ours(task, 0, ONCE, restarts=1))
+        runs.done(bench.plain(task, SHORT))
     jobs = [(task, method) for method in (TUNED, OURS_TUNED) for task in given.tasks]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(tuned, given.checkpoint, *job, given.tune) for job in jobs]
         for future in as_completed(futures):
-            done(future.result())
+            runs.done(future.result())
     runs.sort(key=lambda run: (given.tasks.index(run.task), METHODS.index(run.method)))
     sys.stdout.write("\n".join([*lines(runs), ""]))
     plain = {run.task: run.seconds for run in runs if run.method == SHORT}
