@@ -2,6 +2,7 @@
 
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,14 @@ import torch
 from tiny import encoded_pairs, random_nodes, random_values, tiny_model
 
 from circuitkit import load_checkpoint, load_task
-from circuitkit.extraction import PruningConfig, zero_means
+from circuitkit.extraction import ExtractConfig, PruningConfig, zero_means
 from circuitkit.extraction.candidates import attribution, find_candidates
 from circuitkit.extraction.discretise import add_back, ranked_nodes
 from circuitkit.extraction.gated import GatedModel
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.learn import _travel_left, learn_masks
 from circuitkit.extraction.masked import gates_of, nodes_of
+from circuitkit.extraction.search import in_force, rank
 from circuitkit.nodes import Node, NodeSet, Site
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
@@ -108,6 +110,28 @@ def test_nothing_outside_the_candidates_is_learned(judge, train):
     assert set(ranked_nodes(scores)) == set(within)
     grown = add_back(NodeSet(widths=within.widths), judge, within)
     assert grown is None or grown <= within
+
+
+@pytest.mark.parametrize(
+    ("pressure", "gentler", "begun"),
+    [(1.0, 1e8, 1e-8), (1.0, 1.0, 1.0), (1e-8, 1e8, 1e-8)],
+    ids=["lost", "not to be gentler", "not lost"],
+)
+def test_masks_that_lost_the_task_are_learned_once_more_gently(
+    judge, train, pressure, gentler, begun
+):
+    """The restart goes on as if it had begun there, and says so."""
+    pruning = PruningConfig(
+        n_steps=20, batch_pairs=8, lr=0.1, pressure_start=pressure, gentler=gentler
+    )
+    config = ExtractConfig(pruning=pruning)
+    scores = rank(train, judge, config, seed=0)
+    alone = learn_masks(
+        judge.model, train, judge.values, target_loss_nats=0.15,
+        config=replace(pruning, pressure_start=begun),
+    )  # fmt: skip
+    assert scores.history == alone.history
+    assert in_force(scores, config).pressure_start == begun
 
 
 @pytest.mark.parametrize(("n_learned", "most"), [(0, 12), (60, 12), (200, 40)])

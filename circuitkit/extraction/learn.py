@@ -30,13 +30,13 @@ from circuitkit.nodes import NodeSet, Site
 class PruningConfig:
     """Settings of one mask learning; the same for every model and task.
 
-    ``pressure_start`` is λ, nats a node, ``gentler`` times lower in every second restart: which
-    of the two ends at the smaller circuit differs from task to task. ``comfort`` is the share
-    of the target below which the pressure rises, by ``pressure_factor`` (1 keeps it fixed).
-    Ranks are the mean of the scores over the last ``averaged`` share of the steps (0: the last
-    scores, clamped). A node whose score falls to ``-given_up`` is given up, and the rest learned
-    without it; above 1, where no score goes, none is. ``tied`` gives the q and the k channel of
-    the same number one score.
+    ``pressure_start`` is λ, nats a node, ``gentler`` times lower in every second restart, since
+    which of the two ends at the smaller circuit differs from task to task, and where masks lost
+    the task (1: never). ``comfort`` is the share of the target below which the pressure rises,
+    by ``pressure_factor`` (1 keeps it fixed). Ranks are the mean of the scores over the last
+    ``averaged`` share of the steps (0: the last scores, clamped). A node whose score falls to
+    ``-given_up`` is given up, and the rest learned without it; above 1, where no score goes,
+    none is. ``tied`` gives the q and the k channel of the same number one score.
     """
 
     n_steps: int = 200

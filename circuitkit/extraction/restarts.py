@@ -22,7 +22,7 @@ from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.judge import Judge
 from circuitkit.extraction.means import Progress
 from circuitkit.extraction.partial import Partial
-from circuitkit.extraction.search import Restart, follow, rank
+from circuitkit.extraction.search import Restart, follow, in_force, rank
 from circuitkit.extraction.tune import AT_ONCE, Tuning
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
@@ -94,7 +94,7 @@ class _Runs:
             seed = 1000 * config.seed + index
             scores = rank(self.train, judge, config, seed, within=self.within, progress=told)
             self.partial.keep_scores(index, scores)
-        restart = self.partial.restart(index, scores, config.learning)
+        restart = self.partial.restart(index, scores, in_force(scores, config))
         if restart is None:
             restart = follow(scores, judge, config, told)
             self.partial.keep_restart(index, restart)

@@ -6,7 +6,9 @@ scores it came from. Several of them differ in their seed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean
 
 from circuitkit.circuit import Outcome
 from circuitkit.extraction.attribute import attribute, shuffled
@@ -24,6 +26,9 @@ from circuitkit.extraction.learn import PruningConfig, Scores, learn_masks
 from circuitkit.extraction.means import Progress, silent
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
+
+_LOST = 2.0
+"""A learning that ends above so many times the target was pressed too hard to come back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,17 +71,37 @@ def rank(
     within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> Scores:
-    """The ranking of the config's method."""
+    """The ranking of the config's method; masks that lost the task are learned once more, gently.
+
+    Where many nodes close before the loss is felt, the size pressure has grown too high for the
+    task to be found again, however long it falls.
+    """
     if config.method == "pruning":
-        return learn_masks(
-            judge.model, train, judge.values, target_loss_nats=judge.target_loss_nats,
-            config=config.learning, seed=seed, within=within, progress=progress,
+        asked = config.learning
+        learn = partial(
+            learn_masks, judge.model, train, judge.values,
+            target_loss_nats=judge.target_loss_nats, seed=seed, within=within, progress=progress,
         )  # fmt: skip
+        scores = learn(config=asked)
+        lost = _last_loss(scores, asked) > _LOST * judge.target_loss_nats
+        return learn(config=asked.of_restart(1)) if lost and asked.gentler > 1 else scores
     scores = attribute(
         judge.model, train, judge.values, n_points=config.n_gradient_points, seed=seed,
         within=within, progress=progress,
     )  # fmt: skip
     return shuffled(scores, seed) if config.method == "random" else scores
+
+
+def _last_loss(scores: Scores, learning: PruningConfig) -> float:
+    """The mean training loss in nats over the last steps, those that ranks are averaged over."""
+    n_last = max(1, round(learning.averaged * learning.n_steps))
+    return fmean(loss for loss, _, _ in scores.history[-n_last:])
+
+
+def in_force(scores: Scores, config: ExtractConfig) -> PruningConfig:
+    """The settings that the scores were learned under: the pressure may have begun lower."""
+    asked = config.learning
+    return replace(asked, pressure_start=scores.history[0][2]) if scores.history else asked
 
 
 def follow(
@@ -94,7 +119,7 @@ def follow(
     elif config.refine:
         nodes = eliminate(nodes, judge, ranked_nodes(scores), progress)
     return Restart(
-        learning=config.learning, scores=scores, outcome=outcome, nodes=nodes,
+        learning=in_force(scores, config), scores=scores, outcome=outcome, nodes=nodes,
         n_edges=len(edges_between(judge.model, nodes)), n_judged=judge.n_asked - asked,
     )  # fmt: skip
 
