@@ -14,6 +14,7 @@ from circuitkit.circuit import Outcome
 from circuitkit.extraction.attribute import attribute, shuffled
 from circuitkit.extraction.config import ExtractConfig
 from circuitkit.extraction.discretise import (
+    add_back,
     bisect_scores,
     discretise,
     ranked_nodes,
@@ -74,7 +75,8 @@ def rank(
     """The ranking of the config's method; masks that lost the task are learned once more, gently.
 
     Where many nodes close before the loss is felt, the size pressure has grown too high for the
-    task to be found again, however long it falls.
+    task to be found again, however long it falls. A learned set that can be mended is kept all the
+    same: it may be smaller than others.
     """
     if config.method == "pruning":
         asked = config.learning
@@ -83,8 +85,10 @@ def rank(
             target_loss_nats=judge.target_loss_nats, seed=seed, within=within, progress=progress,
         )  # fmt: skip
         scores = learn(config=asked)
-        lost = _last_loss(scores, asked) > _LOST * judge.target_loss_nats
-        return learn(config=asked.of_restart(1)) if lost and asked.gentler > 1 else scores
+        lost = asked.gentler > 1 and _last_loss(scores, asked) > _LOST * judge.target_loss_nats
+        if lost and add_back(scores.learned, judge, within) is None:
+            scores = learn(config=asked.of_restart(1))
+        return scores
     scores = attribute(
         judge.model, train, judge.values, n_points=config.n_gradient_points, seed=seed,
         within=within, progress=progress,
