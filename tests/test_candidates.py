@@ -134,6 +134,19 @@ def test_masks_that_lost_the_task_are_learned_once_more_gently(
     assert in_force(scores, config).pressure_start == begun
 
 
+def test_masks_that_lost_the_task_are_kept_if_they_can_be_mended(monkeypatch, judge, train):
+    """They may be the smallest of all."""
+    monkeypatch.setattr(
+        sys.modules["circuitkit.extraction.search"],
+        "add_back",
+        lambda nodes, judge, within: nodes,
+    )
+    pruning = PruningConfig(n_steps=20, batch_pairs=8, lr=0.1, pressure_start=1.0, gentler=1e8)
+    config = ExtractConfig(pruning=pruning)
+    scores = rank(train, judge, config, seed=0)
+    assert in_force(scores, config) == pruning
+
+
 @pytest.mark.parametrize(("n_learned", "most"), [(0, 12), (60, 12), (200, 40)])
 def test_a_learned_set_is_mended_by_a_dozen_nodes_or_a_fifth(monkeypatch, judge, n_learned, most):
     """As many are enough if they must be; one more is not tried."""
