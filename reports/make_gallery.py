@@ -33,7 +33,7 @@ DRAWN = ("circuit.dot", "circuit.svg", "report.pdf")
 TABLES = ("nodes.csv", "edges.csv")
 """Of a dense circuit with its tens of thousands of edges, as good as circuit.json over again."""
 SPARSE, DENSE = "tinypython-sparse", "tinypython-dense"
-"""Dense circuits are so large that four searches take an hour, and a diagram shows nothing."""
+"""Dense circuits are so large that a diagram shows nothing."""
 UNREFINED = (f"{DENSE}/var_swap",)
 """Too large to be made 1-minimal: trying 1,100 nodes one by one, again and again, takes hours."""
 
@@ -50,8 +50,7 @@ def extract(folder: Path) -> None:
     """Find the circuit of one task, if it is not there."""
     checkpoint, task = folder.parts[-2:]
     if not (folder / "circuit.json").exists():
-        options = ["--restarts", "1"] if checkpoint == DENSE else []
-        options += ["--no-refine"] if f"{checkpoint}/{task}" in UNREFINED else []
+        options = ["--no-refine"] if f"{checkpoint}/{task}" in UNREFINED else []
         run("extract", checkpoint, "--task", task, "--out", folder, "--resume", "-q", *options)
 
 
