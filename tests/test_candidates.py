@@ -134,17 +134,20 @@ def test_masks_that_lost_the_task_are_learned_once_more_gently(
     assert in_force(scores, config).pressure_start == begun
 
 
-def test_masks_that_lost_the_task_are_kept_if_they_can_be_mended(monkeypatch, judge, train):
-    """They may be the smallest of all."""
-    monkeypatch.setattr(
-        sys.modules["circuitkit.extraction.search"],
-        "add_back",
-        lambda nodes, judge, within: nodes,
-    )
+@pytest.mark.parametrize(("beyond", "is_kept"), [(0, True), (1, False), (None, False)])
+def test_masks_that_lost_the_task_are_kept_if_few_nodes_more_do_it(
+    monkeypatch, judge, train, beyond, is_kept
+):
+    """Four times the learned ones are few: they may lead to the smallest circuit of all."""
+
+    def found(scores, judge):
+        few = 4 * max(8, len(scores.learned))
+        return None if beyond is None else NodeSet.of(ranked_nodes(scores)[: few + beyond])
+
+    monkeypatch.setattr(sys.modules["circuitkit.extraction.search"], "discretise", found)
     pruning = PruningConfig(n_steps=20, batch_pairs=8, lr=0.1, pressure_start=1.0, gentler=1e8)
-    config = ExtractConfig(pruning=pruning)
-    scores = rank(train, judge, config, seed=0)
-    assert in_force(scores, config) == pruning
+    scores = rank(train, judge, ExtractConfig(pruning=pruning), seed=0)
+    assert (scores.history[0][2] == pruning.pressure_start) == is_kept
 
 
 @pytest.mark.parametrize(("n_learned", "most"), [(0, 12), (60, 12), (200, 40)])

@@ -14,7 +14,6 @@ from circuitkit.circuit import Outcome
 from circuitkit.extraction.attribute import attribute, shuffled
 from circuitkit.extraction.config import ExtractConfig
 from circuitkit.extraction.discretise import (
-    add_back,
     bisect_scores,
     discretise,
     ranked_nodes,
@@ -30,6 +29,8 @@ from circuitkit.nodes import NodeSet
 
 _LOST = 2.0
 """A learning that ends above so many times the target was pressed too hard to come back."""
+_FAR = 4.0
+"""A set of so many times the learned nodes (taken for 8 at least) is no longer what was learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,8 +76,8 @@ def rank(
     """The ranking of the config's method; masks that lost the task are learned once more, gently.
 
     Where many nodes close before the loss is felt, the size pressure has grown too high for the
-    task to be found again, however long it falls. A learned set that can be mended is kept all the
-    same: it may be smaller than others.
+    task to be found again, however long it falls. Where few nodes more do the task, the ranking is
+    followed all the same: it may lead to the smallest circuit of all.
     """
     if config.method == "pruning":
         asked = config.learning
@@ -86,7 +87,7 @@ def rank(
         )  # fmt: skip
         scores = learn(config=asked)
         lost = asked.gentler > 1 and _last_loss(scores, asked) > _LOST * judge.target_loss_nats
-        if lost and add_back(scores.learned, judge, within) is None:
+        if lost and not _is_near(scores, _discretise(scores, judge, config)):
             scores = learn(config=asked.of_restart(1))
         return scores
     scores = attribute(
@@ -100,6 +101,11 @@ def _last_loss(scores: Scores, learning: PruningConfig) -> float:
     """The mean training loss in nats over the last steps, those that ranks are averaged over."""
     n_last = max(1, round(learning.averaged * learning.n_steps))
     return fmean(loss for loss, _, _ in scores.history[-n_last:])
+
+
+def _is_near(scores: Scores, nodes: NodeSet | None) -> bool:
+    """Whether a set that meets the target is hardly larger than the learned one."""
+    return nodes is not None and len(nodes) <= _FAR * max(8, len(scores.learned))
 
 
 def in_force(scores: Scores, config: ExtractConfig) -> PruningConfig:
