@@ -14,6 +14,7 @@ from circuitkit.extraction.learn import Scores
 from circuitkit.nodes import Node, NodeSet
 
 _GRID = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0, 64.0)
+_SMALLEST_AROUND = 8
 _TRIED_EXACTLY = 8
 _MOST_ADDED, _SHARE_ADDED = 12, 0.2
 _BISECTIONS = 6
@@ -85,10 +86,15 @@ def loss_rises(
     ]
 
 
+def size_around(scores: Scores) -> int:
+    """The size that prefixes of a ranking are tried around: the learned one, 8 nodes at least."""
+    return max(_SMALLEST_AROUND, len(scores.learned))
+
+
 def smallest_prefix(scores: Scores, judge: Judge) -> NodeSet | None:
     """Scan sizes upwards around the learned one, then bisect below the first that works."""
     ranking, widths = ranked_nodes(scores), judge.model.arch.widths
-    around = max(8, len(scores.learned))
+    around = size_around(scores)
     sizes = sorted({min(len(ranking), max(1, round(around * g))) for g in _GRID} | {len(ranking)})
     low = 0
     for high in sizes:

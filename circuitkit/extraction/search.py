@@ -17,6 +17,7 @@ from circuitkit.extraction.discretise import (
     bisect_scores,
     discretise,
     ranked_nodes,
+    size_around,
     smallest_prefix,
 )
 from circuitkit.extraction.edges import edges_between
@@ -30,7 +31,7 @@ from circuitkit.nodes import NodeSet
 _LOST = 2.0
 """A learning that ends above so many times the target was pressed too hard to come back."""
 _FAR = 4.0
-"""A set of so many times the learned nodes (taken for 8 at least) is no longer what was learned."""
+"""A set of so many times the size that was learned is no longer what was learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,7 +106,7 @@ def _last_loss(scores: Scores, learning: PruningConfig) -> float:
 
 def _is_near(scores: Scores, nodes: NodeSet | None) -> bool:
     """Whether a set that meets the target is hardly larger than the learned one."""
-    return nodes is not None and len(nodes) <= _FAR * max(8, len(scores.learned))
+    return nodes is not None and len(nodes) <= _FAR * size_around(scores)
 
 
 def in_force(scores: Scores, config: ExtractConfig) -> PruningConfig:
