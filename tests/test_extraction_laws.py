@@ -42,7 +42,7 @@ from circuitkit.extraction.masked import (
 from circuitkit.extraction.means import Means, measure_means, zero_means
 from circuitkit.extraction.score import four_differences
 from circuitkit.model import pair_losses, record_tap
-from circuitkit.nodes import Node, NodeSet, Site
+from circuitkit.nodes import FINAL_RESID, Node, NodeSet, Site
 
 ARCH = tiny_architecture()
 WIDTHS = ARCH.widths
@@ -553,6 +553,27 @@ def test_a_circuit_that_hangs_on_the_sample_is_not_accepted():
     assert still.meets(nothing)
     assert moved.drift(nothing) > DRIFT_NATS
     assert not moved.meets(nothing)
+
+
+def test_a_loss_that_moves_alike_either_way_drifts():
+    """An even response, where pushing up costs as much as pushing down, is no steadiness."""
+    model = zeroed(tiny_model())
+    model.transformer.ln_f.weight.fill_(1.0)
+    model.transformer.wte.weight[:, 0] = torch.linspace(-2.0, 2.0, ARCH.vocab_size)
+    model.lm_head.weight[:, 0] = torch.linspace(-2.0, 2.0, ARCH.vocab_size)
+    kept = NodeSet({FINAL_RESID: [0]}, WIDTHS)
+    values = zero_means(WIDTHS).values
+    up, down = (
+        {site: sign * 3.0 * (torch.arange(len(v)) == 1) for site, v in values.items()}
+        for sign in (1, -1)
+    )
+    asked = {"model": model, "pairs": encoded_pairs(ARCH), "target_loss_nats": 99.0}
+    judge = Judge(values=values, pushed=(up, down), **asked)
+    ends = [Judge(values=pushed, **asked).losses(kept).mean() for pushed in (up, down)]
+    torch.testing.assert_close(*ends)
+    assert abs(judge.losses(kept).mean() - ends[0]) > DRIFT_NATS
+    assert judge.drift(kept) > DRIFT_NATS
+    assert not judge.meets(kept)
 
 
 def test_gradients_do_not_depend_on_how_many_are_held(monkeypatch):

@@ -5,7 +5,8 @@ upper 95 % bound of the loss, with the template as the unit, meets the target, a
 when the loss does not hang on the sample the means were measured over: with
 activation top-k, a constant a hair from the threshold can carry a circuit under
 one sample and drop it under the next. So the ablation values are also pushed apart,
-three times as far as two halves of the sample lie, and the loss must stay.
+three times as far as two halves of the sample lie, and the loss must stay where it is
+with the values as they are.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ PUSH = 3.0
 """How many times as far as the means of two halves of the reference the values are pushed."""
 
 DRIFT_NATS = 0.01
-"""How far apart the losses under the pushed values may lie."""
+"""How far apart the losses under the values as they are and as they are pushed may lie."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,12 +76,14 @@ class Judge:
     n_asked: int = 0
     chunks: _Asked = field(init=False)
     shaken: list[_Asked] = field(init=False)
+    few: slice = field(init=False)
     clusters: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.pairs = self.pairs[self.pairs.by_length()]
         self.chunks = _Asked(self.model, self.values, _growing(self.pairs))
-        few = self.pairs[:: max(1, len(self.pairs) // _DRIFT_PAIRS)]
+        self.few = slice(None, None, max(1, len(self.pairs) // _DRIFT_PAIRS))
+        few = self.pairs[self.few]
         self.shaken = [_Asked(self.model, values, [few]) for values in self.pushed]
         known = {name: i for i, name in enumerate(dict.fromkeys(self.pairs.templates))}
         self.clusters = torch.tensor([known[name] for name in self.pairs.templates])
@@ -101,14 +104,18 @@ class Judge:
                 return False
         if not self.is_strict:
             return True
-        met = upper_bound(torch.cat(losses), self.clusters) <= self.target_loss_nats
-        return met and self.drift(nodes) <= DRIFT_NATS
+        found = torch.cat(losses)
+        met = upper_bound(found, self.clusters) <= self.target_loss_nats
+        return met and self._drift(nodes, found) <= DRIFT_NATS
 
     def drift(self, nodes: NodeSet) -> float:
-        """How far apart the circuit's losses are under the pushed values, in nats."""
-        if not self.pushed:
-            return 0.0
-        means = [float(next(asked.losses(nodes)).mean()) for asked in self.shaken]
+        """The spread of the circuit's losses under the values as they are and as pushed, in nats."""
+        return self._drift(nodes, self.losses(nodes))
+
+    def _drift(self, nodes: NodeSet, losses: Float[Tensor, " pairs"]) -> float:
+        """The spread, given the losses under the values as they are: an even response counts."""
+        under = [losses[self.few], *(next(asked.losses(nodes)) for asked in self.shaken)]
+        means = [float(some.mean()) for some in under]
         return max(means) - min(means)
 
     def losses(self, nodes: NodeSet) -> Float[Tensor, " pairs"]:

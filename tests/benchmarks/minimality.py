@@ -60,8 +60,8 @@ class Selected:
         if losses.mean() + Z95 * np.sqrt(variance) > target:
             return False
         few = self.pairs[:: max(1, len(self.pairs) // DRIFT_PAIRS)]
-        ends = [self._losses(few, nodes, means.pushed(x)).mean() for x in (PUSH, -PUSH)]
-        return abs(ends[0] - ends[1]) <= DRIFT_NATS
+        found = [self._losses(few, nodes, means.pushed(x)).mean() for x in (-PUSH, 0.0, PUSH)]
+        return max(found) - min(found) <= DRIFT_NATS
 
     def _losses(self, pairs: EncodedPairs, nodes: NodeSet, values: Mapping[Site, Tensor]):
         differences = masked_differences(self.shown.model, pairs, nodes, values)
