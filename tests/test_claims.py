@@ -8,16 +8,25 @@ import numpy as np
 import pytest
 import torch
 from test_validation import circuit_of
-from tiny import OPTIONS, encoded_pairs, random_nodes, random_tokens, random_values, tiny_model
+from tiny import (
+    OPTIONS,
+    encoded_pairs,
+    random_nodes,
+    random_tokens,
+    random_values,
+    tiny_model,
+    zeroed,
+)
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.compiled import compile_circuit
-from circuitkit.errors import MismatchError
-from circuitkit.extraction import measure_means
+from circuitkit.errors import MismatchError, TaskError
+from circuitkit.extraction import four_differences, measure_means
 from circuitkit.extraction.masked import masked_differences, tapped_differences
 from circuitkit.extraction.means import zero_means
+from circuitkit.extraction.target import choose_target
 from circuitkit.files import write_whole
-from circuitkit.model import gate_tap, record_tap
+from circuitkit.model import agreement, gate_tap, hits, record_tap
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.planted import plant
 from circuitkit.planted.alive import find_alive
@@ -234,6 +243,24 @@ def test_task_means_leave_padding_out():
 def test_a_tie_is_half_an_answer():
     """A model that cannot tell the prompts apart is at chance, not wrong."""
     assert hits_of(torch.tensor([0.0, 1.0, 0.0, -2.0])).tolist() == [0.5, 0.5]
+    assert hits(torch.tensor([0.0, 1.0, -2.0])).tolist() == [0.5, 1.0, 0.0]
+
+
+def test_a_blind_model_scores_half_wherever_it_is_scored():
+    """In the circuit file, in the message of a target that cannot be chosen."""
+    model = zeroed(tiny_model())
+    pairs = encoded_pairs(model.arch)
+    scored = four_differences(model, pairs, NodeSet(), zero_means(model.arch.widths).values)
+    assert set(scored.accuracies().model_dump().values()) == {0.5}
+    with pytest.raises(TaskError, match=r"loss is 0\.693 nats and its accuracy 0\.500"):
+        choose_target(model, pairs, None, "toy on zeros")
+
+
+def test_a_tie_agrees_by_half():
+    """With whatever prefers one of the two answers; with another tie it agrees."""
+    ties, sure = torch.tensor([0.0, 0.0, 1.0, -1.0]), torch.tensor([0.0, 2.0, 3.0, 4.0])
+    assert agreement(ties, sure).tolist() == [1.0, 0.5, 1.0, 0.0]
+    assert torch.equal(agreement(ties, sure), agreement(sure, ties))
 
 
 # True circuits
@@ -567,7 +594,8 @@ def test_where_a_circuit_is_one_of_the_controls_luck_is_uniform(seed):
             return scores[nodes[site][0]].expand(len(some)).numpy()
 
         trial = SimpleNamespace(nodes=everything[0], progress=lambda *_: None)
-        p_values.append(_tally(trial, pairs, Family("toy", everything[1:], score)).p)
+        own = float(score(everything[0], pairs).sum())
+        p_values.append(_tally(trial, pairs, Family("toy", everything[1:], score, own)).p)
     p = torch.tensor(p_values)
     assert float((p <= 0.01).float().mean()) <= 0.04
     assert float((p <= 0.05).float().mean()) <= 0.10

@@ -26,6 +26,7 @@ from circuitkit.validation.thorough import (
     THOROUGH_CHECKS,
     Sibling,
     ThoroughTrial,
+    attention,
     complete,
     specific,
     stable,
@@ -131,6 +132,21 @@ def test_a_true_circuit_passes(true_grown, name, claim):
     assert finding.fooled_by
     assert finding.n_pairs > 0
     assert finding.n_clusters > 0
+
+
+def test_a_blind_circuit_is_right_half_of_the_time(true_grown, monkeypatch):
+    """A tie is half an answer for the worst case, the patched patterns and stability too."""
+    trial = true_grown("closing_quote")
+    monkeypatch.setattr(ThoroughTrial, "kept", lambda _, nodes, pairs: torch.zeros(2 * len(pairs)))
+    worst = THOROUGH_CHECKS[Claim.WORST_CASE](trial)
+    assert worst.effect == 0.5
+    assert "0.500 right" in worst.note
+    found = [stable.Found(nodes=trial.nodes, size=None, n_questions=0)]
+    assert set(stable._agreement(trial, found)) == {0.5}
+    monkeypatch.setattr(attention, "logit_differences", lambda logits, _: torch.zeros(len(logits)))
+    assert "as the circuit does: accuracy 0.500" in attention.distance_of_patterns(
+        trial, trial.few[:8]
+    )
 
 
 @pytest.mark.parametrize("claim", SEARCHES)

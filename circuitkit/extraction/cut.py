@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -130,6 +131,7 @@ def _in_order(nodes: NodeSet, edges: Iterable[Edge]) -> Kept:
 
 
 def _meets(judge: Judge, nodes: NodeSet, edges: Collection[Edge]) -> bool:
+    """What a cut edge carries follows the ablation values, also where these are pushed."""
     judge.n_asked += 1
-    cut = cut_model(judge.model, nodes, edges, judge.values)
-    return replace(judge, model=cut).meets(nodes)
+    cut = partial(cut_model, judge.model, nodes, edges)
+    return replace(judge, model_under=cut).meets(nodes)

@@ -11,7 +11,7 @@ with the values as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -65,6 +65,7 @@ class Judge:
     """Fixed selection pairs and the target that a circuit has to meet on them, in nats.
 
     ``is_strict`` False takes the mean loss for its upper bound, as the paper does.
+    ``model_under`` gives what is run under some ablation values; None runs ``model``.
     """
 
     model: Transformer
@@ -73,6 +74,7 @@ class Judge:
     target_loss_nats: float
     pushed: tuple[Mapping[Site, Tensor], ...] = ()
     is_strict: bool = True
+    model_under: Callable[[Mapping[Site, Tensor]], Transformer] | None = None
     n_asked: int = 0
     chunks: _Asked = field(init=False)
     shaken: list[_Asked] = field(init=False)
@@ -81,12 +83,16 @@ class Judge:
 
     def __post_init__(self) -> None:
         self.pairs = self.pairs[self.pairs.by_length()]
-        self.chunks = _Asked(self.model, self.values, _growing(self.pairs))
+        self.chunks = self._under(self.values, _growing(self.pairs))
         self.few = slice(None, None, max(1, len(self.pairs) // _DRIFT_PAIRS))
         few = self.pairs[self.few]
-        self.shaken = [_Asked(self.model, values, [few]) for values in self.pushed]
+        self.shaken = [self._under(values, [few]) for values in self.pushed]
         known = {name: i for i, name in enumerate(dict.fromkeys(self.pairs.templates))}
         self.clusters = torch.tensor([known[name] for name in self.pairs.templates])
+
+    def _under(self, values: Mapping[Site, Tensor], chunks: list[EncodedPairs]) -> _Asked:
+        model = self.model if self.model_under is None else self.model_under(values)
+        return _Asked(model, values, chunks)
 
     def meets(self, nodes: NodeSet) -> bool:
         """Whether the circuit's upper bound is at most the target.
@@ -109,7 +115,7 @@ class Judge:
         return met and self._drift(nodes, found) <= DRIFT_NATS
 
     def drift(self, nodes: NodeSet) -> float:
-        """The spread of the circuit's losses under the values as they are and as pushed, in nats."""
+        """The spread, in nats, of the losses under the values as they are and as pushed."""
         return self._drift(nodes, self.losses(nodes))
 
     def _drift(self, nodes: NodeSet, losses: Float[Tensor, " pairs"]) -> float:

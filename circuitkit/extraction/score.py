@@ -15,7 +15,7 @@ from torch import Tensor
 from circuitkit.circuit import Scores
 from circuitkit.compiled import compile_circuit
 from circuitkit.extraction.masked import masked_differences, tapped_differences
-from circuitkit.model import EncodedPairs, Transformer, pair_losses
+from circuitkit.model import EncodedPairs, Transformer, hits, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
 
@@ -33,8 +33,8 @@ class FourDifferences:
         return Scores(**{k: float(pair_losses(d).mean()) for k, d in self._items()})
 
     def accuracies(self) -> Scores:
-        """The share of prompts each answers rightly."""
-        return Scores(**{k: float((d > 0).float().mean()) for k, d in self._items()})
+        """The share of prompts each answers rightly; a tie is half an answer."""
+        return Scores(**{k: float(hits(d).mean()) for k, d in self._items()})
 
     def _items(self) -> list[tuple[str, Tensor]]:
         return [(k, getattr(self, k)) for k in ("model", "circuit", "complement", "empty")]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from circuitkit.checkpoints.competence import MAX_LOSS_NATS, MIN_ACCURACY
 from circuitkit.errors import TaskError
 from circuitkit.extraction.masked import tapped_differences
-from circuitkit.model import EncodedPairs, Transformer, pair_losses
+from circuitkit.model import EncodedPairs, Transformer, hits, pair_losses
 
 DEFAULT_TARGET_NATS = 0.15
 RAISED_BY_NATS = 0.05
@@ -46,7 +46,7 @@ def choose_target(
         return Target(loss_nats=asked_nats)
     differences = tapped_differences(model, select, None)
     own = float(pair_losses(differences).mean())
-    accuracy = float((differences > 0).float().mean())
+    accuracy = float(hits(differences).mean())
     raised = own + RAISED_BY_NATS
     if own > MAX_LOSS_NATS or accuracy < MIN_ACCURACY:
         raise TaskError(

@@ -9,7 +9,14 @@ In: an ``Architecture`` and tokens. Out: logits, and at each site whatever a
 """
 
 from circuitkit.model.config import Architecture
-from circuitkit.model.pairs import EncodedPairs, encode_pairs, logit_differences, pair_losses
+from circuitkit.model.pairs import (
+    EncodedPairs,
+    agreement,
+    encode_pairs,
+    hits,
+    logit_differences,
+    pair_losses,
+)
 from circuitkit.model.taps import Tap, chain, gate_tap, record_tap
 from circuitkit.model.transformer import Transformer
 
@@ -18,9 +25,11 @@ __all__ = [
     "EncodedPairs",
     "Tap",
     "Transformer",
+    "agreement",
     "chain",
     "encode_pairs",
     "gate_tap",
+    "hits",
     "logit_differences",
     "pair_losses",
     "record_tap",

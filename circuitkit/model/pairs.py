@@ -75,6 +75,21 @@ def logit_differences(
     return (right - logits.gather(1, pairs.foils[:, None]))[:, 0]
 
 
+def hits(differences: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+    """How right each prompt's answer is: 1, or 0 where the foil is preferred.
+
+    A tie is ½: a model that cannot tell two prompts apart has accuracy 0.5, not 0.
+    """
+    return (differences.sign() + 1) / 2
+
+
+def agreement(
+    differences: Float[Tensor, " rows"], others: Float[Tensor, " rows"]
+) -> Float[Tensor, " rows"]:
+    """1 where both prefer the same answer, 0 where not, ½ where only one of them is a tie."""
+    return 1 - (differences.sign() - others.sign()).abs() / 2
+
+
 def pair_losses(differences: Float[Tensor, " rows"]) -> Float[Tensor, " pairs"]:
     """½ [softplus(-d_a) + softplus(-d_b)] in nats, one a pair."""
     return F.softplus(-differences).view(2, -1).mean(0)

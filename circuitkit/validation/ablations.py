@@ -36,17 +36,26 @@ Values = Mapping[Site, Tensor]
 
 @torch.no_grad()
 def ablated_differences(
-    trial: Trial, kind: Kind, nodes: NodeSet, pairs: EncodedPairs
+    trial: Trial,
+    kind: Kind,
+    nodes: NodeSet,
+    pairs: EncodedPairs,
+    circuit_model: Transformer | None = None,
 ) -> Float[Tensor, " rows"]:
-    """The logit difference of every prompt with all but ``nodes`` ablated in one of the ways."""
+    """The logit difference of every prompt with all but ``nodes`` ablated in one of the ways.
+
+    ``circuit_model`` is what is run, where edges are cut. The values that ablated nodes take
+    are those of the trial's model.
+    """
     generator = torch.Generator().manual_seed(trial.seed)
     gates = gates_of(nodes, trial.model.arch.widths)
+    model = circuit_model or trial.model
 
     def run(batch: EncodedPairs) -> Tensor:
         trial.passes += 1
         values = STILL[kind](trial) if kind in STILL else DRAWN[kind](trial, batch, generator)
         tap = gate_tap(gates, values)
-        return logit_differences(trial.model(batch.tokens, tap, batch.last)[:, 0], batch)
+        return logit_differences(model(batch.tokens, tap, batch.last)[:, 0], batch)
 
     return pairs.each(PAIRS_A_BATCH, run)
 

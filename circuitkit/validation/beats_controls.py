@@ -37,7 +37,7 @@ from circuitkit.validation.controls import (
 )
 from circuitkit.validation.decision import Requirement, decide, joined
 from circuitkit.validation.statistics import all_of, cluster_mean, monte_carlo_p
-from circuitkit.validation.trial import Trial
+from circuitkit.validation.trial import Trial, losses_of
 from circuitkit.validation.verdict import LUCK
 
 P = 0.01
@@ -106,11 +106,12 @@ def check_beats_controls(trial: Trial) -> Finding:
 
 
 class Family(NamedTuple):
-    """Controls of one kind, and what they and the circuit are scored by."""
+    """Controls of one kind, what they are scored by, and the circuit's own score."""
 
     name: str
     controls: Iterable[NodeSet]
     score: Score
+    own: float
 
 
 def _families(trial: Trial, pairs: EncodedPairs) -> Iterator[Family]:
@@ -122,20 +123,27 @@ def _families(trial: Trial, pairs: EncodedPairs) -> Iterator[Family]:
         d = tapped_differences(trial.model, some, gate_tap(kept, trial.values))
         return d.view(2, -1).mean(0).abs().double().numpy()
 
-    for out, among, score in (("", None, trial.circuit_losses), (", knocked out", rest, cue_left)):
+    def losses(kept: NodeSet, some: EncodedPairs) -> NDArray:
+        return losses_of(trial.other_differences(kept, some))
+
+    alone, gone = trial.circuit_losses(nodes, pairs), cue_left(nodes, pairs)
+    for out, among, score, scored in (
+        ("", None, losses, alone),
+        (", knocked out", rest, cue_left, gone),
+    ):
+        own = float(scored.sum())
         location = location_matched(nodes, N_DRAWS, trial.seed, among)
         activity = activity_matched(nodes, N_DRAWS, trial.seed, active, among)
-        yield Family(f"location-matched{out}", location, score)
-        yield Family(f"activity-matched{out}", activity, score)
+        yield Family(f"location-matched{out}", location, score, own)
+        yield Family(f"activity-matched{out}", activity, score, own)
 
 
 def _tally(trial: Trial, pairs: EncodedPairs, family: Family) -> Tally:
     """Count the controls that score as low; stop once p must exceed 0.05."""
-    own = float(family.score(trial.nodes, pairs).sum())
     extreme = draws = 0
     for control in family.controls:
         short = len(control) < ENOUGH * len(trial.nodes)
-        extreme += short or _as_low(control, pairs, family.score, own)
+        extreme += short or _as_low(control, pairs, family.score, family.own)
         draws += 1
         trial.progress(family.name, draws, N_DRAWS)
         if monte_carlo_p(extreme, N_DRAWS) > LUCK:
@@ -164,11 +172,14 @@ def _rivals(trial: Trial) -> Iterator[Rival]:
     """The attribution circuit, and the circuits of other tasks."""
     own = trial.circuit_losses(trial.nodes, trial.few)
     ranked = attribution_circuit(trial, len(trial.nodes))
-    others = [(f"{other.task.name}'s circuit", other.nodes) for other in trial.others]
-    for name, found in [("the top of the attribution ranking", ranked), *others]:
-        nodes = NodeSet(found.channels, trial.model.arch.widths)
-        above = trial.circuit_losses(nodes, trial.few) - own
-        yield Rival(name, len(nodes ^ trial.nodes), _higher(trial, above))
+    top = losses_of(trial.other_differences(ranked, trial.few))
+    yield Rival(
+        "the top of the attribution ranking", len(ranked ^ trial.nodes), _higher(trial, top - own)
+    )
+    for other in trial.others:
+        nodes = NodeSet(other.nodes.channels, trial.model.arch.widths)
+        above = losses_of(trial.other_differences(nodes, trial.few, other.edges)) - own
+        yield Rival(f"{other.task.name}'s circuit", len(nodes ^ trial.nodes), _higher(trial, above))
 
 
 def _higher(trial: Trial, above: NDArray) -> Requirement:

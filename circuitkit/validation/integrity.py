@@ -96,8 +96,8 @@ def _scramble(tokens: Tensor, last: Tensor, vocab_size: int) -> Tensor:
 def _compiled_differs(trial: Trial) -> list[str]:
     pairs = trial.few
     trial.passes += 2
-    masked = masked_differences(trial.model, pairs, trial.nodes, trial.values)
-    compiled = compile_circuit(trial.model, trial.nodes, trial.values).differences(pairs)
+    masked = masked_differences(trial.circuit_model, pairs, trial.nodes, trial.values)
+    compiled = compile_circuit(trial.circuit_model, trial.nodes, trial.values).differences(pairs)
     worst = float((masked - compiled).abs().max())
     return [] if worst <= COMPILED_LOGITS else [f"compiled and masked logits differ by {worst:.2g}"]
 

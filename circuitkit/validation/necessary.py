@@ -53,7 +53,7 @@ class _Knockout:
 def check_necessary(trial: Trial) -> Finding:
     """The complement's accuracy is equivalent to chance and Nec at least 0.8, both ways."""
     mean = _knockout(trial, trial.scored.complement)
-    resampled = _knockout(trial, trial.ablated("resample_joint", ~trial.nodes, trial.pairs))
+    resampled = _knockout(trial, trial.ablated_complement("resample_joint", trial.pairs))
     ways = {"mean": mean, "resample_joint": resampled}
     decision = decide(len(trial.pairs), *(r for k in ways.values() for r in k.requirements))
     told = "; ".join(f"{name}: {knockout}" for name, knockout in ways.items())

@@ -32,8 +32,8 @@ F_LOW, GAIN = 0.50, 3.0
 def check_no_norm_leak(trial: Trial) -> Finding:
     """F with the model's denominators at least 0.50, the final norm's gain at most 3."""
     pairs = trial.few
-    frozen = run_frozen(trial.model, pairs, gate_tap(gates_of(trial.nodes, trial.model.arch.widths),
-                                                     trial.values))  # fmt: skip
+    tap = gate_tap(gates_of(trial.nodes, trial.model.arch.widths), trial.values)
+    frozen = run_frozen(trial.model, pairs, tap, trial.circuit_model)
     trial.passes += 2
     model = losses_of(trial.scored.model)[: len(pairs)]
     f = trial.recovered(losses_of(frozen.differences), model, pairs.templates)
@@ -68,11 +68,16 @@ class Frozen(NamedTuple):
 
 
 @torch.no_grad()
-def run_frozen(model: Transformer, pairs: EncodedPairs, tap: Tap) -> Frozen:
-    """The logit differences under a tap, every norm divided by what the untapped model has."""
+def run_frozen(
+    model: Transformer, pairs: EncodedPairs, tap: Tap, tapped_model: Transformer | None = None
+) -> Frozen:
+    """The logit differences under a tap, every norm divided by what the untapped model has.
+
+    ``tapped_model`` is what runs under the tap, where edges of it are cut.
+    """
 
     def run(batch: EncodedPairs) -> Tensor:
-        own, tapped = _streams(model, batch.tokens, tap)
+        own, tapped = _streams(model, tapped_model or model, batch.tokens, tap)
         rows = torch.arange(len(batch.tokens))
         own, tapped = own[rows, batch.last], tapped[rows, batch.last]
         norm = model.transformer.ln_f
@@ -84,18 +89,18 @@ def run_frozen(model: Transformer, pairs: EncodedPairs, tap: Tap) -> Frozen:
 
 
 def _streams(
-    model: Transformer, tokens: Int[Tensor, "batch seq"], tap: Tap
+    model: Transformer, tapped_model: Transformer, tokens: Int[Tensor, "batch seq"], tap: Tap
 ) -> tuple[Float[Tensor, "batch seq d_model"], Float[Tensor, "batch seq d_model"]]:
     """The stream at the end of the model and of the tapped model, run side by side."""
     own, positions = model.embed(tokens)
     tapped = own
-    for layer in model.layers:
+    for layer, cut in zip(model.layers, tapped_model.layers, strict=True):
         read = layer.read_attention(own, positions)
         frozen = _replaced(read, _normed(layer.ln_1, tapped, own))
-        own, tapped = own + layer.attn(read, None), tapped + layer.attn(frozen, tap)
+        own, tapped = own + layer.attn(read, None), tapped + cut.attn(frozen, tap)
         read = layer.read_mlp(own, positions)
         frozen = _replaced(read, _normed(layer.ln_2, tapped, own))
-        own, tapped = own + layer.mlp(read, None), tapped + layer.mlp(frozen, tap)
+        own, tapped = own + layer.mlp(read, None), tapped + cut.mlp(frozen, tap)
     return own, tap(FINAL_RESID, tapped)
 
 

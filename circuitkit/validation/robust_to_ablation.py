@@ -10,7 +10,7 @@ it; and ``resample_joint`` leaves each site consistent with itself.
 from __future__ import annotations
 
 from circuitkit.evidence import Claim, Finding
-from circuitkit.validation.ablations import KINDS, STILL
+from circuitkit.validation.ablations import KINDS
 from circuitkit.validation.decision import Requirement, decide, joined
 from circuitkit.validation.trial import Trial, losses_of
 
@@ -19,7 +19,7 @@ F_LOW = 0.50
 
 def check_robust_to_ablation(trial: Trial) -> Finding:
     """The lower bound of F under ``resample_joint`` is at least 0.50."""
-    resampled = trial.ablated("resample_joint", trial.nodes, trial.pairs)
+    resampled = trial.ablated_circuit("resample_joint", trial.pairs)
     model = losses_of(trial.scored.model)
     f = trial.recovered(losses_of(resampled), model, trial.clusters)
     decision = decide(len(trial.pairs), Requirement(estimate=f, low=F_LOW))
@@ -43,12 +43,8 @@ def _table(trial: Trial) -> str:
     model = losses_of(trial.scored.model)[: len(trial.few)]
     told = []
     for i, kind in enumerate(KINDS):
-        differences = (
-            trial.circuit_differences(trial.nodes, trial.few, STILL[kind](trial))
-            if kind in STILL
-            else trial.ablated(kind, trial.nodes, trial.few)
-        )
-        f = trial.recovered(losses_of(differences), model, trial.few.templates)
+        losses = losses_of(trial.ablated_circuit(kind, trial.few))
+        f = trial.recovered(losses, model, trial.few.templates)
         told.append(f"{kind} {f.effect:.2f}")
         trial.progress("ablations", i + 1, len(KINDS))
     return f"F on {len(trial.few)} pairs: {', '.join(told)}"

@@ -71,7 +71,7 @@ def _losses(
     for some in torch.arange(len(pairs)).split(PAIRS_A_BATCH):
         rows = patterns[some].repeat(2)  # the twins of a pair share a pattern
         tap = gate_tap({site: gate[rows, None] for site, gate in gates.items()}, trial.values)
-        parts.append(losses_of(tapped_differences(trial.model, pairs[some], tap)))
+        parts.append(losses_of(tapped_differences(trial.circuit_model, pairs[some], tap)))
         trial.passes += 1
     trial.progress("restore", SHARES.index(share) + 1, len(SHARES))
     return np.concatenate(parts)

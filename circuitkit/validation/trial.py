@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import log
@@ -17,12 +17,20 @@ from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.compiled import CompiledCircuit, Foundation, compile_circuit
 from circuitkit.extraction.cut import cut_model
+from circuitkit.extraction.judge import PUSH
 from circuitkit.extraction.means import Means, Progress, silent
 from circuitkit.extraction.score import FourDifferences, four_differences
-from circuitkit.model import EncodedPairs, Transformer, pair_losses, record_tap
-from circuitkit.nodes import NodeSet, Site
+from circuitkit.model import (
+    EncodedPairs,
+    Transformer,
+    agreement,
+    hits,
+    pair_losses,
+    record_tap,
+)
+from circuitkit.nodes import Edge, NodeSet, Site
 from circuitkit.task import Split, Task
-from circuitkit.validation.ablations import Kind, ablated_differences, means_over
+from circuitkit.validation.ablations import STILL, Kind, ablated_differences, means_over
 from circuitkit.validation.statistics import Estimate, cluster_ratio
 
 LN2 = log(2)
@@ -85,28 +93,66 @@ class Trial:
     def scored(self) -> FourDifferences:
         """Model, circuit, complement and empty circuit on the test pairs."""
         self.passes += 4
-        cut = cut_model(self.model, self.nodes, self.circuit.edges, self.values)
-        return four_differences(self.model, self.pairs, self.nodes, self.values, circuit_model=cut)
+        return four_differences(
+            self.model, self.pairs, self.nodes, self.values, circuit_model=self.circuit_model
+        )
+
+    @cached_property
+    def circuit_model(self) -> Transformer:
+        """What the circuit is run on: the model with the edges cut that the circuit dropped.
+
+        Every claim runs the circuit, or parts of it, on this and anything else on ``model``.
+        """
+        return self._cut(self.values)
+
+    def _cut(self, values: Mapping[Site, Tensor]) -> Transformer:
+        return cut_model(self.model, self.nodes, self.circuit.edges, values)
 
     def circuit_losses(
         self, nodes: NodeSet, pairs: EncodedPairs, values: Mapping[Site, Tensor] | None = None
     ) -> NDArray[np.float64]:
-        """The pair losses, in nats, of the circuit of ``nodes``, compiled."""
+        """The pair losses, in nats, of the circuit with ``nodes`` of it kept, compiled."""
         return losses_of(self.circuit_differences(nodes, pairs, values))
 
     def circuit_differences(
         self, nodes: NodeSet, pairs: EncodedPairs, values: Mapping[Site, Tensor] | None = None
     ) -> Float[Tensor, " rows"]:
-        """The logit differences of the circuit of ``nodes``, compiled."""
+        """The logit differences of the circuit with ``nodes`` of it kept, compiled."""
         self.passes += 1
         if values is not None:
-            return compile_circuit(self.model, nodes, values).differences(pairs)
+            return compile_circuit(self._cut(values), nodes, values).differences(pairs)
         return CompiledCircuit(self.foundation, nodes).differences(pairs)
+
+    def other_differences(
+        self, nodes: NodeSet, pairs: EncodedPairs, edges: Collection[Edge] | None = None
+    ) -> Float[Tensor, " rows"]:
+        """The logit differences of other nodes, compiled, with every weight between them.
+
+        Given ``edges``, only these weights.
+        """
+        self.passes += 1
+        if edges is not None:
+            cut = cut_model(self.model, nodes, edges, self.values)
+            if cut is not self.model:
+                return compile_circuit(cut, nodes, self.values).differences(pairs)
+        return CompiledCircuit(self.model_foundation, nodes).differences(pairs)
 
     @cached_property
     def foundation(self) -> Foundation:
-        """What every compiled circuit of this model and these ablation values shares."""
-        return Foundation(self.model, self.values)
+        """What every part of the circuit, compiled, shares."""
+        return Foundation(self.circuit_model, self.values)
+
+    @cached_property
+    def model_foundation(self) -> Foundation:
+        """What every other compiled circuit shares; the same where no edge is cut."""
+        whole = self.circuit_model is self.model
+        return self.foundation if whole else Foundation(self.model, self.values)
+
+    def drift(self, nodes: NodeSet, pairs: EncodedPairs) -> float:
+        """The spread of the circuit's losses under means pushed as the search pushes them."""
+        pushed = [None, self.means.pushed(PUSH), self.means.pushed(-PUSH)]
+        means = [float(self.circuit_losses(nodes, pairs, values).mean()) for values in pushed]
+        return max(means) - min(means)
 
     def recovered(
         self,
@@ -142,9 +188,19 @@ class Trial:
         self.passes += 1
         return means_over(self.model, pairs)
 
-    def ablated(self, kind: Kind, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
-        """The logit differences with all but ``nodes`` ablated in one of the six ways."""
-        return ablated_differences(self, kind, nodes, pairs)
+    def ablated_circuit(self, kind: Kind, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
+        """The circuit's logit differences, the rest ablated in one of the six ways.
+
+        An edge that the circuit dropped carries its source's value under that ablation where
+        this is one value for all prompts, else the one that the circuit was found under.
+        """
+        if kind in STILL:
+            return self.circuit_differences(self.nodes, pairs, STILL[kind](self))
+        return ablated_differences(self, kind, self.nodes, pairs, self.circuit_model)
+
+    def ablated_complement(self, kind: Kind, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
+        """The model's logit differences, the circuit's nodes ablated in one of the six ways."""
+        return ablated_differences(self, kind, ~self.nodes, pairs)
 
 
 def losses_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
@@ -154,11 +210,11 @@ def losses_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
 
 def hits_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
     """The share of a pair's two prompts answered rightly, one a pair; a tie is half an answer."""
-    return ((differences.sign() + 1) / 2).double().view(2, -1).mean(0).numpy()
+    return hits(differences).double().view(2, -1).mean(0).numpy()
 
 
 def agreement_of(
     differences: Float[Tensor, " rows"], others: Float[Tensor, " rows"]
 ) -> NDArray[np.float64]:
     """The share of a pair's two prompts on which both prefer the same answer, one a pair."""
-    return (differences.sign() == others.sign()).double().view(2, -1).mean(0).numpy()
+    return agreement(differences, others).double().view(2, -1).mean(0).numpy()

@@ -72,9 +72,10 @@ def _worst(trial: ThoroughTrial, pairs: EncodedPairs) -> NodeSet:
 def _harmful(trial: ThoroughTrial, nodes: NodeSet, pairs: EncodedPairs) -> list[Node]:
     """The closed nodes whose opening raises the loss, the worst first."""
     trial.passes += 1
+    gradients = gate_gradients(trial.circuit_model, pairs, nodes, trial.values)
     rises = [
         (-float(g), site, channel)
-        for site, gradient in gate_gradients(trial.model, pairs, nodes, trial.values).items()
+        for site, gradient in gradients.items()
         for channel, g in enumerate(gradient)
         if g > 0
     ]
@@ -84,4 +85,4 @@ def _harmful(trial: ThoroughTrial, nodes: NodeSet, pairs: EncodedPairs) -> list[
 
 def _losses(trial: ThoroughTrial, nodes: NodeSet, pairs: EncodedPairs) -> NDArray[np.float64]:
     trial.passes += 1
-    return losses_of(masked_differences(trial.model, pairs, nodes, trial.values))
+    return losses_of(masked_differences(trial.circuit_model, pairs, nodes, trial.values))

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.extraction.masked import gates_of
-from circuitkit.model import EncodedPairs, Tap, chain, gate_tap, logit_differences, record_tap
+from circuitkit.model import EncodedPairs, Tap, chain, gate_tap, hits, logit_differences, record_tap
 from circuitkit.model.transformer import Attention
 from circuitkit.nodes import Site
 from circuitkit.validation.thorough.trial import ThoroughTrial
@@ -47,10 +47,12 @@ def kept_heads(trial: ThoroughTrial) -> list[tuple[int, int]]:
 
 @torch.no_grad()
 def _seen(trial: ThoroughTrial, pairs: EncodedPairs, tap: Tap | None) -> Seen:
+    """The activations of the model or, under the circuit's tap, of the circuit."""
     seen: Seen = {}
-    trial.model.stream(
-        pairs.tokens, record_tap(seen) if tap is None else chain(tap, record_tap(seen))
-    )
+    if tap is None:
+        trial.model.stream(pairs.tokens, record_tap(seen))
+    else:
+        trial.circuit_model.stream(pairs.tokens, chain(tap, record_tap(seen)))
     trial.passes += 1
     return seen
 
@@ -101,4 +103,4 @@ def _attending_alike(
 
     trial.passes += 1
     logits = trial.model(pairs.tokens, tap)[torch.arange(len(pairs.tokens)), pairs.last]
-    return float((logit_differences(logits, pairs) > 0).float().mean())
+    return float(hits(logit_differences(logits, pairs)).mean())

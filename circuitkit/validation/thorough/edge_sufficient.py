@@ -16,9 +16,7 @@ ablation value, also where a sink would have taken a share of it.
 from __future__ import annotations
 
 from circuitkit.evidence import Claim, Finding
-from circuitkit.extraction.cut import cut_model
 from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.masked import masked_differences
 from circuitkit.validation.statistics import all_of, cluster_mean, cluster_ratio
 from circuitkit.validation.sufficient import ABOVE_TARGET_NATS, F_HIGH, F_LOW
 from circuitkit.validation.thorough.trial import ThoroughTrial
@@ -28,9 +26,7 @@ from circuitkit.validation.trial import LN2, losses_of
 def check_edge_sufficient(trial: ThoroughTrial) -> Finding:
     """The same bounds as for ``sufficient``, with only the listed edges."""
     n_cut = len(edges_between(trial.model, trial.nodes)) - len(trial.circuit.edges)
-    model = cut_model(trial.model, trial.nodes, trial.circuit.edges, trial.values)
-    trial.passes += 1
-    circuit = losses_of(masked_differences(model, trial.pairs, trial.nodes, trial.values))
+    circuit = losses_of(trial.scored.circuit)
     whole = losses_of(trial.scored.model)
     limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
     loss = cluster_mean(circuit, trial.clusters, trial.seed)

@@ -23,7 +23,7 @@ F_LOW = 0.25
 
 def check_resample_independent(trial: ThoroughTrial) -> Finding:
     """F is at least 0.25 with every ablated node resampled on its own."""
-    losses = losses_of(trial.ablated("resample_independent", trial.nodes, trial.pairs))
+    losses = losses_of(trial.ablated_circuit("resample_independent", trial.pairs))
     f = trial.recovered(losses, losses_of(trial.scored.model), trial.clusters)
     return Finding(
         claim=Claim.RESAMPLE_INDEPENDENT,

@@ -27,7 +27,15 @@ from torch import Tensor
 
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import gates_of
-from circuitkit.model import EncodedPairs, Tap, chain, gate_tap, logit_differences, record_tap
+from circuitkit.model import (
+    EncodedPairs,
+    Tap,
+    Transformer,
+    chain,
+    gate_tap,
+    logit_differences,
+    record_tap,
+)
 from circuitkit.nodes import Node, Site
 from circuitkit.validation.statistics import all_of
 from circuitkit.validation.thorough.attention import distance_of_patterns
@@ -42,8 +50,9 @@ _FLAT = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """Where nodes are looked at: the model, or the circuit."""
+    """Where nodes are looked at: the model or, under a tap, the circuit."""
 
+    model: Transformer
     tap: Tap | None
     seen: Mapping[Site, Tensor]
     differences: Float[Tensor, " rows"]
@@ -52,7 +61,9 @@ class _Run:
 def check_roles(trial: ThoroughTrial) -> Finding:
     """Interchange effects in C explain those in M, and activations go together."""
     pairs = trial.few[:_PAIRS]
-    model, circuit = _run(trial, pairs, None), _run(trial, pairs, _circuit_tap(trial))
+    tap = gate_tap(gates_of(trial.nodes, trial.model.arch.widths), trial.values)
+    model = _run(trial, trial.model, pairs, None)
+    circuit = _run(trial, trial.circuit_model, pairs, tap)
     nodes = list(trial.nodes)[:: max(1, len(trial.nodes) // MOST_NODES)][:MOST_NODES]
     effects = _effects(trial, pairs, nodes, (model, circuit))
     explained = jackknife(lambda chosen: _explained(effects[:, :, chosen]), pairs.templates)
@@ -77,18 +88,15 @@ def check_roles(trial: ThoroughTrial) -> Finding:
     )
 
 
-def _circuit_tap(trial: ThoroughTrial) -> Tap:
-    return gate_tap(gates_of(trial.nodes, trial.model.arch.widths), trial.values)
-
-
 @torch.no_grad()
-def _run(trial: ThoroughTrial, pairs: EncodedPairs, tap: Tap | None) -> _Run:
+def _run(trial: ThoroughTrial, model: Transformer, pairs: EncodedPairs, tap: Tap | None) -> _Run:
     seen: dict[Site, Tensor] = {}
     record = record_tap(seen)
-    logits = trial.model(pairs.tokens, record if tap is None else chain(tap, record))
+    logits = model(pairs.tokens, record if tap is None else chain(tap, record))
     trial.passes += 1
     rows = torch.arange(len(pairs.tokens))
-    return _Run(tap=tap, seen=seen, differences=logit_differences(logits[rows, pairs.last], pairs))
+    d = logit_differences(logits[rows, pairs.last], pairs)
+    return _Run(model=model, tap=tap, seen=seen, differences=d)
 
 
 def _effects(
@@ -101,7 +109,7 @@ def _effects(
         for j, node in enumerate(nodes):
             swap = _swap(node, run.seen[node.site][..., node.channel], partner)
             tap = swap if run.tap is None else chain(run.tap, swap)
-            change = _run(trial, pairs, tap).differences - run.differences
+            change = _run(trial, run.model, pairs, tap).differences - run.differences
             moved[i, j] = change.view(2, -1).mean(0).double().numpy()
             trial.progress("interchange", i * len(nodes) + j + 1, 2 * len(nodes))
     return moved

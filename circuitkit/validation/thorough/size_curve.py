@@ -4,7 +4,8 @@ Nodes are ranked, the circuit's own first, each part by |gradient × (activation
 value)|; F is taken along a geometric grid of sizes up to the whole model. From the
 circuit's size on, every F has to lie where ``sufficient`` wants it: a circuit whose
 opposite is ablated away falls once the opposite comes in. CPR is the area under the whole
-curve, CMD the area between it and 1, both over the share of nodes kept.
+curve, CMD the area between it and 1, both over the share of nodes kept. Up to its own size the
+circuit has only its own edges; with any node more, every weight there is between them.
 
 Source: CPR and CMD after Mueller et al. 2025 (MIB), with nodes as the size; the judged
 part of the curve is ours.
@@ -73,7 +74,8 @@ def ranked(trial: ThoroughTrial) -> list[Node]:
 
 def _attribution(trial: ThoroughTrial, pairs: EncodedPairs, nodes: NodeSet) -> dict[Node, float]:
     trial.passes += 1
-    moved = gate_gradients(trial.model, pairs, nodes, trial.values, objective=lambda d: d)
+    model = trial.circuit_model if nodes == trial.nodes else trial.model
+    moved = gate_gradients(model, pairs, nodes, trial.values, objective=lambda d: d)
     return {
         Node(site, channel): abs(value)
         for site, gradient in moved.items()
@@ -89,7 +91,9 @@ def _sizes(circuit: int, whole: int) -> list[int]:
 
 def _losses(trial: ThoroughTrial, kept: list[Node], i: int, n: int) -> NDArray[np.float64]:
     trial.progress("size curve", i + 1, n)
-    return losses_of(trial.kept(NodeSet.of(kept, trial.model.arch.widths), trial.few))
+    nodes = NodeSet.of(kept, trial.model.arch.widths)
+    run = trial.kept if len(nodes) <= len(trial.nodes) else trial.others_kept
+    return losses_of(run(nodes, trial.few))
 
 
 def _area(values: NDArray[np.float64], places: list[float]) -> float:

@@ -30,6 +30,7 @@ from circuitkit.validation.controls import location_matched
 from circuitkit.validation.statistics import monte_carlo_p, proportion
 from circuitkit.validation.thorough.search import Found, Problem, own_problem, search, within
 from circuitkit.validation.thorough.trial import ThoroughTrial
+from circuitkit.validation.trial import agreement_of
 
 N_SEARCHES = 10
 AGREEMENT = 0.90
@@ -85,9 +86,9 @@ def _half(pairs: EncodedPairs, generator: torch.Generator) -> EncodedPairs:
 
 def _agreement(trial: ThoroughTrial, found: Sequence[Found]) -> NDArray[np.float64]:
     """For every pair, how many of its prompts the circuits found answer as this one does."""
-    own = trial.kept(trial.nodes, trial.few) > 0
-    alike = [((trial.kept(each.nodes, trial.few) > 0) == own).double() for each in found]
-    return torch.stack(alike).mean(0).view(2, -1).mean(0).numpy()
+    own = trial.kept(trial.nodes, trial.few)
+    alike = [agreement_of(trial.others_kept(each.nodes, trial.few), own) for each in found]
+    return np.mean(alike, axis=0)
 
 
 def _overlap(sets: Sequence[NodeSet], seed: int) -> tuple[float, float]:

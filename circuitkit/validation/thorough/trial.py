@@ -6,9 +6,9 @@ circuits that lie beside this one. Out: pairs of every split, and node sets put 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from circuitkit.circuit import Circuit
-from circuitkit.compiled import compile_circuit
 from circuitkit.extraction import ExtractConfig
 from circuitkit.extraction.masked import masked_differences
 from circuitkit.model import EncodedPairs
-from circuitkit.nodes import NodeSet, Site
+from circuitkit.nodes import NodeSet
 from circuitkit.task import Split, Task
 from circuitkit.validation.trial import LN2, Trial
 
@@ -79,15 +78,13 @@ class ThoroughTrial(Trial):
         pairs = (task or self.task).up_to(split, n, self.search.seed)
         return self.checkpoint.encode(pairs)
 
-    def kept(
-        self, nodes: NodeSet, pairs: EncodedPairs, values: Mapping[Site, Tensor] | None = None
-    ) -> Float[Tensor, " rows"]:
-        """Logit differences with only ``nodes`` kept, compiled, a bounded batch at a time."""
-        compiled = compile_circuit(self.model, nodes, self.values if values is None else values)
-        starts = range(0, len(pairs), _PAIRS_A_BATCH)
-        parts = [compiled.differences(pairs[i : i + _PAIRS_A_BATCH]).view(2, -1) for i in starts]
-        self.passes += len(parts)
-        return torch.cat(parts, dim=1).flatten()
+    def kept(self, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
+        """Logit differences of the circuit with ``nodes`` of it kept, a bounded batch at a time."""
+        return _in_batches(partial(self.circuit_differences, nodes), pairs)
+
+    def others_kept(self, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
+        """Logit differences with other nodes kept, a bounded batch at a time."""
+        return _in_batches(partial(self.other_differences, nodes), pairs)
 
     def without(self, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
         """Logit differences of the model with only ``nodes`` ablated."""
@@ -97,6 +94,14 @@ class ThoroughTrial(Trial):
     def rest(self, nodes: NodeSet) -> NodeSet:
         """Every node but these."""
         return NodeSet.full(self.model.arch.widths) - nodes
+
+
+def _in_batches(
+    run: Callable[[EncodedPairs], Float[Tensor, " some"]], pairs: EncodedPairs
+) -> Float[Tensor, " rows"]:
+    starts = range(0, len(pairs), _PAIRS_A_BATCH)
+    parts = [run(pairs[i : i + _PAIRS_A_BATCH]).view(2, -1) for i in starts]
+    return torch.cat(parts, dim=1).flatten()
 
 
 def faithfulness(

@@ -20,6 +20,7 @@ import numpy as np
 
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import tapped_differences
+from circuitkit.model import hits
 from circuitkit.validation.statistics import cluster_ratio, proportion
 from circuitkit.validation.thorough.trial import ThoroughTrial
 from circuitkit.validation.trial import losses_of
@@ -36,8 +37,8 @@ def check_worst_case(trial: ThoroughTrial) -> Finding:
     model = tapped_differences(trial.model, pairs, None)
     circuit = trial.kept(trial.nodes, pairs)
     trial.passes += 1
-    right = (model > 0).double().view(2, -1).sum(0).numpy()
-    both = ((model > 0) & (circuit > 0)).double().view(2, -1).sum(0).numpy()
+    right = hits(model).double().view(2, -1).sum(0).numpy()
+    both = (hits(model) * hits(circuit)).double().view(2, -1).sum(0).numpy()
     share = (
         proportion(both / 2, pairs.templates, trial.seed)
         if right.min() == 2
