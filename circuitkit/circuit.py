@@ -89,13 +89,24 @@ class Scores(BaseModel):
 
 
 class Minimality(BaseModel):
-    """Whether no single node (edge) can go with the target still met, and where that was tried."""
+    """Whether no single node (edge) can go with every rule still met, and where that was tried.
+
+    The first rule is the target: the upper bound of the loss over templates is at most that. The
+    second is ``max_drift_nats``: how far the loss may move as the ablation values are pushed
+    apart, so a node may be kept for this one alone. None where only the target was asked.
+    """
 
     model_config = STRICT
     nodes_1_minimal: bool
     edges_1_minimal: bool
     split: str
     n_pairs: PositiveInt
+    n_templates: PositiveInt | None = None
+    max_drift_nats: FiniteFloat | None = None
+
+    @model_serializer(mode="wrap")
+    def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_unset(handler(self), ("n_templates", "max_drift_nats"))
 
 
 class Calibration(BaseModel):

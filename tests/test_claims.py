@@ -643,11 +643,25 @@ def test_a_single_template_proves_nothing(court, few_controls):
     finding = check_sufficient(trial)
     assert finding.outcome == "inconclusive"
     assert (finding.low, finding.high) == (None, None)
-    assert "a single template bounds nothing" in finding.interval_method
+    assert "fewer than 5 templates bound nothing" in finding.interval_method
     assert "1 template only" in check_competent(trial).note
     validation = validate(at.checkpoint, at.task, trial.circuit, means=at.means)
     assert validation.grade == "F"
-    assert check_minimal(trial).outcome == "fail"
+    assert check_minimal(trial).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_of_few_templates_nothing_is_failed_either(court, few_controls, n):
+    """A true circuit and a wrong one are undecided alike, and the weakest claim is of those."""
+    at = court("neuron_chain", few_templates(n))
+    for kept in (at.planted.mechanism, NodeSet()):
+        trial = on_trial(at, kept)
+        for check in (check_competent, check_sufficient, check_generalises, check_minimal):
+            finding = check(trial)
+            assert finding.outcome == "inconclusive"
+            assert "add templates" in finding.note
+    validation = validate(at.checkpoint, at.task, on_trial(at, at.planted.mechanism).circuit)
+    assert (validation.grade, validation.weakest) == ("F", "competent")
 
 
 def test_few_templates_are_told(court, few_controls):

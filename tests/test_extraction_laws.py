@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from safetensors.torch import load_file, save_file
+from scipy import stats
 from tiny import (
     OPTIONS,
     encoded_pairs,
@@ -39,7 +40,7 @@ from circuitkit.extraction.masked import (
     nodes_of,
     tapped_differences,
 )
-from circuitkit.extraction.means import Means, measure_means, zero_means
+from circuitkit.extraction.means import Means, halves_differ, measure_means, zero_means
 from circuitkit.extraction.score import four_differences
 from circuitkit.model import pair_losses, record_tap
 from circuitkit.nodes import FINAL_RESID, Node, NodeSet, Site
@@ -553,6 +554,41 @@ def test_a_circuit_that_hangs_on_the_sample_is_not_accepted():
     assert still.meets(nothing)
     assert moved.drift(nothing) > DRIFT_NATS
     assert not moved.meets(nothing)
+
+
+def test_few_clusters_bound_a_mean_by_students_quantile():
+    """As scipy's interval of a mean does; from twelve on the normal one is near enough."""
+    for n in (2, 5, 11):
+        losses = torch.linspace(0.1, 0.3, n)
+        error = float(losses.double().std() / n**0.5)
+        expected = float(losses.mean()) + stats.t.ppf(0.95, n - 1) * error
+        assert upper_bound(losses, torch.arange(n)) == pytest.approx(expected, abs=1e-6)
+    assert stats.t.ppf(0.95, 11) / stats.norm.ppf(0.95) < 1.1
+
+
+def test_of_a_single_template_the_pairs_bound_the_mean():
+    """A mean without any bound would take luck for the target."""
+    model, pairs = tiny_model(), encoded_pairs(ARCH, 8, n_templates=1)
+    judge = Judge(model=model, values=zero_means(WIDTHS).values, pairs=pairs, target_loss_nats=9.0)
+    kept = random_nodes(ARCH, 0.5)
+    losses = judge.losses(kept)
+    assert judge.n_templates == 1
+    assert judge.bound(kept) == upper_bound(losses, torch.arange(8)) > float(losses.mean())
+
+
+@pytest.mark.parametrize(
+    ("rows", "differ"),
+    [
+        ([[1, 2]], False),
+        ([[3, 3]] * 6, False),
+        ([[1, 2], [1, 2], [2, 1], [2, 1]], False),
+        ([[1, 2], [2, 1]], True),
+        ([[1, 2], [2, 1], [1, 1]], True),
+    ],
+)
+def test_halves_of_the_same_text_say_nothing(rows, differ):
+    """One sequence has no halves; copies agree whatever the sample."""
+    assert halves_differ(torch.tensor(rows)) is differ
 
 
 def test_a_loss_that_moves_alike_either_way_drifts():

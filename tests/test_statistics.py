@@ -9,12 +9,15 @@ from scipy import stats
 from circuitkit.validation import statistics
 from circuitkit.validation.decision import Requirement, decide, joined
 from circuitkit.validation.statistics import (
+    FEWEST,
+    TOO_FEW,
     Estimate,
     all_of,
     benjamini_hochberg,
     cluster_difference,
     cluster_mean,
     cluster_ratio,
+    mean_loss,
     monte_carlo_p,
     proportion,
     rises,
@@ -112,18 +115,47 @@ def test_a_loss_at_the_limit_passes_one_time_in_twenty(few_resamples):
     assert passes / 300 <= 0.08
 
 
-def test_a_single_template_bounds_nothing():
-    """However many pairs it has; so nothing passes on it, and nothing rises."""
-    names, values = ["t"] * 50, np.random.default_rng(0).random(50)
-    estimate = cluster_mean(values, names, seed=0)
-    assert (estimate.low, estimate.high) == (-np.inf, np.inf)
-    assert estimate.within(high=1e9) == "inconclusive"
-    assert estimate.fields() == {
-        "effect": estimate.effect, "low": None, "high": None,
-        "interval_method": statistics.ONE_TEMPLATE,
-    }  # fmt: skip
+@pytest.mark.parametrize("n", range(1, FEWEST))
+def test_few_templates_bound_nothing(n):
+    """However many pairs they have; so nothing passes on them, and nothing rises."""
+    names, values = [f"t{i % n}" for i in range(50)], np.random.default_rng(0).random(50)
+    estimates = (
+        cluster_mean(values, names, seed=0),
+        mean_loss(values, names, seed=0),
+        proportion(np.ones(50), names, seed=0),
+        cluster_ratio(values, np.ones(50), names, seed=0),
+        cluster_difference(values, names, values, [f"o{i % 9}" for i in range(50)], seed=0),
+    )
+    for estimate in estimates:
+        assert (estimate.low, estimate.high) == (-np.inf, np.inf)
+        assert estimate.within(high=1e9) == "inconclusive"
+        assert estimate.fields() == {
+            "effect": estimate.effect, "low": None, "high": None, "interval_method": TOO_FEW,
+        }  # fmt: skip
+        assert str(estimate).endswith("[no interval]")
     assert rises(np.ones(50), names) == 1.0
-    assert proportion(np.ones(50), names, seed=0).low < 0.9
+    decision = decide(50, Requirement(estimate=estimates[0], high=1e9))
+    assert decision == ("inconclusive", "fewer than 5 templates decide nothing: add templates")
+
+
+def test_from_the_fewest_templates_on_an_interval_is_as_wide_as_the_data():
+    """Of two templates it was thousands of times as wide."""
+    rng = np.random.default_rng(1)
+    widths = []
+    for seed in range(60):
+        values = rng.normal(0.15, 0.05, size=FEWEST)
+        found = cluster_mean(np.repeat(values, 4), [f"t{i // 4}" for i in range(4 * FEWEST)], seed)
+        widths.append(found.high - found.low)
+    assert np.median(widths) < 10 * 0.05
+
+
+def test_a_loss_has_no_interval_below_0():
+    """Softplus is positive, whatever a bootstrap says."""
+    losses = [0.0] * 11 + [0.5]
+    names = [f"t{i}" for i in range(12)]
+    assert cluster_mean(losses, names, seed=0).low < 0
+    found = mean_loss(losses, names, seed=0)
+    assert (found.low, found.effect) == (0.0, pytest.approx(0.5 / 12))
 
 
 @pytest.mark.parametrize("times", [2, 5])
@@ -367,7 +399,7 @@ def test_duplicates_do_not_make_a_rise_clearer():
 @pytest.mark.parametrize(("value", "p"), [(1.0, 0.0), (0.0, 1.0), (-1.0, 1.0)])
 def test_a_rise_without_spread_is_certain(value, p):
     """Where every template moves alike there is no error to divide by."""
-    assert rises([value] * 6, list("aabbcc")) == p
+    assert rises([value] * 10, list("aabbccddee")) == p
 
 
 def test_benjamini_hochberg_by_hand():

@@ -3,6 +3,7 @@
 import json
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from example_circuit import empty_circuit
@@ -21,9 +22,10 @@ from circuitkit.model import Transformer
 from circuitkit.nodes import NodeSet
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
-from circuitkit.validation import beats_controls, grade_of, integrity, validate
+from circuitkit.validation import beats_controls, grade_of, integrity, minimal, validate
 from circuitkit.validation.beats_controls import location_matched
 from circuitkit.validation.task_check import check_task
+from circuitkit.validation.trial import Trial
 from circuitkit.validation.validate import CHECKS
 from circuitkit.validation.verdict import weakest_of
 
@@ -137,6 +139,35 @@ def test_the_weakest_finding_is_the_first_of_the_worst():
     assert weakest_of(findings(changes)) is Claim.MINIMAL
 
 
+@pytest.mark.parametrize(
+    ("changes", "grade", "weakest"),
+    [
+        ({Claim.SUFFICIENT: "inconclusive", Claim.MINIMAL: "fail"}, "F", Claim.SUFFICIENT),
+        ({Claim.NECESSARY: "inconclusive", Claim.FAITHFUL: "fail"}, "F", Claim.NECESSARY),
+        ({Claim.SUFFICIENT: "inconclusive", Claim.BEATS_CONTROLS: "fail"}, "F", Claim.SUFFICIENT),
+        ({Claim.FOLLOWS_OOD: "not_run", Claim.FAITHFUL: "not_run"}, "C", Claim.FAITHFUL),
+        ({Claim.SEARCH_NULL: "fail", Claim.FAITHFUL: "inconclusive"}, "C", Claim.FAITHFUL),
+    ],
+)
+def test_the_weakest_finding_is_one_that_decides(changes, grade, weakest):
+    """A worse finding that the grade does not hang on is not the weakest."""
+    found = findings(changes)
+    assert (grade_of(found), weakest_of(found)) == (grade, weakest)
+
+
+def test_where_templates_are_few_the_claim_that_says_so_is_the_weakest():
+    """The grade is capped at C though every claim passes."""
+    found = findings({Claim.FOLLOWS_OOD: "not_run"}, n_clusters=6)
+    assert grade_of(found) == "C"
+    assert weakest_of(found) is Claim.COMPETENT
+
+
+def test_a_ratio_too_small_for_an_a_is_the_weakest():
+    """Every claim passes, and the search finds circuits nearly as small where there are none."""
+    found = findings(dict.fromkeys(Claim, "pass"), size_ratio=3.0)
+    assert (grade_of(found), weakest_of(found)) == ("B", Claim.SEARCH_NULL)
+
+
 # A model whose circuit is known
 
 CUES, ANSWERS = (1, 2), (3, 4)
@@ -189,7 +220,8 @@ def planted(folder, d_model=8, d_head=8, n_paths=1):
     model = planted_model(d_model, d_head, n_paths)
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(1, model.arch.vocab_size, (100, 6), generator=generator)
-    sample = torch.cat([tokens, MIRROR[tokens]]).repeat_interleave(2, dim=0)
+    sample = torch.cat([tokens, MIRROR[tokens]])
+    sample = torch.stack([sample, sample.flip(1)], 1).flatten(0, 1)
     save_checkpoint(folder / "model", model, name="planted", reference=sample)
     return load_checkpoint(folder / "model"), planted_task(folder / "which_cue.jsonl")
 
@@ -344,7 +376,7 @@ def test_a_falsified_loss_fails_integrity(small, name):
         ("_all_kept_is_model", lambda trial: False, "keeping every node is not the model"),
         ("_empty_is_blind", lambda trial: False, "more than the last token"),
         ("_compiled_differs", lambda trial: ["compiled and masked"], "compiled and masked"),
-        ("_halves_differ", lambda trial: 0.1, "reference halves differ by 0.1000 nats"),
+        ("_halves_differ", lambda trial: 0.1, "the loss moves by 0.1000 nats"),
         ("_shared_templates", lambda trial: ["splits share"], "splits share"),
     ],
 )
@@ -366,6 +398,51 @@ def test_compiled_and_masked_are_really_compared(small, monkeypatch):
     monkeypatch.setattr(integrity, "compile_circuit", off_by_a_node)
     validation = validate(*small, circuit_of(*small, parse_nodes(*TRUE)))
     assert "compiled and masked logits differ" in validation["integrity"].note
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_means_over_one_text_are_not_known_to_hold(small, n):
+    """One sequence, or copies of it: integrity is undecided, and the finding says what to do."""
+    checkpoint, task = small
+    text = checkpoint.load_reference()[:1].repeat(n, 1)
+    means = measure_means(checkpoint.load_model(), text, checkpoint_sha256=checkpoint.sha256)
+    circuit = circuit_of(checkpoint, task, parse_nodes(*TRUE), means)
+    finding = validate(checkpoint, task, circuit, means=means, reference=text)["integrity"]
+    assert (finding.outcome, finding.effect) == ("inconclusive", 0.0)
+    assert "extract with a reference of more sequences" in finding.note
+
+
+def test_halves_are_compared_with_the_whole(small, monkeypatch):
+    """Halves that agree with each other, and both not with the whole, differ."""
+    checkpoint, task = small
+    circuit = circuit_of(checkpoint, task, parse_nodes(*TRUE))
+    losses = Trial.circuit_losses
+
+    def either_half_is_worse(self, nodes, pairs, values=None):
+        return losses(self, nodes, pairs) + (0.02 if values is not None else 0.0)
+
+    monkeypatch.setattr(Trial, "circuit_losses", either_half_is_worse)
+    finding = validate(checkpoint, task, circuit)["integrity"]
+    assert finding.outcome == "fail"
+    assert finding.effect == pytest.approx(0.02, abs=1e-6)
+
+
+def test_nodes_kept_for_the_second_rule_are_no_passengers(small, monkeypatch):
+    """What does not matter to the loss may be needed so that it does not hang on the sample."""
+    checkpoint, task = small
+    circuit = circuit_of(checkpoint, task, parse_nodes(*TRUE))
+    rules = circuit.minimality.model_copy(update={"max_drift_nats": 0.01})
+    one, few = sorted(circuit.nodes)[:1], {}
+    monkeypatch.setattr(minimal, "_matters", lambda trial: {n: n not in one for n in trial.nodes})
+    monkeypatch.setattr(minimal, "_losses_without", lambda trial, gone: np.zeros(4))
+    monkeypatch.setattr(minimal, "SHARE", 0.5)
+    for drift, wanted in ((0.5, "pass"), (0.0, "fail")):
+        monkeypatch.setattr(Trial, "drift", lambda self, nodes, pairs, d=drift: d)
+        ruled = circuit.model_copy(update={"minimality": rules})
+        few[wanted] = validate(checkpoint, task, ruled)["minimal"]
+        assert few[wanted].outcome == wanted
+    assert "without them 0.000 nats, which move by 0.500" in few["pass"].note
+    assert validate(checkpoint, task, circuit)["minimal"].outcome == "fail"
 
 
 def test_an_incompetent_model_has_no_circuit(small, tmp_path):

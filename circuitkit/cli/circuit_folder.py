@@ -25,6 +25,8 @@ from circuitkit.extraction.means import FILE as MEANS
 from circuitkit.extraction.partial import search_key
 from circuitkit.files import claim_folder, read_bounded, write_whole
 from circuitkit.task import Task, load_task
+from circuitkit.validation.statistics import FEWEST
+from circuitkit.validation.sufficient import ABOVE_TARGET_NATS
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.tables import write_tables
 
@@ -198,6 +200,7 @@ def in_words(circuit: Circuit, folder: Path) -> str:
         f"  circuit    {loss.circuit:.3f} nats, accuracy {accuracy.circuit:.3f}{calibrated}\n"
         f"  complement {loss.complement:.3f} nats, accuracy {accuracy.complement:.3f}\n"
         f"  on {circuit.n_pairs} test pairs\n"
+        f"{''.join(_reservations(circuit))}"
         f"{_alternatives_in_words(circuit)}"
         f"{folder}\n"
         f"next: circuitkit validate {folder}"
@@ -209,7 +212,27 @@ def _size_in_words(circuit: Circuit) -> str:
     of = f" of {induced}" if circuit.granularity == "edge" else ""
     minimal = ", 1-minimal" if circuit.minimality.nodes_1_minimal else ""
     also = " edge by edge too" if circuit.minimality.edges_1_minimal else ""
-    return f"{circuit.n_nodes} nodes, {circuit.n_edges}{of} edges{minimal}{also}"
+    most = circuit.minimality.max_drift_nats
+    kept_for = (
+        f" (by the target, and by a drift of at most {most} nats)" if minimal and most else ""
+    )
+    return f"{circuit.n_nodes} nodes, {circuit.n_edges}{of} edges{minimal}{also}{kept_for}"
+
+
+def _reservations(circuit: Circuit) -> Iterator[str]:
+    """What the headline does not say: how little the target being met may mean."""
+    tried, test = circuit.minimality, circuit.loss_nats.circuit
+    few = tried.n_templates is not None and tried.n_templates < FEWEST
+    if circuit.outcome == "target_met" and test > circuit.target_loss_nats + ABOVE_TARGET_NATS:
+        yield f"  note: the target is met on the {tried.split} pairs, not on the test pairs\n"
+    if few:
+        yield f"  note: {tried.n_templates} {tried.split} templates only: add some, for a bound\n"
+    strict = not (circuit.method or "").startswith("paper")
+    if circuit.ablation == "mean" and strict and tried.n_templates and not tried.max_drift_nats:
+        yield (
+            "  note: the two halves of the reference hold the same text: how far the circuit "
+            "hangs on it is not known; give a longer --reference\n"
+        )
 
 
 def _alternatives_in_words(circuit: Circuit) -> str:

@@ -84,7 +84,7 @@ def _print(validation, folder: Path) -> None:
     for f in validation.findings:
         if f.outcome == "not_run" and not f.threshold:
             continue
-        interval = "" if f.low is None else f" [{f.low:.3f}, {f.high:.3f}]"
+        interval = "" if None in (f.low, f.high) else f" [{f.low:.3f}, {f.high:.3f}]"
         effect = "" if f.effect is None else f"{f.effect:.3f}{interval} {f.unit}"
         click.echo(f"{f.claim:<20} {f.outcome:<13} {effect}")
         if f.note:

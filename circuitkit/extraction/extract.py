@@ -24,7 +24,14 @@ from circuitkit.extraction.cut import Kept, drop_edges
 from circuitkit.extraction.discretise import ranked_nodes
 from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.judge import PUSH, Judge
-from circuitkit.extraction.means import Means, Progress, measure_means, silent, zero_means
+from circuitkit.extraction.means import (
+    Means,
+    Progress,
+    halves_differ,
+    measure_means,
+    silent,
+    zero_means,
+)
 from circuitkit.extraction.neighbours import explore
 from circuitkit.extraction.partial import Partial, search_key
 from circuitkit.extraction.restarts import run_restarts, single_threaded
@@ -93,11 +100,15 @@ def run_extraction(
     target = choose_target(model, splits.select, config.target_loss_nats, about)
     partial = partial or Partial()
     partial.begin(search_key(checkpoint, task, config, reference, within))
+    sample = None
+    if config.ablation == "mean":
+        sample = checkpoint.load_reference() if reference is None else reference
     means = partial.means(model.arch.widths)
     if means is None:
-        means = _means(checkpoint, model, config, reference, progress)
+        means = _means(checkpoint, model, sample, progress)
         partial.keep_means(means)
-    judge = _judge(model, means, splits, target, config)
+    is_pushed = sample is not None and halves_differ(sample)
+    judge = _judge(model, means, splits, target, config, is_pushed=is_pushed)
     train = splits.train
     if within is None:
         within = find_candidates(train, judge, progress=progress)
@@ -133,24 +144,23 @@ def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Split
 
 
 def _means(
-    checkpoint: Checkpoint, model: Transformer, config: ExtractConfig,
-    reference: Tensor | None, progress: Progress,
-) -> Means:  # fmt: skip
-    if config.ablation == "zero":
+    checkpoint: Checkpoint, model: Transformer, sample: Tensor | None, progress: Progress
+) -> Means:
+    if sample is None:
         return zero_means(model.arch.widths, checkpoint.sha256)
-    sample = checkpoint.load_reference() if reference is None else reference
     return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
 
 
 def _judge(
-    model: Transformer, means: Means, splits: _Splits, target: Target, config: ExtractConfig
-) -> Judge:
+    model: Transformer, means: Means, splits: _Splits, target: Target, config: ExtractConfig,
+    *, is_pushed: bool,
+) -> Judge:  # fmt: skip
     """Who decides: by the upper bound and the drift, or by the mean loss as the paper does."""
     is_strict = config.schedule != "paper"
     return Judge(
         model=model,
         values=means.values,
-        pushed=(means.pushed(PUSH), means.pushed(-PUSH)) if is_strict else (),
+        pushed=(means.pushed(PUSH), means.pushed(-PUSH)) if is_strict and is_pushed else (),
         pairs=splits.select,
         target_loss_nats=target.loss_nats,
         is_strict=is_strict,

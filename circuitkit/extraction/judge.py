@@ -1,12 +1,12 @@
 """The judge: whether a set of nodes meets the target on fixed pairs.
 
 Every decision of the search is one question to the judge. It accepts when the
-upper 95 % bound of the loss, with the template as the unit, meets the target, and
-when the loss does not hang on the sample the means were measured over: with
-activation top-k, a constant a hair from the threshold can carry a circuit under
-one sample and drop it under the next. So the ablation values are also pushed apart,
-three times as far as two halves of the sample lie, and the loss must stay where it is
-with the values as they are.
+upper 95 % bound of the loss, with the template as the unit (the pair, where there is
+one template only), meets the target, and when the loss does not hang on the sample the
+means were measured over: with activation top-k, a constant a hair from the threshold can
+carry a circuit under one sample and drop it under the next. So the ablation values are
+also pushed apart, three times as far as two halves of the sample lie, and the loss must
+stay where it is with the values as they are.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ from statistics import NormalDist
 
 import torch
 from jaxtyping import Float
+from scipy.special import stdtrit
 from torch import Tensor
 
 from circuitkit.compiled import CompiledCircuit, Foundation, Prompts
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
-_UPPER = NormalDist().inv_cdf(0.95)
+_LEVEL = 0.95
+_UPPER = NormalDist().inv_cdf(_LEVEL)
+_FEW_TEMPLATES = 12
+"""With fewer, Student's quantile for a normal one: from here on they differ by a tenth at most."""
+
 _FIRST_CHUNK = 32
 _DRIFT_PAIRS = 64
 
@@ -88,11 +93,17 @@ class Judge:
         few = self.pairs[self.few]
         self.shaken = [self._under(values, [few]) for values in self.pushed]
         known = {name: i for i, name in enumerate(dict.fromkeys(self.pairs.templates))}
-        self.clusters = torch.tensor([known[name] for name in self.pairs.templates])
+        units = [known[name] for name in self.pairs.templates]
+        self.clusters = torch.tensor(units if len(known) > 1 else range(len(units)))
 
     def _under(self, values: Mapping[Site, Tensor], chunks: list[EncodedPairs]) -> _Asked:
         model = self.model if self.model_under is None else self.model_under(values)
         return _Asked(model, values, chunks)
+
+    @property
+    def n_templates(self) -> int:
+        """How many templates the pairs come from: the units of the upper bound."""
+        return len(set(self.pairs.templates))
 
     def meets(self, nodes: NodeSet) -> bool:
         """Whether the circuit's upper bound is at most the target.
@@ -134,10 +145,19 @@ class Judge:
 
 
 def upper_bound(losses: Float[Tensor, " pairs"], clusters: Tensor) -> float:
-    """The one-sided upper 95 % bound of a mean whose units are clusters of pairs."""
+    """The one-sided upper 95 % bound of a mean whose units are clusters of pairs.
+
+    Two clusters or a few bound little: Student's quantile says so.
+    """
     mean = losses.double().mean()
     n_clusters = int(clusters.max()) + 1
     sums = torch.zeros(n_clusters, dtype=torch.float64)
     sums.index_add_(0, clusters, losses.double() - mean)
     variance = sums.square().sum() / len(losses) ** 2 * n_clusters / max(1, n_clusters - 1)
-    return float(mean + _UPPER * variance.sqrt())
+    return float(mean + _quantile(n_clusters) * variance.sqrt())
+
+
+def _quantile(n_clusters: int) -> float:
+    if 1 < n_clusters < _FEW_TEMPLATES:
+        return float(stdtrit(n_clusters - 1, _LEVEL))
+    return _UPPER

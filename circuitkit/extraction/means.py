@@ -169,6 +169,16 @@ def measure_means(
     )
 
 
+def halves_differ(reference: Int[Tensor, "n length"]) -> bool:
+    """Whether the two halves of a reference, every other sequence, hold different text.
+
+    Where they do not, as for one sequence or copies of it, their means agree whatever the sample,
+    and nothing can be said of how far a result hangs on it.
+    """
+    rows = [row.numpy().tobytes() for row in reference]
+    return len(set(rows)) > 1 and sorted(rows[::2]) != sorted(rows[1::2])
+
+
 def zero_means(widths: Mapping[Site, int], checkpoint_sha256: str = "") -> Means:
     """Zeros for every node: offered, never the default (smaller, less faithful circuits)."""
     values, even, errors = (

@@ -16,7 +16,7 @@ from circuitkit.extraction.calibrate import calibrated_loss, fit_calibration
 from circuitkit.extraction.config import ExtractConfig
 from circuitkit.extraction.cut import Kept, cut_model
 from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.judge import Judge
+from circuitkit.extraction.judge import DRIFT_NATS, Judge
 from circuitkit.extraction.masked import masked_differences
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.score import FourDifferences, four_differences
@@ -77,7 +77,8 @@ def describe(
         n_pairs=len(test),
         minimality=Minimality(
             nodes_1_minimal=refined, edges_1_minimal=refined and config.granularity == "edge",
-            split="select", n_pairs=len(judge.pairs),
+            split="select", n_pairs=len(judge.pairs), n_templates=judge.n_templates,
+            max_drift_nats=DRIFT_NATS if judge.is_strict and judge.pushed else None,
         ),
         calibration=_calibrate(config, judge, nodes, cut, scored, test),
         surroundings=describe_surroundings(

@@ -16,7 +16,7 @@ from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import tapped_differences
 from circuitkit.model import EncodedPairs, Transformer
 from circuitkit.validation.decision import Requirement, decide, joined
-from circuitkit.validation.statistics import Estimate, cluster_mean, proportion
+from circuitkit.validation.statistics import Estimate, mean_loss, proportion
 from circuitkit.validation.trial import Trial, hits_of, losses_of
 from circuitkit.validation.verdict import MIN_CLUSTERS
 
@@ -41,7 +41,7 @@ def measure_ability(model: Transformer, pairs: EncodedPairs) -> Ability:
 def ability_of(differences: Float[Tensor, " rows"], templates: Sequence[str]) -> Ability:
     """How well a task is done by these logit differences, with the template as the unit."""
     return Ability(
-        loss_nats=cluster_mean(losses_of(differences), templates, seed=0),
+        loss_nats=mean_loss(losses_of(differences), templates, seed=0),
         accuracy=proportion(hits_of(differences), templates, seed=0),
     )
 

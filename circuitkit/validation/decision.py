@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from circuitkit.evidence import Outcome
-from circuitkit.validation.statistics import Estimate, all_of
+from circuitkit.validation.statistics import FEWEST, TOO_FEW, Estimate, all_of
 
 _MOST_PAIRS = 10**6
 _TOO_NEAR = 1e-6
@@ -64,6 +64,8 @@ def decide(n_pairs: int, *requirements: Requirement) -> Decision:
     outcome = all_of(*outcomes)
     if outcome != "inconclusive":
         return Decision(outcome, "")
+    if any(r.estimate.method == TOO_FEW for r in requirements):
+        return Decision(outcome, f"fewer than {FEWEST} templates decide nothing: add templates")
     needed = max(r.pairs_to_settle(n_pairs) for r in requirements if r.outcome == outcome)
     if needed > _MOST_PAIRS:
         return Decision(outcome, f"more than {_MOST_PAIRS:,} pairs would be needed to settle it")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitkit.evidence import Claim, Finding
+from circuitkit.evidence import Claim, Finding, Outcome
 from circuitkit.validation.decision import Requirement, decide, joined
-from circuitkit.validation.statistics import all_of, cluster_difference
+from circuitkit.validation.statistics import FEWEST, all_of, cluster_difference
 from circuitkit.validation.trial import LN2, Trial, losses_of
 
 GAP_NATS = 0.10
@@ -31,7 +31,7 @@ def check_generalises(trial: Trial) -> Finding:
     told = f"{share:.0%} of templates below {HALF_WAY_NATS:.3f} nats; worst {worst}"
     return Finding(
         claim=Claim.GENERALISES,
-        outcome=all_of(decision.outcome, "pass" if share >= SHARE else "fail"),
+        outcome=all_of(decision.outcome, _counted(share, len(means))),
         note=joined(f"{told}, {means[worst]:.3f} nats", decision.note),
         **gap.fields(),
         unit="nats, test less train loss",
@@ -41,6 +41,13 @@ def check_generalises(trial: Trial) -> Finding:
         n_clusters=trial.n_clusters,
         fooled_by="test templates that differ from the train ones in nothing that matters",
     )
+
+
+def _counted(share: float, n_templates: int) -> Outcome:
+    """Of fewer than five templates a share says nothing."""
+    if n_templates < FEWEST:
+        return "inconclusive"
+    return "pass" if share >= SHARE else "fail"
 
 
 def _by_template(losses: NDArray[np.float64], templates: tuple[str, ...]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,9 +27,15 @@ from circuitkit.evidence import Outcome
 N_RESAMPLES = 4000
 LEVEL = 0.90
 BOOTSTRAP_T = "cluster bootstrap-t, 90 %"
-ONE_TEMPLATE = "none: a single template bounds nothing"
+FEWEST = 5
+"""With fewer clusters there is no interval: a resample holds one of them alone too often.
+
+In 400 samples of a normal distribution each bound covers 93 to 97 % from five clusters up. With
+three the median interval is 100,000 times as wide as the data, with four up to a tenth of all
+are."""
+TOO_FEW = f"none: fewer than {FEWEST} templates bound nothing"
 FEW_DIFFER = "Jeffreys over templates, 90 % (fewer than five differ from the rest)"
-_FEW = 5
+_RARE = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,11 @@ class Estimate:
     low: float
     high: float
     method: str = BOOTSTRAP_T
+
+    @classmethod
+    def unbounded(cls, effect: float) -> Estimate:
+        """An effect of too few templates to say how far it may be off."""
+        return cls(effect=effect, low=-math.inf, high=math.inf, method=TOO_FEW)
 
     def within(self, low: float = -np.inf, high: float = np.inf) -> Outcome:
         """``pass`` if the interval lies inside [low, high], ``fail`` if wholly outside."""
@@ -60,8 +71,14 @@ class Estimate:
         low, high = self.bounds
         return {"effect": self.effect, "low": low, "high": high, "interval_method": self.method}
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether anything is known of both ends."""
+        return None not in self.bounds
+
     def __str__(self) -> str:
-        return f"{self.effect:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        ends = f"[{self.low:.3f}, {self.high:.3f}]" if self.is_bounded else "[no interval]"
+        return f"{self.effect:.3f} {ends}"
 
 
 def all_of(*outcomes: Outcome) -> Outcome:
@@ -79,6 +96,12 @@ def cluster_mean(values: ArrayLike, clusters: Sequence[str], seed: int) -> Estim
     return cluster_ratio(values, np.ones_like(values), clusters, seed)
 
 
+def mean_loss(losses: ArrayLike, clusters: Sequence[str], seed: int) -> Estimate:
+    """The mean of one loss a pair: as ``cluster_mean``, but no loss is below 0."""
+    estimate = cluster_mean(losses, clusters, seed)
+    return replace(estimate, low=max(0.0, estimate.low)) if estimate.is_bounded else estimate
+
+
 def proportion(
     hits: ArrayLike,
     clusters: Sequence[str],
@@ -90,13 +113,16 @@ def proportion(
     Where fewer than five templates differ from what most of them are (all hits, say, or one
     hit in two), many resamples hold none of these, and the bootstrap knows nothing of their
     spread. How far templates deviate, up and down, as a share of how far they could, is then
-    bounded by Jeffreys' interval, of as many trials as there are templates.
+    bounded by Jeffreys' interval, of as many trials as there are templates. Fewer than five
+    templates bound nothing.
     """
     sums, counts = _sums(hits, clusters), _sums(np.ones(len(clusters)), clusters)
     values, often = np.unique(sums / counts, return_counts=True)
     usual, effect = float(values[often.argmax()]), float(sums.sum() / counts.sum())
-    if len(sums) - often.max() >= _FEW:
+    if len(sums) < FEWEST or len(sums) - often.max() >= _RARE:
         estimate = cluster_mean(hits, clusters, seed)
+        if not estimate.is_bounded:
+            return estimate
         low, high = max(ends[0], estimate.low), min(ends[1], estimate.high)
         return Estimate(effect=effect, low=low, high=high)
     off = (sums - usual * counts) / counts.sum()
@@ -167,7 +193,7 @@ class _Sample(NamedTuple):
 
 
 def _studentised(samples: Sequence[_Sample], signs: Sequence[float], seed: int) -> Estimate:
-    """The signed sum of the samples' ratios; unbounded where a sample has a single cluster."""
+    """The signed sum of the samples' ratios; unbounded where a sample has too few clusters."""
 
     def measured(some: Sequence[_Sample]) -> tuple[Any, Any]:
         effects = [sign * s.ratio() for sign, s in zip(signs, some, strict=True)]
@@ -175,8 +201,8 @@ def _studentised(samples: Sequence[_Sample], signs: Sequence[float], seed: int) 
         return sum(effects), np.sqrt(sum(errors))
 
     effect, error = map(float, measured(samples))
-    if min(len(s.u) for s in samples) < 2:
-        return Estimate(effect=effect, low=-np.inf, high=np.inf, method=ONE_TEMPLATE)
+    if min(len(s.u) for s in samples) < FEWEST:
+        return Estimate.unbounded(effect)
     if error == 0:
         return Estimate(effect=effect, low=effect, high=effect)
     rng = np.random.default_rng(seed)
@@ -205,12 +231,12 @@ def _standard_error(u: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[n
 def rises(differences: ArrayLike, clusters: Sequence[str]) -> float:
     """The one-sided p-value that a mean is positive: a t-test over cluster sums.
 
-    A single cluster shows nothing: p is 1.
+    Too few clusters show nothing: p is 1.
     """
     sums, counts = _sums(differences, clusters), _sums(np.ones(len(clusters)), clusters)
     error = float(_standard_error(sums, counts))
     mean = float(sums.sum() / counts.sum())
-    if len(sums) < 2:
+    if len(sums) < FEWEST:
         return 1.0
     if error == 0:
         return 0.0 if mean > 0 else 1.0

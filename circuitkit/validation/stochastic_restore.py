@@ -21,7 +21,7 @@ from circuitkit.extraction.masked import PAIRS_A_BATCH, gates_of, tapped_differe
 from circuitkit.model import EncodedPairs, gate_tap
 from circuitkit.nodes import Site
 from circuitkit.validation.decision import Requirement, decide, joined
-from circuitkit.validation.statistics import cluster_mean
+from circuitkit.validation.statistics import mean_loss
 from circuitkit.validation.trial import Trial, losses_of
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -37,7 +37,7 @@ def check_stochastic_restore(trial: Trial) -> Finding:
     limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
     losses = {share: _losses(trial, pairs, patterns, share) for share in SHARES}
     clusters = [str(pattern) for pattern in patterns.tolist()]
-    found = {p: cluster_mean(x, clusters, trial.seed) for p, x in losses.items()}
+    found = {p: mean_loss(x, clusters, trial.seed) for p, x in losses.items()}
     worst = max(SHARES, key=lambda share: found[share].effect)
     decision = decide(
         len(trial.few), *(Requirement(estimate=e, high=limit) for e in found.values())

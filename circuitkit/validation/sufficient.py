@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from circuitkit.evidence import Claim, Finding
 from circuitkit.validation.decision import Requirement, decide, joined
-from circuitkit.validation.statistics import cluster_mean
+from circuitkit.validation.statistics import mean_loss
 from circuitkit.validation.trial import Trial, losses_of
 
 ABOVE_TARGET_NATS = 0.05
@@ -22,7 +22,7 @@ def check_sufficient(trial: Trial) -> Finding:
     """The loss is near the target and F between 0.70 and 1.10, bounds included."""
     circuit, model = losses_of(trial.scored.circuit), losses_of(trial.scored.model)
     limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
-    loss = cluster_mean(circuit, trial.clusters, trial.seed)
+    loss = mean_loss(circuit, trial.clusters, trial.seed)
     f = trial.recovered(circuit, model, trial.clusters)
     decision = decide(
         len(trial.pairs),

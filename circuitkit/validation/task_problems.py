@@ -58,10 +58,11 @@ def repeat_problems(repeated: Sequence[str]) -> list[str]:
 
 def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> list[str]:
     """A model that does not do the task, or too few templates to tell."""
-    low = accuracy["low"] or 0.0
-    weak = f"accuracy lower bound {low:.3f} is below {ACCURACY}: no circuit of it is to be trusted"
+    low = accuracy["low"]
+    told = "of too few templates is not known" if low is None else f"{low:.3f} is below {ACCURACY}"
+    weak = f"accuracy lower bound {told}: no circuit of it is to be trusted"
     few = f"{n_templates} test templates; fewer than {MIN_CLUSTERS} cap the grade: add forms"
     return [
-        *([] if low >= ACCURACY else [weak]),
+        *([] if low is not None and low >= ACCURACY else [weak]),
         *([] if n_templates >= MIN_CLUSTERS else [few]),
     ]

@@ -1,4 +1,4 @@
-"""The verdict: a grade that is a conjunction, and the weakest finding beside it.
+"""The verdict: a grade that is a conjunction, and the finding that it hangs on beside it.
 
 A default and thorough suite pass, and the search finds nothing a quarter as small where there
 is nothing to find · B default passes · C sufficient and necessary (the paper's own level), and
@@ -62,5 +62,24 @@ def _passes(
 
 
 def weakest_of(findings: Sequence[Finding]) -> Claim:
-    """The first finding of the worst outcome there is, in the order of the suite."""
-    return min(findings, key=lambda finding: _WORST_FIRST.index(finding.outcome)).claim
+    """The claim that keeps the grade from a better one: of several the worst, then the first.
+
+    Where nothing does, the first finding of the worst outcome there is.
+    """
+    grade = grade_of(findings)
+    short = [finding for finding in findings if _keeps_back(finding, grade)]
+    return min(short or findings, key=lambda finding: _WORST_FIRST.index(finding.outcome)).claim
+
+
+def _keeps_back(finding: Finding, grade: Grade) -> bool:
+    """Whether the next better grade asks more of this claim than was found."""
+    claim, passes = finding.claim, finding.outcome == "pass"
+    if claim is Claim.BEATS_CONTROLS and grade == "F":
+        return _is_luck(finding)
+    if grade in ("F", "C-redundant"):
+        return claim in (*_BASE, Claim.NECESSARY) and not passes
+    if grade == "C":
+        few = claim is Claim.COMPETENT and 0 < finding.n_clusters < MIN_CLUSTERS
+        may_miss = claim is Claim.FOLLOWS_OOD and finding.outcome == "not_run"
+        return claim in DEFAULT_CLAIMS and (few or not (passes or may_miss))
+    return not passes or (claim is Claim.SEARCH_NULL and not _small(finding))

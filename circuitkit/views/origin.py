@@ -60,7 +60,9 @@ def _minimality(circuit: Circuit) -> str:
     tried = circuit.minimality
     kept = {"nodes": tried.nodes_1_minimal, "edges": tried.edges_1_minimal}
     held = " and ".join(name for name, holds in kept.items() if holds) or "neither nodes nor edges"
-    return f"{held}, on the {tried.split} split, {tried.n_pairs:,} pairs"
+    drift = tried.max_drift_nats
+    also = "" if drift is None else f" and to a drift of at most {drift:g} nats"
+    return f"{held}, held to the target{also} on the {tried.split} split, {tried.n_pairs:,} pairs"
 
 
 def _calibration(circuit: Circuit) -> str:

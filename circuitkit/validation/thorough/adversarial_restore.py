@@ -21,7 +21,7 @@ from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.masked import gate_gradients, masked_differences
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import Node, NodeSet
-from circuitkit.validation.statistics import cluster_mean
+from circuitkit.validation.statistics import mean_loss
 from circuitkit.validation.thorough.trial import ThoroughTrial
 from circuitkit.validation.trial import LN2, losses_of
 
@@ -35,7 +35,7 @@ def check_adversarial_restore(trial: ThoroughTrial) -> Finding:
     half = len(trial.few) // 2
     search, judge = trial.few[: min(_PAIRS, half)], trial.few[half:]
     worst = _worst(trial, search)
-    loss = cluster_mean(_losses(trial, worst, judge), judge.templates, trial.seed)
+    loss = mean_loss(_losses(trial, worst, judge), judge.templates, trial.seed)
     restored = worst - trial.nodes
     named = ", ".join(map(str, list(restored)[:5])) + (" …" if len(restored) > 5 else "")
     outcome = loss.within(high=LIMIT_NATS)

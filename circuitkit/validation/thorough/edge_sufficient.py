@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from circuitkit.evidence import Claim, Finding
 from circuitkit.extraction.edges import edges_between
-from circuitkit.validation.statistics import all_of, cluster_mean, cluster_ratio
+from circuitkit.validation.statistics import all_of, cluster_ratio, mean_loss
 from circuitkit.validation.sufficient import ABOVE_TARGET_NATS, F_HIGH, F_LOW
 from circuitkit.validation.thorough.trial import ThoroughTrial
 from circuitkit.validation.trial import LN2, losses_of
@@ -29,7 +29,7 @@ def check_edge_sufficient(trial: ThoroughTrial) -> Finding:
     circuit = losses_of(trial.scored.circuit)
     whole = losses_of(trial.scored.model)
     limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
-    loss = cluster_mean(circuit, trial.clusters, trial.seed)
+    loss = mean_loss(circuit, trial.clusters, trial.seed)
     f = cluster_ratio(LN2 - circuit, LN2 - whole, trial.clusters, trial.seed)
     return Finding(
         claim=Claim.EDGE_SUFFICIENT,

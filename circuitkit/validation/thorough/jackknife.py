@@ -15,7 +15,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from scipy import stats
 
-from circuitkit.validation.statistics import LEVEL, ONE_TEMPLATE, Estimate
+from circuitkit.validation.statistics import FEWEST, LEVEL, Estimate
 
 METHOD = "jackknife over templates, t, 90 %"
 
@@ -28,8 +28,8 @@ def jackknife(statistic: Statistic, clusters: Sequence[str]) -> Estimate:
     names = np.unique(clusters, return_inverse=True)[1]
     everything = np.arange(len(names))
     effect, n = statistic(everything), int(names.max()) + 1
-    if n < 2:
-        return Estimate(effect=effect, low=-np.inf, high=np.inf, method=ONE_TEMPLATE)
+    if n < FEWEST:
+        return Estimate.unbounded(effect)
     left: NDArray[np.float64] = np.array([statistic(everything[names != i]) for i in range(n)])
     error = float(np.sqrt((n - 1) / n * np.square(left - left.mean()).sum()))
     reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
