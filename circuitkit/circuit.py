@@ -106,7 +106,7 @@ class Minimality(BaseModel):
 
     @model_serializer(mode="wrap")
     def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_unset(handler(self), ("n_templates", "max_drift_nats"))
+        return without_unset(handler(self), ("n_templates", "max_drift_nats"))
 
 
 class Calibration(BaseModel):
@@ -123,7 +123,7 @@ class Calibration(BaseModel):
 
     @model_serializer(mode="wrap")
     def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_unset(handler(self), ("loss_nats",))
+        return without_unset(handler(self), ("loss_nats",))
 
 
 class Side(BaseModel):
@@ -215,7 +215,7 @@ class Circuit(BaseModel):
 
     @model_serializer(mode="wrap")
     def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_unset(handler(self), ("alternatives", "method"))
+        return without_unset(handler(self), ("alternatives", "method"))
 
     @classmethod
     def load(cls, folder: str | Path) -> Circuit:
@@ -263,7 +263,7 @@ class Circuit(BaseModel):
         return graph
 
 
-def _without_unset(told: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def without_unset(told: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Leave out keys that say nothing, so that a file from before them keeps its bytes."""
     return {
         name: value

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from circuitkit.circuit import first_problem
+from circuitkit.circuit import first_problem, without_unset
 from circuitkit.errors import CircuitError
 from circuitkit.files import read_bounded, write_whole
 from circuitkit.provenance import STRICT
@@ -89,8 +98,26 @@ class Finding(BaseModel):
     seconds: FiniteFloat = 0.0
 
 
+class FormLoss(BaseModel):
+    """The circuit's mean loss, in nats, on one form of the task, with its 90 % interval.
+
+    The ends are None where the form has too few templates for an interval.
+    """
+
+    model_config = STRICT
+    form: str
+    n_pairs: NonNegativeInt
+    n_templates: NonNegativeInt
+    loss_nats: FiniteFloat
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+
+
 class Validation(BaseModel):
-    """Every claim's finding, the grade they add up to and the weakest among them."""
+    """Every claim's finding, the grade they add up to and the claim that keeps it back.
+
+    ``forms`` holds the circuit's loss by form of the task, where templates have forms.
+    """
 
     model_config = STRICT
     format: Literal["circuitkit.validation/1"] = FORMAT
@@ -98,6 +125,11 @@ class Validation(BaseModel):
     weakest: Claim = Field(strict=False)
     circuit_sha256: str
     findings: tuple[Finding, ...]
+    forms: tuple[FormLoss, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unset(handler(self), ("forms",))
 
     @model_validator(mode="after")
     def _claims_in_order(self) -> Validation:

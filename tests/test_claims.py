@@ -679,4 +679,4 @@ def test_few_pairs_settle_nothing(court, few_controls):
     circuit = circuit_of(at.checkpoint, at.task, at.planted.mechanism, at.means, n_pairs=384)
     validation = validate(at.checkpoint, at.task, circuit, means=at.means, n_pairs=2)
     assert not validation.passes
-    assert "would settle it" in validation["competent"].note
+    assert "ask for more pairs" in validation["competent"].note

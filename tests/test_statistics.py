@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from circuitkit.validation import statistics
-from circuitkit.validation.decision import Requirement, decide, joined
+from circuitkit.validation.decision import TOO_FEW_NOTE, Requirement, decide, joined
 from circuitkit.validation.statistics import (
     FEWEST,
     TOO_FEW,
@@ -135,7 +135,7 @@ def test_few_templates_bound_nothing(n):
         assert str(estimate).endswith("[no interval]")
     assert rises(np.ones(50), names) == 1.0
     decision = decide(50, Requirement(estimate=estimates[0], high=1e9))
-    assert decision == ("inconclusive", "fewer than 5 templates decide nothing: add templates")
+    assert decision == ("inconclusive", TOO_FEW_NOTE)
 
 
 def test_from_the_fewest_templates_on_an_interval_is_as_wide_as_the_data():

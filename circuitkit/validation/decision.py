@@ -14,6 +14,8 @@ from typing import NamedTuple
 from circuitkit.evidence import Outcome
 from circuitkit.validation.statistics import FEWEST, TOO_FEW, Estimate, all_of
 
+TOO_FEW_NOTE = f"fewer than {FEWEST} templates decide nothing: ask for more pairs, or add templates"
+
 _MOST_PAIRS = 10**6
 _TOO_NEAR = 1e-6
 """An effect whose room is a smaller share of its bound lies on the limit."""
@@ -65,7 +67,7 @@ def decide(n_pairs: int, *requirements: Requirement) -> Decision:
     if outcome != "inconclusive":
         return Decision(outcome, "")
     if any(r.estimate.method == TOO_FEW for r in requirements):
-        return Decision(outcome, f"fewer than {FEWEST} templates decide nothing: add templates")
+        return Decision(outcome, TOO_FEW_NOTE)
     needed = max(r.pairs_to_settle(n_pairs) for r in requirements if r.outcome == outcome)
     if needed > _MOST_PAIRS:
         return Decision(outcome, f"more than {_MOST_PAIRS:,} pairs would be needed to settle it")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from circuitkit.evidence import Claim, Finding, Outcome
 from circuitkit.nodes import Node, NodeSet
-from circuitkit.validation.decision import joined
+from circuitkit.validation.decision import TOO_FEW_NOTE, joined
 from circuitkit.validation.statistics import FEWEST, benjamini_hochberg, rises
 from circuitkit.validation.trial import Trial
 
@@ -40,7 +40,7 @@ def check_minimal(trial: Trial) -> Finding:
     breaks = without is None or without.breaks
     outcome: Outcome = "pass" if share >= SHARE and breaks else "fail"
     is_few = len(set(trial.few.templates)) < FEWEST
-    too_few = f"fewer than {FEWEST} templates decide nothing: add templates" if is_few else ""
+    too_few = TOO_FEW_NOTE if is_few else ""
     return Finding(
         claim=Claim.MINIMAL,
         outcome="inconclusive" if is_few else outcome,

@@ -4,7 +4,8 @@ Tried under mean ablation and under ``resample_joint``. A complement that still
 does the task is REDUNDANT: there is a backup, which is looked for there and named.
 One that prefers the wrong answer is ANTI-CHANCE: the circuit outvotes something, which
 is looked for in the same way. A loss that merely got huge is no pass. Source: Gao et
-al. 2025, section 2.2; the equivalence test and the backup are ours.
+al. 2025, section 2.2; the equivalence test and the backup are ours. A second head or neuron
+between the circuit's own reads and writes, which a knockout takes with it, is told beside it.
 
 What can fool it: ablation so far from the data that anything would break.
 """
@@ -18,6 +19,7 @@ from torch import Tensor
 from circuitkit.evidence import Claim, Finding
 from circuitkit.validation.backup import find_backup
 from circuitkit.validation.decision import Requirement, decide, joined
+from circuitkit.validation.inside import redundant_inside
 from circuitkit.validation.statistics import Estimate, cluster_ratio, proportion
 from circuitkit.validation.sufficient import ABOVE_TARGET_NATS
 from circuitkit.validation.trial import LN2, Trial, hits_of, losses_of
@@ -60,7 +62,7 @@ def check_necessary(trial: Trial) -> Finding:
     return Finding(
         claim=Claim.NECESSARY,
         outcome=decision.outcome,
-        note=joined(_meaning(trial, ways), told, decision.note),
+        note=joined(_meaning(trial, ways), told, decision.note, redundant_inside(trial, CHANCE[1])),
         **mean.accuracy.fields(),
         unit="accuracy of the complement",
         threshold=f"interval inside [{CHANCE[0]}, {CHANCE[1]}], Nec ≥ {NECESSITY}",

@@ -24,6 +24,7 @@ from circuitkit.validation.competent import check_competent
 from circuitkit.validation.cost import timed
 from circuitkit.validation.faithful import check_faithful
 from circuitkit.validation.follows_ood import check_follows_ood
+from circuitkit.validation.forms import loss_by_form
 from circuitkit.validation.generalises import check_generalises
 from circuitkit.validation.integrity import check_integrity
 from circuitkit.validation.minimal import check_minimal
@@ -33,7 +34,7 @@ from circuitkit.validation.robust_to_ablation import check_robust_to_ablation
 from circuitkit.validation.stochastic_restore import check_stochastic_restore
 from circuitkit.validation.sufficient import check_sufficient
 from circuitkit.validation.thorough.suite import Thorough, run_thorough
-from circuitkit.validation.trial import Trial
+from circuitkit.validation.trial import Trial, losses_of
 from circuitkit.validation.verdict import grade_of, weakest_of
 
 CHECKS: dict[Claim, Callable[[Trial], Finding]] = {
@@ -96,6 +97,7 @@ def validate(
     return Validation(
         grade=grade_of(findings), weakest=weakest_of(findings), circuit_sha256=circuit.sha256,
         findings=findings,
+        forms=loss_by_form(losses_of(trial.scored.circuit), trial.clusters, trial.seed),
     )  # fmt: skip
 
 

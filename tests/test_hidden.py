@@ -1,0 +1,125 @@
+"""Laws of what an average or a knockout hides: a form that misses, another head inside."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_claims import on_trial
+
+from circuitkit.checkpoints import load_checkpoint, save_checkpoint
+from circuitkit.extraction import measure_means
+from circuitkit.nodes import NodeSet
+from circuitkit.planted import plant
+from circuitkit.planted.prompts import random_text, task_lines, word_tokenizer
+from circuitkit.planted.variation import Variation
+from circuitkit.planted.wiring import Wiring
+from circuitkit.task import load_task
+from circuitkit.validation import validate
+from circuitkit.validation.forms import loss_by_form, that_miss
+from circuitkit.validation.necessary import check_necessary
+from circuitkit.validation.sufficient import check_sufficient
+
+
+def opened(folder, model, tokenizer, lines, reference):
+    """A wired model, saved and read, with what a trial needs."""
+    save_checkpoint(folder, model, name="wired", tokenizer=tokenizer, reference=reference)
+    (folder / "task.jsonl").write_text(lines)
+    checkpoint, task = load_checkpoint(folder), load_task(folder / "task.jsonl")
+    loaded = checkpoint.load_model()
+    means = measure_means(loaded, checkpoint.load_reference(), checkpoint_sha256=checkpoint.sha256)
+    return SimpleNamespace(checkpoint=checkpoint, task=task, model=loaded, means=means)
+
+
+# Another head between the same reads and writes
+
+
+def heads(folder, n):
+    """``n`` equal heads copy the cue to the answer, all through one read and one write."""
+    w = Wiring(Variation(), ("'", '"'))
+    w.embed("quote", {"'": 1, '"': 1})
+    w.embed("single", {"'": 1})
+    found = [w.lookup_head(1, "single", "close", key="quote") for _ in range(n)]
+    answer = w.answer("close", "'", '"', gain=16 / n, middle=0.5 * n)
+    sides = lambda i: (f"{i.before} ' {i.after}", f'{i.before} " {i.after}')  # noqa: E731
+    lines = task_lines(("'", '"'), sides, None, 0)
+    reference = random_text(len(w.tokens), 0)
+    return opened(folder, w.model, word_tokenizer(w.tokens), lines, reference), [
+        head | answer for head in found
+    ]
+
+
+def test_of_two_equal_heads_each_is_told_of_the_other(tmp_path):
+    """Whichever the circuit has, the note of ``necessary`` names the other's channels."""
+    at, circuits = heads(tmp_path, 2)
+    for own, other in (circuits, circuits[::-1]):
+        finding = check_necessary(on_trial(at, NodeSet.of(own)))
+        note = finding.note.partition("REDUNDANT INSIDE")[2]
+        assert note
+        told = note.partition("most of all ")[2].split(", ")
+        inner = {str(n) for n in other - own if n.site.place in ("q", "k", "v")}
+        assert inner <= set(told)
+        assert not {str(n) for n in own} & set(told)
+
+
+def test_a_single_head_has_no_other_inside(tmp_path):
+    """Nor has any planted mechanism whose parts are all needed."""
+    at, (circuit,) = heads(tmp_path, 1)
+    assert "INSIDE" not in check_necessary(on_trial(at, NodeSet.of(circuit))).note
+
+
+def test_a_redundant_circuit_is_told_so_first(tmp_path):
+    """The grade goes by the first word of the note, which what is inside does not take."""
+    planted = plant("twin_paths")
+    at = opened(tmp_path, planted.model, planted.tokenizer, planted.task_lines, planted.reference)
+    finding = check_necessary(on_trial(at, planted.wired[0]))
+    assert finding.note.startswith("REDUNDANT: ")
+
+
+# The loss of each form
+
+
+def test_a_form_that_misses_is_named_whatever_the_mean():
+    """By its own interval; a form above the target by less than that is not."""
+    rng = np.random.default_rng(0)
+    templates = [f"form{i % 3 + 1}/frame{i // 3 % 8}" for i in range(240)]
+    means = {"form1": 0.05, "form2": 0.40, "form3": 0.152}
+    losses = np.array([means[t.partition("/")[0]] for t in templates])
+    losses = losses + rng.normal(0, 0.05, size=240)
+    found = loss_by_form(losses, templates, seed=0)
+    assert [(form.form, form.n_pairs, form.n_templates) for form in found] == [
+        ("form1", 80, 8), ("form2", 80, 8), ("form3", 80, 8),
+    ]  # fmt: skip
+    assert sum(form.loss_nats * form.n_pairs for form in found) == pytest.approx(losses.sum())
+    (told,) = that_miss(found, 0.15)
+    assert told.startswith("form2 alone misses the target: 0.4")
+
+
+def test_a_form_of_few_templates_is_listed_and_not_judged():
+    """Its interval is open, so nothing is said to be above."""
+    found = loss_by_form(np.full(8, 0.5), ["form1/a", "form1/b"] * 4, seed=0)
+    assert (found[0].low, found[0].high) == (None, None)
+    assert list(that_miss(found, 0.15)) == []
+
+
+def test_templates_without_forms_have_none():
+    """A name without a stroke tells no form."""
+    assert loss_by_form(np.zeros(4), ["a", "b", "form1/c", "d"], seed=0) == ()
+
+
+def test_loss_by_form_is_in_the_validation_and_in_its_claim(tmp_path):
+    """A mechanism that half of the prompts do not use: the mean tells, and so does the form."""
+    planted = plant("decoys")
+    lines = [json.loads(line) for line in planted.task_lines.splitlines()]
+    for line in lines:
+        agrees = line["a"]["prompt"].split()[-1] == "up"
+        line["template"] = f"{'with' if agrees else 'against'}/{line['template']}"
+    told = "".join(json.dumps(line) + "\n" for line in lines)
+    at = opened(tmp_path, planted.model, planted.tokenizer, told, planted.reference)
+    wrong = on_trial(at, NodeSet())
+    note = check_sufficient(wrong).note
+    assert "against alone misses the target" in note
+    circuit = on_trial(at, planted.mechanism).circuit
+    validation = validate(at.checkpoint, at.task, circuit, means=at.means)
+    assert {form.form for form in validation.forms} == {"with", "against"}
+    assert validation.model_validate_json(validation.model_dump_json()) == validation
