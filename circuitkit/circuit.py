@@ -118,6 +118,7 @@ class Calibration(BaseModel):
 class Side(BaseModel):
     """One prompt of the example pair as the model reads it.
 
+    A token is a text that no other token of the vocabulary has: equal texts are equal ids.
     ``activations`` holds the kept nodes' values, one a token, in the run of the circuit.
     """
 
