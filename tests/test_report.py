@@ -30,7 +30,8 @@ from circuitkit.evidence import Claim, Validation
 from circuitkit.views import report as module
 from circuitkit.views import text
 from circuitkit.views.heatmap import MAX_COLUMNS, heatmap, shown_positions
-from circuitkit.views.origin import commands, made
+from circuitkit.views.command import commands
+from circuitkit.views.origin import made
 from circuitkit.views.pages import page, summary_row
 from circuitkit.views.report import typeset, write_report, write_reports
 from circuitkit.views.results import GRADES
@@ -281,14 +282,15 @@ def test_the_commands_make_the_report_again():
     """The report says what to type; a name that a shell would act on is quoted."""
     circuit = example_circuit()
     task = circuit.task.model_copy(update={"name": "a; rm -rf ~"})
-    extract, last = commands(circuit.model_copy(update={"task": task}), None)
+    *notes, extract, last = commands(circuit.model_copy(update={"task": task}), None)
+    assert all(note.startswith("# ") for note in notes)
     assert extract == (
         "circuitkit extract tinypython-sparse --task 'a; rm -rf ~' --target-loss 0.15 "
         "--ablation mean --granularity node --seed 0 --out DIR"
     )
     assert last == "circuitkit report DIR"
     raised = example_circuit(requested_target_loss_nats=0.15, target_loss_nats=0.3)
-    assert "--target-loss" not in commands(raised, None)[0]
+    assert "--target-loss" not in "".join(commands(raised, None))
     assert ["target loss", "0.300, raised from 0.150 nats"] in made(raised, None)
 
 

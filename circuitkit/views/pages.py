@@ -13,10 +13,11 @@ from typing import Any
 
 from circuitkit.circuit import Circuit, Side, Surroundings
 from circuitkit.evidence import Validation
+from circuitkit.views.command import Origin, commands
 from circuitkit.views.diagram import diagram, drawable, render
 from circuitkit.views.example import cues
 from circuitkit.views.heatmap import heatmap
-from circuitkit.views.origin import commands, made, target
+from circuitkit.views.origin import made, method, target
 from circuitkit.views.palette import FILLS, NEGATIVE, POSITIVE
 from circuitkit.views.results import finding_row, fooled, methods, verdict, words
 from circuitkit.views.tables import nodes_frame
@@ -45,7 +46,9 @@ SCORED = {
 }
 
 
-def page(circuit: Circuit, validation: Validation | None) -> dict[str, Any]:
+def page(
+    circuit: Circuit, validation: Validation | None, origin: Origin | None = None
+) -> dict[str, Any]:
     """Everything the report says of one circuit."""
     around = circuit.surroundings
     return {
@@ -53,6 +56,7 @@ def page(circuit: Circuit, validation: Validation | None) -> dict[str, Any]:
         "source": prose(around.source, 200) if around else "",
         "task": prose(circuit.task.name, 80),
         "checkpoint": prose(circuit.checkpoint.name, 80),
+        "method": method(circuit),
         "warning": _warning(circuit),
         "verdict": verdict(validation) if validation else None,
         "facts": _facts(circuit),
@@ -66,7 +70,7 @@ def page(circuit: Circuit, validation: Validation | None) -> dict[str, Any]:
         "fooled": fooled(validation) if validation else [],
         "tables": [_nodes_table(circuit), _edges_table(circuit)],
         "made": made(circuit, validation),
-        "commands": commands(circuit, validation),
+        "commands": commands(circuit, validation, origin),
         "version": prose(circuit.provenance.circuitkit_version, 40),
         "palette": {"fills": FILLS, "positive": POSITIVE, "negative": NEGATIVE},
     }
@@ -82,7 +86,7 @@ def _warning(circuit: Circuit) -> str:
 def summary_row(circuit: Circuit, validation: Validation | None) -> list[str]:
     """One line of the table in front of several reports."""
     return [
-        prose(circuit.task.name, 40),
+        prose(circuit.task.name, 40) + (f" ({method(circuit)})" if circuit.method else ""),
         prose(circuit.checkpoint.name, 40),
         f"{circuit.n_nodes:,}",
         f"{circuit.n_edges:,}",

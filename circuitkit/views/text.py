@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from itertools import accumulate
+from shlex import quote
 
 SPACE = "␣"
 SETTABLE = (
@@ -54,6 +55,28 @@ def prose(text: str, limit: int = 400) -> str:
     """
     line = " ".join(text.split())
     return shorten("".join(map(_settable, line)), limit)
+
+
+def shell_word(word: str) -> str:
+    r"""One word of a command line, whole; what the fonts cannot set, as ``$'...'`` has it.
+
+    >>> print(shell_word("my tasks/a.toml"), shell_word("it's 🙂"))
+    'my tasks/a.toml' $'it\'s \U0001f642'
+    """
+    if all(_settable(character) == character for character in word):
+        return quote(word)
+    return "$'" + "".join(map(_in_quotes, word)) + "'"
+
+
+def _in_quotes(character: str) -> str:
+    code = ord(character)
+    if character in "\\'":
+        return "\\" + character
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is no text
+        return f"\\x{code - 0xDC00:02x}"
+    if _settable(character) == character:
+        return character
+    return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
 
 
 def shorten(text: str, limit: int) -> str:
