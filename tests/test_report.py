@@ -29,8 +29,8 @@ from circuitkit.errors import MismatchError, ReportError, UsageError
 from circuitkit.evidence import Claim, Validation
 from circuitkit.views import report as module
 from circuitkit.views import text
-from circuitkit.views.heatmap import MAX_COLUMNS, heatmap, shown_positions
 from circuitkit.views.command import commands
+from circuitkit.views.heatmap import MAX_COLUMNS, heatmap, shown_positions
 from circuitkit.views.origin import made
 from circuitkit.views.pages import page, summary_row
 from circuitkit.views.report import typeset, write_report, write_reports

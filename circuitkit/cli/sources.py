@@ -1,4 +1,4 @@
-"""Where what a circuit was made from is: ``sources.json`` and the copy of the task, without torch."""
+"""Where the things are that a circuit was made from: ``sources.json``, read without torch."""
 
 from __future__ import annotations
 
