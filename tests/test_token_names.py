@@ -88,10 +88,8 @@ def twins(tmp_path_factory) -> Path:
     planted = plant("induction")
     pieces = {i: piece for piece, i in planted.tokenizer.get_vocab().items()}
     red, blue = (planted.tokenizer.token_to_id(word) for word in ("red", "blue"))
-    pieces |= {red: "▁on", blue: "on"}
-    ids = {piece: i for i, piece in pieces.items()}
-    tokenizer = metaspace([pieces[i] for i in sorted(pieces)])
-    tokens = {planted.tokenizer.id_to_token(i): i for i in ids.values()}
+    tokenizer = metaspace([{red: "▁on", blue: "on"}.get(i, pieces[i]) for i in sorted(pieces)])
+    tokens = planted.tokenizer.get_vocab()
     save_checkpoint(
         folder, planted.model, name="twins", tokenizer=tokenizer, reference=planted.reference
     )

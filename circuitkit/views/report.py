@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 
 from circuitkit.circuit import FILE as CIRCUIT_FILE
@@ -97,7 +96,7 @@ def typeset(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> byt
 
 def _report(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> dict[str, object]:
     rows = [summary_row(*pair) for pair in pairs] if len(pairs) > 1 else []
-    told = zip_longest(pairs, origins)
+    told = zip(pairs, origins or [None] * len(pairs), strict=True)
     return {"pages": [page(*pair, origin) for pair, origin in told], "summary": rows}
 
 
