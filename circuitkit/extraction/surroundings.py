@@ -83,7 +83,7 @@ def _sides(
     differences = logit_differences(logits[rows, pair.last], pair)
     sides = [
         Side(
-            tokens=tuple(names[token] for token in pair.tokens[row, : n + 1].tolist()),
+            tokens=tuple(names[int(token)] for token in pair.tokens[row, : n + 1]),
             answer=names[int(pair.answers[row])],
             logit_difference=float(differences[row]),
             activations={
