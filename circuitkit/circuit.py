@@ -129,6 +129,7 @@ class Calibration(BaseModel):
 class Side(BaseModel):
     """One prompt of the example pair as the model reads it.
 
+    A token is a text that no other token of the vocabulary has: equal texts are equal ids.
     ``activations`` holds the kept nodes' values, one a token, in the run of the circuit.
     """
 
@@ -161,13 +162,49 @@ class Surroundings(BaseModel):
     means: dict[str, FiniteFloat]
 
 
+class Reference(BaseModel):
+    """The sample that the ablation values were measured over: its ids and their shape, hashed.
+
+    ``is_own`` says that it is the whole sample of the checkpoint, and not one that was given.
+    """
+
+    model_config = STRICT
+    sha256: str
+    n_tokens: PositiveInt
+    is_own: bool
+
+
+class SearchSettings(BaseModel):
+    """Settings of the search that differ from the defaults; those that do not are left out.
+
+    Method, schedule, refining and calibration are told by ``method`` and ``calibration``.
+    ``pruning`` holds what differs from ``PruningConfig()``, ``n_within`` how many nodes the
+    circuit could choose from where not from all.
+    """
+
+    model_config = STRICT
+    restarts: PositiveInt | None = None
+    tune: PositiveInt | None = None
+    n_gradient_points: PositiveInt | None = None
+    n_train: PositiveInt | None = None
+    n_select: PositiveInt | None = None
+    n_test: PositiveInt | None = None
+    pruning: dict[str, bool | int | FiniteFloat] | None = None
+    n_within: NonNegativeInt | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_what_differs(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
 class Circuit(BaseModel):
     """The nodes and edges that do a task, with their losses on the test split.
 
     ``n_edges_induced`` counts every nonzero weight between kept nodes; ``edges``
     are those kept, fewer only when ``granularity`` is ``edge``. A circuit whose
     target was raised, because the model itself misses it, holds the one asked for
-    in ``requested_target_loss_nats``. ``means_sha256`` binds the ablation values.
+    in ``requested_target_loss_nats``. ``means_sha256`` binds the ablation values, and
+    ``reference`` the sample behind them; files of earlier versions lack it.
     """
 
     model_config = STRICT
@@ -188,6 +225,8 @@ class Circuit(BaseModel):
     n_edges_induced: NonNegativeInt
     alternatives: tuple[NodesField, ...] = ()
     method: str | None = None
+    search: SearchSettings | None = None
+    reference: Reference | None = None
     loss_nats: Scores
     accuracy: Scores
     n_pairs: PositiveInt
@@ -215,7 +254,7 @@ class Circuit(BaseModel):
 
     @model_serializer(mode="wrap")
     def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unset(handler(self), ("alternatives", "method"))
+        return without_unset(handler(self), ("alternatives", "method", "search", "reference"))
 
     @classmethod
     def load(cls, folder: str | Path) -> Circuit:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
 import subprocess
 import sys
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,13 @@ from circuitkit.errors import MismatchError, ReportError, UsageError
 from circuitkit.evidence import Claim, Validation
 from circuitkit.views import report as module
 from circuitkit.views import text
+from circuitkit.views.command import commands
 from circuitkit.views.heatmap import MAX_COLUMNS, heatmap, shown_positions
-from circuitkit.views.origin import commands, made
+from circuitkit.views.origin import made
 from circuitkit.views.pages import page, summary_row
 from circuitkit.views.report import typeset, write_report, write_reports
 from circuitkit.views.results import GRADES
-from circuitkit.views.text import number, prose, token_text
+from circuitkit.views.text import number, prose, token_text, token_texts
 
 IN_A_FOLDER = (
     *("circuit.dot", "circuit.json", "circuit.svg", "edges.csv", "findings.csv"),
@@ -280,14 +282,15 @@ def test_the_commands_make_the_report_again():
     """The report says what to type; a name that a shell would act on is quoted."""
     circuit = example_circuit()
     task = circuit.task.model_copy(update={"name": "a; rm -rf ~"})
-    extract, last = commands(circuit.model_copy(update={"task": task}), None)
+    *notes, extract, last = commands(circuit.model_copy(update={"task": task}), None)
+    assert all(note.startswith("# ") for note in notes)
     assert extract == (
         "circuitkit extract tinypython-sparse --task 'a; rm -rf ~' --target-loss 0.15 "
         "--ablation mean --granularity node --seed 0 --out DIR"
     )
     assert last == "circuitkit report DIR"
     raised = example_circuit(requested_target_loss_nats=0.15, target_loss_nats=0.3)
-    assert "--target-loss" not in commands(raised, None)[0]
+    assert "--target-loss" not in "".join(commands(raised, None))
     assert ["target loss", "0.300, raised from 0.150 nats"] in made(raised, None)
 
 
@@ -325,3 +328,57 @@ def test_views_never_import_torch():
     environment = {**os.environ, "PYTHONPATH": root}
     done = subprocess.run([sys.executable, "-c", program], env=environment, check=False)
     assert done.returncode == 0
+
+
+def test_what_the_ranges_call_settable_the_fonts_have():
+    """Every character that prose lets through has a glyph in a title, a cell and a picture."""
+    import typst
+
+    settable = "".join(
+        c for low, high in text.SETTABLE for c in map(chr, range(low, high + 1)) if prose(c) == c
+    )
+    assert len(settable) > 2500
+    template = (module.shipped_folder("templates") / "report.typ").read_text()
+    template = template.replace("date: none", "date: auto").encode()
+
+    def set_in_type(words: str) -> bytes:
+        data = module._report([(tiny_circuit(), None)])
+        texts = "".join(f'<text font-family="DejaVu Sans Mono">{escape(c)}</text>' for c in words)
+        svg = f'<svg width="9pt" height="9pt" xmlns="http://www.w3.org/2000/svg">{texts}</svg>'
+        (shown,) = data["pages"]  # pyright: ignore[reportGeneralTypeIssues]
+        shown |= {"title": words, "source": words, "made": [["name", words]], "commands": [words]}
+        shown["figure"] |= {"svg": svg}
+        options = {"ignore_system_fonts": True, "pdf_standards": "a-2b", "timestamp": 0}
+        inputs = {"report": json.dumps(data)}
+        return typst.compile(template, sys_inputs=inputs, **options)
+
+    assert set_in_type(settable).startswith(b"%PDF-")
+    with pytest.raises(typst.TypstError, match="could not be displayed"):
+        set_in_type("\N{CJK UNIFIED IDEOGRAPH-4E2D}")
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Ставит ли модель «кавычки» после слова „и“?", "Ποια αγκύλη;", "Đặt dấu ngoặc kép?", "Հարց"],
+)
+def test_a_question_in_another_alphabet_is_shown_as_it_is_written(question):
+    """Where the fonts have its letters, and to its end."""
+    assert prose(question * 4) == question * 4
+
+
+@pytest.mark.parametrize("shown", [prose, token_text], ids=["prose", "a token"])
+@pytest.mark.parametrize("limit", range(2, 40))
+def test_an_escape_is_never_cut_in_two(shown, limit):
+    """A text that is too long ends in whole escapes and an ellipsis, and fits its limit."""
+    cut = shown("中🙂\x00a\u202e" * 9, limit=limit)
+    inside = cut.removeprefix("'").removesuffix("'")
+    assert re.fullmatch(r"(a|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\x[0-9a-f]{2})*…", inside)
+    assert len(inside) <= limit
+
+
+def test_tokens_that_begin_alike_are_told_apart():
+    """No two different tokens of one picture are shown as the same literal."""
+    long = ["x" * 40 + end for end in "ab"] + ["y", "x" * 15, "x" * 41]
+    shown = token_texts(long)
+    assert len(set(shown.values())) == len(long)
+    assert shown["y"] == "'y'"

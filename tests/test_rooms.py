@@ -20,7 +20,7 @@ FLOORS = (
     {"task_files"},
     {"task"},
     {"circuit"},
-    {"evidence"},
+    {"circuit_files", "evidence"},
     {"model", "views"},
     {"corpora"},
     {"checkpoints"},

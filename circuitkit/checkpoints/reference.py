@@ -11,10 +11,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from circuitkit.checkpoints.checkpoint import Checkpoint
-from circuitkit.checkpoints.native import read_reference
+from circuitkit.checkpoints.native import REFERENCE, read_reference
+from circuitkit.circuit import Reference
 from circuitkit.corpora.text_files import files_below, pieces_of
 from circuitkit.errors import CheckpointError, CorpusError
-from circuitkit.files import read_bounded
+from circuitkit.files import read_bounded, sha256
 
 MAX_TOKENS = 1_000_000
 _MAX_TEXT_BYTES = 64 * 2**20
@@ -42,6 +43,23 @@ def load_reference(
         sample = _tokenise(checkpoint, path)
     rows = len(sample) if n_tokens is None else max(1, n_tokens // sample.shape[1])
     return sample[:rows]
+
+
+def describe_reference(checkpoint: Checkpoint, sample: Int[Tensor, "n length"]) -> Reference:
+    """What binds a circuit to the sample that it was extracted over."""
+    digest = sample_sha256(sample)
+    has_own = (checkpoint.path / REFERENCE).exists()
+    return Reference(
+        sha256=digest,
+        n_tokens=sample.numel(),
+        is_own=has_own and sample_sha256(checkpoint.load_reference()) == digest,
+    )
+
+
+def sample_sha256(sample: Int[Tensor, "n length"]) -> str:
+    """The hash of a sample's token ids and its shape, whatever type of integer holds them."""
+    ids = sample.to(torch.int32).cpu().contiguous().numpy().tobytes()
+    return sha256(f"{len(sample)} x {sample.shape[1]}\n".encode() + ids)
 
 
 def _tokenise(checkpoint: Checkpoint, path: Path) -> Int[Tensor, "n length"]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from torch import Tensor
@@ -19,19 +20,20 @@ from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpo
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import FILE as CIRCUIT
 from circuitkit.circuit import Circuit
+from circuitkit.cli.sources import SOURCES, TASK_FILES, read_sources
 from circuitkit.errors import CircuitError, UsageError
 from circuitkit.extraction import ExtractConfig, Extraction
 from circuitkit.extraction.means import FILE as MEANS
+from circuitkit.extraction.means import Means, Progress, silent
 from circuitkit.extraction.partial import search_key
-from circuitkit.files import claim_folder, read_bounded, write_whole
+from circuitkit.files import claim_folder, write_whole
 from circuitkit.task import Task, load_task
 from circuitkit.validation.statistics import FEWEST
 from circuitkit.validation.sufficient import ABOVE_TARGET_NATS
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.tables import write_tables
 
-SOURCES = "sources.json"
-_TASK_FILES = ("task.toml", "task.jsonl")
+_SHOWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Inputs:
 
     checkpoint: Checkpoint
     task: Task
-    task_file: Path | None
+    task_copy: tuple[str, bytes] | None
     reference: Tensor
     reference_path: Path | None
 
@@ -52,10 +54,11 @@ def open_inputs(
     _check_device(device)
     loaded = load_checkpoint(checkpoint)
     path = Path(task)
+    copy = f"task{path.suffix}"
     return Inputs(
         checkpoint=loaded,
         task=load_task(task),
-        task_file=path if path.suffix in (".toml", ".jsonl") else None,
+        task_copy=(copy, path.read_bytes()) if copy in TASK_FILES else None,
         reference=load_reference(loaded, reference, n_tokens),
         reference_path=reference,
     )
@@ -77,15 +80,21 @@ def finished(folder: Path, inputs: Inputs, config: ExtractConfig) -> Circuit | N
     """The circuit of a folder, if it is what this very extraction would find."""
     if not (folder / CIRCUIT).exists():
         return None
-    key = _sources(folder).get("search")
-    return Circuit.load(folder) if key == _search_key(inputs, config) else None
+    if read_sources(folder).get("search") != _search_key(inputs, config):
+        return None
+    circuit = Circuit.load(folder)
+    if not all((folder / name).exists() for name in _SHOWN):
+        show(folder, circuit, silent)
+    return circuit
 
 
 def _search_key(inputs: Inputs, config: ExtractConfig) -> str:
     return search_key(inputs.checkpoint, inputs.task, config, inputs.reference, None)
 
 
-def write(folder: Path, extraction: Extraction, inputs: Inputs, config: ExtractConfig) -> None:
+def write(
+    folder: Path, extraction: Extraction, inputs: Inputs, config: ExtractConfig, progress: Progress
+) -> None:
     """Write every file of a circuit folder."""
     sources = {
         "checkpoint": _where(inputs.checkpoint),
@@ -93,11 +102,19 @@ def write(folder: Path, extraction: Extraction, inputs: Inputs, config: ExtractC
         "search": _search_key(inputs, config),
     }
     write_whole(folder / SOURCES, json.dumps(sources, indent=1) + "\n")
-    if inputs.task_file is not None:
-        write_whole(folder / f"task{inputs.task_file.suffix}", inputs.task_file.read_bytes())
+    if inputs.task_copy is not None:
+        name, data = inputs.task_copy
+        write_whole(folder / name, data)
     extraction.save(folder)
-    write_tables(extraction.circuit, folder)
-    write_diagram(extraction.circuit, folder)
+    show(folder, extraction.circuit, progress)
+
+
+def show(folder: Path, circuit: Circuit, progress: Progress) -> None:
+    """Write what is drawn from the circuit: its tables, its diagram."""
+    write_tables(circuit, folder)
+    progress("diagram", 0, 1)
+    write_diagram(circuit, folder)
+    progress("diagram", 1, 1)
 
 
 def _where(checkpoint: Checkpoint) -> str:
@@ -113,7 +130,7 @@ def checkpoint_of(folder: Path, circuit: Circuit, given: str | None) -> Checkpoi
     """
     if given is not None:
         return load_checkpoint(given)
-    name = _sources(folder).get("checkpoint", circuit.checkpoint.name)
+    name = read_sources(folder).get("checkpoint", circuit.checkpoint.name)
     if name not in bundled_checkpoints() and not Path(name).is_dir():
         raise CircuitError(
             f"{folder} was extracted from checkpoint {circuit.checkpoint.name} at {name}, which is "
@@ -122,29 +139,31 @@ def checkpoint_of(folder: Path, circuit: Circuit, given: str | None) -> Checkpoi
     return load_checkpoint(name)
 
 
-def _sources(folder: Path) -> dict[str, Any]:
-    path = folder / SOURCES
-    if not path.exists():
-        return {}
-    try:
-        sources = json.loads(read_bounded(path, CircuitError, "a record of sources"))
-    except ValueError as error:
-        raise CircuitError(f"{path} is not JSON: {error}. Extract the circuit again.") from None
-    return sources if isinstance(sources, dict) else {}
-
-
 def task_of(folder: Path, circuit: Circuit) -> Task:
     """The task copied into the folder, else the built-in one of that name."""
-    for name in _TASK_FILES:
+    for name in TASK_FILES:
         if (folder / name).exists():
             return load_task(folder / name)
     return load_task(circuit.task.name)
 
 
-def reference_of(folder: Path, checkpoint: Checkpoint) -> Tensor:
-    """The reference the means were measured over, as far as the folder tells."""
-    path = _sources(folder).get("reference")
-    return load_reference(checkpoint, Path(path) if path else None, None)
+def reference_of(
+    folder: Path, checkpoint: Checkpoint, circuit: Circuit, means: Means, given: Path | None
+) -> Tensor:
+    """As many tokens as the circuit was extracted over, of the same reference or the one given.
+
+    Raises:
+        CircuitError: if the folder names a file that is no longer there.
+    """
+    told = read_sources(folder).get("reference")
+    path = given or (Path(told) if told else None)
+    if given is None and path is not None and not path.exists():
+        raise CircuitError(
+            f"{folder} was extracted over the reference {path}, which is not there; name it with "
+            "--reference."
+        )
+    n_tokens = circuit.reference.n_tokens if circuit.reference else means.n_tokens
+    return load_reference(checkpoint, path, n_tokens or None)
 
 
 def beside(folder: Path, circuit: Circuit) -> Iterator[tuple[Path, Circuit]]:
@@ -203,7 +222,7 @@ def in_words(circuit: Circuit, folder: Path) -> str:
         f"{''.join(_reservations(circuit))}"
         f"{_alternatives_in_words(circuit)}"
         f"{folder}\n"
-        f"next: circuitkit validate {folder}"
+        f"next: circuitkit validate {quote(str(folder))}"
     )
 
 

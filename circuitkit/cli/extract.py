@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from circuitkit.cli.circuit_folder import Inputs
     from circuitkit.extraction import ExtractConfig
 
-_STALE = ("validation.json", "findings.csv", "thorough.json", "report.pdf")
-
 
 @click.command()
 @click.argument("checkpoint")
@@ -102,14 +100,12 @@ def _extract(
                 opened.checkpoint, opened.task, config, reference=opened.reference,
                 partial=partial, progress=progress,
             )  # fmt: skip
+            circuit_folder.write(out, extraction, opened, config, progress)
     except KeyboardInterrupt:
         if partial.is_begun:
             again = [word for word in sys.argv[1:] if word != "--resume"]
             command = shlex.join(["circuitkit", *again, "--resume"])
             click.echo(f"interrupted and saved; go on with: {command}", err=True)
         raise
-    for name in _STALE:
-        (out / name).unlink(missing_ok=True)
-    circuit_folder.write(out, extraction, opened, config)
     partial.end()
     return extraction.circuit

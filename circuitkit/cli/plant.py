@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,6 +92,8 @@ def _summary(planted: Planted, truth: Truth, out: Path) -> dict[str, Any]:
 
 
 def _in_words(planted: Planted, truth: Truth, out: Path) -> str:
+    from circuitkit.planted.planted import TASK
+
     n, size, edges = len(truth.circuits), len(truth.circuits[0]), len(truth.edges[0])
     circuits = "1 smallest circuit" if n == 1 else f"{n} smallest circuits"
     trap = "\n  a trap: the smallest is not how the model does it" if planted.is_trap else ""
@@ -99,5 +102,6 @@ def _in_words(planted: Planted, truth: Truth, out: Path) -> str:
         f"(target {truth.target_loss_nats})\n"
         f"  {planted.about}{trap}\n"
         f"{out}\n"
-        f"next: circuitkit extract {out} --task {out / 'task.jsonl'} --out {out}-circuit"
+        f"next: circuitkit extract {quote(str(out))} --task {quote(str(out / TASK))} "
+        f"--out {quote(f'{out}-circuit')}"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from circuitkit.cli.console import as_json, print_json, quiet
+from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
 
 
 @click.command()
@@ -25,6 +25,7 @@ def report(folders: tuple[Path, ...], out: Path | None, *, as_json: bool, quiet:
       circuitkit report out/* --out all.pdf
     """
     from circuitkit.circuit import Circuit
+    from circuitkit.cli.sources import origin_of
     from circuitkit.errors import UsageError
     from circuitkit.evidence import FILE, Validation
     from circuitkit.views.report import write_report, write_reports
@@ -32,12 +33,18 @@ def report(folders: tuple[Path, ...], out: Path | None, *, as_json: bool, quiet:
     opened = [
         (Circuit.load(f), Validation.load(f) if (f / FILE).exists() else None) for f in folders
     ]
-    if out is None:
-        paths = [write_report(f, *nouns) for f, nouns in zip(folders, opened, strict=True)]
-    else:
-        if out.is_dir():
-            raise UsageError(f"--out {out} is a folder; expected the name of a PDF file.")
-        paths = [write_reports(out, opened)]
+    origins = [origin_of(f, nouns[0]) for f, nouns in zip(folders, opened, strict=True)]
+    if out is not None and out.is_dir():
+        raise UsageError(f"--out {out} is a folder; expected the name of a PDF file.")
+    with progress_bar(quiet=quiet) as progress:
+        if out is None:
+            paths = []
+            for i, (folder, nouns, origin) in enumerate(zip(folders, opened, origins, strict=True)):
+                progress("reports", i, len(folders))
+                paths.append(write_report(folder, *nouns, origin))
+        else:
+            progress("reports", 0, 1)
+            paths = [write_reports(out, opened, origins)]
     if as_json:
         print_json({"paths": [str(path) for path in paths]})
     else:

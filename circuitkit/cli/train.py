@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,11 +51,9 @@ def train(
         try:
             checkpoint = run(loaded, out, resume=resume, report=report)
         except KeyboardInterrupt:
-            sets = "".join(f" --set {override}" for override in overrides)
-            click.echo(
-                f"interrupted and saved; go on with: circuitkit train {config} --out {out}{sets} "
-                "--resume", err=True,
-            )  # fmt: skip
+            sets = [word for override in overrides for word in ("--set", override)]
+            again = ["circuitkit", "train", config, "--out", str(out), *sets, "--resume"]
+            click.echo(f"interrupted and saved; go on with: {shlex.join(again)}", err=True)
             raise
     record = checkpoint.training or {}
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -12,6 +13,8 @@ from circuitkit.cli.console import as_json, progress_bar, quiet
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--checkpoint", default=None, help="If it is no longer where it was.")
+@click.option("--reference", type=click.Path(path_type=Path), default=None,
+              help="What means were measured over, if it is no longer where it was.")  # fmt: skip
 @click.option("--pairs", "n_pairs", type=click.IntRange(2), default=None,
               help="Test pairs; as many as the extraction scored unless given.")  # fmt: skip
 @click.option(
@@ -23,8 +26,8 @@ from circuitkit.cli.console import as_json, progress_bar, quiet
 @quiet
 @click.pass_context
 def validate(
-    ctx: click.Context, folder: Path, checkpoint: str | None, n_pairs: int | None, *,
-    thorough: bool, as_json: bool, quiet: bool,
+    ctx: click.Context, folder: Path, checkpoint: str | None, reference: Path | None,
+    n_pairs: int | None, *, thorough: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Put every claim about a circuit to the test; exit code 1 if the verdict fails.
 
@@ -45,12 +48,13 @@ def validate(
     from circuitkit.views.tables import write_findings
 
     opened = circuit_folder.checkpoint_of(folder, circuit, checkpoint)
+    means = Means.load(folder, opened.architecture.widths)
     with progress_bar(quiet=quiet) as progress:
         try:
             validation = run(
                 opened, circuit_folder.task_of(folder, circuit), circuit,
-                means=Means.load(folder, opened.architecture.widths),
-                reference=circuit_folder.reference_of(folder, opened),
+                means=means,
+                reference=circuit_folder.reference_of(folder, opened, circuit, means, reference),
                 n_pairs=n_pairs,
                 others=circuit_folder.others_of(folder, circuit),
                 thorough=thorough_folder.thorough_of(folder, circuit) if thorough else None,
@@ -58,7 +62,7 @@ def validate(
             )  # fmt: skip
         except KeyboardInterrupt:
             if thorough:
-                click.echo(_how_to_go_on(folder, checkpoint, n_pairs), err=True)
+                click.echo(_how_to_go_on(folder, checkpoint, reference, n_pairs), err=True)
             raise
     validation.save(folder)
     if thorough:
@@ -71,13 +75,13 @@ def validate(
     ctx.exit(0 if validation.passes else 1)
 
 
-def _how_to_go_on(folder: Path, checkpoint: str | None, n_pairs: int | None) -> str:
-    options = f" --checkpoint {checkpoint}" if checkpoint else ""
-    options += f" --pairs {n_pairs}" if n_pairs else ""
-    return (
-        "interrupted; every finished claim of the long suite is saved; go on with: "
-        f"circuitkit validate {folder}{options} --thorough"
-    )
+def _how_to_go_on(
+    folder: Path, checkpoint: str | None, reference: Path | None, n_pairs: int | None
+) -> str:
+    given = {"--checkpoint": checkpoint, "--reference": reference, "--pairs": n_pairs}
+    options = [str(x) for name, value in given.items() if value for x in (name, value)]
+    again = shlex.join(["circuitkit", "validate", str(folder), *options, "--thorough"])
+    return f"interrupted; every finished claim of the long suite is saved; go on with: {again}"
 
 
 def _print(validation, folder: Path) -> None:
@@ -93,4 +97,4 @@ def _print(validation, folder: Path) -> None:
     if waiting:
         click.echo(f"not run: {', '.join(waiting)}")
     click.echo(f"grade {validation.grade}; weakest finding: {validation.weakest}")
-    click.echo(f"next: circuitkit report {folder}")
+    click.echo(f"next: circuitkit report {shlex.quote(str(folder))}")

@@ -17,7 +17,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.native import REFERENCE
+from circuitkit.checkpoints.reference import describe_reference
 from circuitkit.circuit import Circuit
+from circuitkit.circuit_files import forget_other
 from circuitkit.extraction.candidates import find_candidates
 from circuitkit.extraction.config import DEFAULT, ExtractConfig
 from circuitkit.extraction.cut import Kept, drop_edges
@@ -35,7 +38,7 @@ from circuitkit.extraction.means import (
 from circuitkit.extraction.neighbours import explore
 from circuitkit.extraction.partial import Partial, search_key
 from circuitkit.extraction.restarts import run_restarts, single_threaded
-from circuitkit.extraction.results import Found, describe, tell
+from circuitkit.extraction.results import Found, describe, settings_of, tell
 from circuitkit.extraction.search import Restart
 from circuitkit.extraction.target import Target, choose_target
 from circuitkit.files import write_whole
@@ -55,7 +58,11 @@ class Extraction:
     pruning: Mapping[str, Any]
 
     def save(self, folder: str | Path) -> None:
-        """Write ``means.safetensors``, ``pruning.json`` and last ``circuit.json``."""
+        """Write ``means.safetensors``, ``pruning.json`` and last ``circuit.json``.
+
+        Of another circuit that the folder held nothing is left.
+        """
+        forget_other(Path(folder), self.circuit)
         self.means.save(folder)
         write_whole(Path(folder) / FILE, json.dumps(self.pruning) + "\n")
         self.circuit.save(folder)
@@ -100,22 +107,26 @@ def run_extraction(
     target = choose_target(model, splits.select, config.target_loss_nats, about)
     partial = partial or Partial()
     partial.begin(search_key(checkpoint, task, config, reference, within))
-    sample = None
-    if config.ablation == "mean":
-        sample = checkpoint.load_reference() if reference is None else reference
+    sample = _sample(checkpoint, config, reference)
     means = partial.means(model.arch.widths)
     if means is None:
-        means = _means(checkpoint, model, sample, progress)
+        means = _means(checkpoint, model, config, sample, progress)
         partial.keep_means(means)
-    is_pushed = sample is not None and halves_differ(sample)
+    is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
     judge = _judge(model, means, splits, target, config, is_pushed=is_pushed)
-    train = splits.train
+    train, n_within = splits.train, None if within is None else len(within)
     if within is None:
         within = find_candidates(train, judge, progress=progress)
     with single_threaded() as n_workers:
         restarts = run_restarts(train, judge, config, within, partial, progress, n_workers)
         found = _settle(restarts, judge, train, config, within, progress)
     circuit = describe(checkpoint, task, config, judge, means, splits.test, found, target)
+    circuit = circuit.model_copy(
+        update={
+            "search": settings_of(config, n_within),
+            "reference": None if sample is None else describe_reference(checkpoint, sample),
+        }
+    )
     return Extraction(circuit=circuit, means=means, pruning=tell(config, restarts, found))
 
 
@@ -143,10 +154,22 @@ def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Split
     )
 
 
+def _sample(
+    checkpoint: Checkpoint, config: ExtractConfig, reference: Tensor | None
+) -> Tensor | None:
+    """The sample to measure over; zeros need none, but the checkpoint's own is kept account of."""
+    if reference is not None:
+        return reference
+    if config.ablation == "zero" and not (checkpoint.path / REFERENCE).exists():
+        return None
+    return checkpoint.load_reference()
+
+
 def _means(
-    checkpoint: Checkpoint, model: Transformer, sample: Tensor | None, progress: Progress
-) -> Means:
-    if sample is None:
+    checkpoint: Checkpoint, model: Transformer, config: ExtractConfig,
+    sample: Tensor | None, progress: Progress,
+) -> Means:  # fmt: skip
+    if config.ablation == "zero" or sample is None:
         return zero_means(model.arch.widths, checkpoint.sha256)
     return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
 

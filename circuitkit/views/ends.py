@@ -12,15 +12,16 @@ from circuitkit.circuit import Surroundings
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.views import dot
 from circuitkit.views.example import shown_tokens
-from circuitkit.views.text import token_text
+from circuitkit.views.text import token_texts
 
 
 def tokens(around: Surroundings, nodes: NodeSet) -> Iterator[str]:
     """Draw the bottom row: the cue and the last token, with their embedding entries."""
     shown = shown_tokens(around)
     ids = {token.text: f"token {i}" for i, token in enumerate(shown)}
+    literals = token_texts(ids)
     for token in shown:
-        label = f"{token_text(token.text)}\n{token.where}"
+        label = f"{literals[token.text]}\n{token.where}"
         yield dot.plain(ids[token.text], label)
     yield dot.margin("row tokens", "tokens")
     yield dot.same_row(["row tokens", *ids.values()])
@@ -43,9 +44,9 @@ def _first_reads(nodes: NodeSet) -> list[Node]:
 def answers(around: Surroundings, nodes: NodeSet) -> Iterator[str]:
     """Draw the top row: the two answers, with the unembedding entries that reach them."""
     sides = {around.a.answer: "to a", around.b.answer: "to b"}
-    ids = {token: f"answer {i}" for i, token in enumerate(sides)}
+    ids, literals = {token: f"answer {i}" for i, token in enumerate(sides)}, token_texts(sides)
     for token, name in sides.items():
-        yield dot.plain(ids[token], f"{token_text(token)}\n{name}")
+        yield dot.plain(ids[token], f"{literals[token]}\n{name}")
     yield dot.margin("row answers", "answers")
     yield dot.same_row(["row answers", *ids.values()])
     yield from (dot.unseen(left, right) for left, right in pairwise(ids.values()))

@@ -14,7 +14,7 @@ from circuitkit.circuit import Circuit, Side, Surroundings
 from circuitkit.nodes import Node
 from circuitkit.views.example import cues
 from circuitkit.views.palette import kind_of
-from circuitkit.views.text import number, token_text
+from circuitkit.views.text import number, token_texts
 
 MAX_COLUMNS = 24
 MAX_ROWS = 60
@@ -55,9 +55,10 @@ def _twins(around: Surroundings) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
 
 def _columns(side: Side, twin: Side, places: Sequence[int]) -> list[dict[str, Any]]:
     cue = set(cues(side, twin))
+    literals = token_texts(side.tokens + twin.tokens, limit=12)
     return [
         {
-            "text": token_text(side.tokens[i], limit=12),
+            "text": literals[side.tokens[i]],
             "cue": i in cue,
             "gap": i > 0 and i - 1 not in places,
         }

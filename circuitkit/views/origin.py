@@ -1,12 +1,11 @@
-"""How a circuit was made and how to make it again: the last part of the report."""
+"""How a circuit was made: the last part of the report."""
 
 from __future__ import annotations
-
-from shlex import quote
 
 from circuitkit.circuit import Circuit
 from circuitkit.evidence import Validation
 from circuitkit.provenance import Named
+from circuitkit.views.results import words
 from circuitkit.views.text import number, prose
 
 
@@ -17,6 +16,19 @@ def target(circuit: Circuit) -> str:
     return number(circuit.target_loss_nats) + raised
 
 
+_WORDS = {
+    "attribution": "nodes ranked by attribution",
+    "random": "nodes ranked at random",
+    "paper": "masks learned on the schedule of the paper",
+    "unrefined": "not made 1-minimal",
+}
+
+
+def method(circuit: Circuit) -> str:
+    """Say how the circuit was found, where that is not the default way."""
+    return ", ".join(_WORDS.get(word, prose(word, 40)) for word in (circuit.method or "").split())
+
+
 def made(circuit: Circuit, validation: Validation | None) -> list[list[str]]:
     """List what went into the circuit, a name and a value a row."""
     by = circuit.provenance
@@ -25,6 +37,9 @@ def made(circuit: Circuit, validation: Validation | None) -> list[list[str]]:
         "task": _named(circuit.task),
         "circuit": circuit.sha256,
         "means": prose(circuit.means_sha256 or "", 64),
+        "reference": _reference(circuit),
+        "method": method(circuit),
+        "search": _search(circuit),
         "target loss": f"{target(circuit)} nats",
         "ablation": f"{circuit.ablation}, granularity {circuit.granularity}, seed {circuit.seed}",
         "1-minimal": _minimality(circuit),
@@ -37,23 +52,21 @@ def made(circuit: Circuit, validation: Validation | None) -> list[list[str]]:
     return [[name, value] for name, value in rows.items() if value]
 
 
-def commands(circuit: Circuit, validation: Validation | None) -> list[str]:
-    """Say what to type to make this report again.
-
-    A target that was raised is one that nobody asked for: it is left out.
-    """
-    asked = circuit.requested_target_loss_nats is None
-    words = ["circuitkit", "extract", circuit.checkpoint.name, "--task", circuit.task.name]
-    words += ["--target-loss", f"{circuit.target_loss_nats:g}"] if asked else []
-    words += ["--ablation", circuit.ablation, "--granularity", circuit.granularity]
-    words += ["--seed", str(circuit.seed), "--out", "DIR"]
-    extract = " ".join(quote(prose(word, 120)) for word in words)
-    validate = ["circuitkit validate DIR"] if validation else []
-    return [extract, *validate, "circuitkit report DIR"]
-
-
 def _named(source: Named) -> str:
     return f"{prose(source.name, 40)}  {prose(source.sha256, 64)}"
+
+
+def _reference(circuit: Circuit) -> str:
+    if (sample := circuit.reference) is None:
+        return ""
+    whose = "the checkpoint's own" if sample.is_own else "given"
+    return f"{whose}, {sample.n_tokens:,} tokens  {prose(sample.sha256, 64)}"
+
+
+def _search(circuit: Circuit) -> str:
+    settings = circuit.search.model_dump() if circuit.search else {}
+    settings |= settings.pop("pruning", {})
+    return ", ".join(f"{prose(words(name), 40)} {value}" for name, value in settings.items())
 
 
 def _minimality(circuit: Circuit) -> str:

@@ -13,14 +13,15 @@ from typing import Any
 
 from circuitkit.circuit import Circuit, Side, Surroundings
 from circuitkit.evidence import Validation
+from circuitkit.views.command import Origin, commands
 from circuitkit.views.diagram import diagram, drawable, render
 from circuitkit.views.example import cues
 from circuitkit.views.heatmap import heatmap
-from circuitkit.views.origin import commands, made, target
+from circuitkit.views.origin import made, method, target
 from circuitkit.views.palette import FILLS, NEGATIVE, POSITIVE
 from circuitkit.views.results import finding_row, fooled, methods, verdict, words
 from circuitkit.views.tables import nodes_frame
-from circuitkit.views.text import number, prose, token_text
+from circuitkit.views.text import number, prose, token_texts
 
 MAX_ROWS = 60
 
@@ -32,6 +33,11 @@ OUTCOMES = {
     "of this task.",
 }
 
+ALIKE = (
+    "Its file writes both answers with the same text, so different tokens are shown as one. "
+    "Extract it again to have them told apart."
+)
+
 SCORED = {
     "model": "nothing ablated",
     "circuit": "all but the circuit ablated",
@@ -40,7 +46,9 @@ SCORED = {
 }
 
 
-def page(circuit: Circuit, validation: Validation | None) -> dict[str, Any]:
+def page(
+    circuit: Circuit, validation: Validation | None, origin: Origin | None = None
+) -> dict[str, Any]:
     """Everything the report says of one circuit."""
     around = circuit.surroundings
     return {
@@ -48,7 +56,8 @@ def page(circuit: Circuit, validation: Validation | None) -> dict[str, Any]:
         "source": prose(around.source, 200) if around else "",
         "task": prose(circuit.task.name, 80),
         "checkpoint": prose(circuit.checkpoint.name, 80),
-        "warning": OUTCOMES[circuit.outcome],
+        "method": method(circuit),
+        "warning": _warning(circuit),
         "verdict": verdict(validation) if validation else None,
         "facts": _facts(circuit),
         "example": [_side(*pair) for pair in _twins(around)] if around else None,
@@ -61,16 +70,23 @@ def page(circuit: Circuit, validation: Validation | None) -> dict[str, Any]:
         "fooled": fooled(validation) if validation else [],
         "tables": [_nodes_table(circuit), _edges_table(circuit)],
         "made": made(circuit, validation),
-        "commands": commands(circuit, validation),
+        "commands": commands(circuit, validation, origin),
         "version": prose(circuit.provenance.circuitkit_version, 40),
         "palette": {"fills": FILLS, "positive": POSITIVE, "negative": NEGATIVE},
     }
 
 
+def _warning(circuit: Circuit) -> str:
+    """What a reader must know before anything else."""
+    around = circuit.surroundings
+    alike = "" if around is None or around.a.answer != around.b.answer else ALIKE
+    return " ".join(filter(None, (OUTCOMES[circuit.outcome], alike)))
+
+
 def summary_row(circuit: Circuit, validation: Validation | None) -> list[str]:
     """One line of the table in front of several reports."""
     return [
-        prose(circuit.task.name, 40),
+        prose(circuit.task.name, 40) + (f" ({method(circuit)})" if circuit.method else ""),
         prose(circuit.checkpoint.name, 40),
         f"{circuit.n_nodes:,}",
         f"{circuit.n_edges:,}",
@@ -101,13 +117,15 @@ def _twins(around: Surroundings) -> tuple[tuple[str, Side, Side], tuple[str, Sid
 
 def _side(name: str, side: Side, twin: Side) -> dict[str, Any]:
     cue = set(cues(side, twin))
-    tokens = [{"text": token_text(t, 32), "cue": i in cue} for i, t in enumerate(side.tokens)]
+    shown = (*side.tokens, *twin.tokens, side.answer, twin.answer)
+    literals = token_texts(shown, 32)
+    tokens = [{"text": literals[t], "cue": i in cue} for i, t in enumerate(side.tokens)]
     return {
         "name": name,
         "tokens": tokens[-200:],
         "cut": max(0, len(tokens) - 200),
-        "answer": token_text(side.answer, 32),
-        "foil": token_text(twin.answer, 32),
+        "answer": literals[side.answer],
+        "foil": literals[twin.answer],
         "difference": number(side.logit_difference, 2),
     }
 

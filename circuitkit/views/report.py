@@ -13,9 +13,11 @@ from pathlib import Path
 
 from circuitkit.circuit import FILE as CIRCUIT_FILE
 from circuitkit.circuit import Circuit
+from circuitkit.circuit_files import forget_other
 from circuitkit.errors import MismatchError, ReportError
 from circuitkit.evidence import Validation
 from circuitkit.files import claim_folder, shipped_folder, write_whole
+from circuitkit.views.command import Origin
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.pages import page, summary_row
 from circuitkit.views.tables import write_findings, write_tables
@@ -25,7 +27,12 @@ FILE = "report.pdf"
 Pair = tuple[Circuit, Validation | None]
 
 
-def write_report(out: str | Path, circuit: Circuit, validation: Validation | None = None) -> Path:
+def write_report(
+    out: str | Path,
+    circuit: Circuit,
+    validation: Validation | None = None,
+    origin: Origin | None = None,
+) -> Path:
     """Write the report of a circuit, and return the path of its PDF.
 
     Args:
@@ -33,6 +40,7 @@ def write_report(out: str | Path, circuit: Circuit, validation: Validation | Non
             its validation, the diagram and the tables.
         circuit: what to report on.
         validation: what was found out about it; without it the report says "not validated".
+        origin: where its checkpoint, task and reference are, for the command that it prints.
 
     Raises:
         MismatchError: if the validation is of another circuit.
@@ -40,7 +48,7 @@ def write_report(out: str | Path, circuit: Circuit, validation: Validation | Non
         UsageError: if ``out`` cannot be written to, or is a folder that holds something else.
     """
     path = Path(out)
-    pdf = typeset([(circuit, validation)])
+    pdf = typeset([(circuit, validation)], [origin])
     if path.suffix.lower() == ".pdf":
         write_whole(path, pdf)
         return path
@@ -50,7 +58,9 @@ def write_report(out: str | Path, circuit: Circuit, validation: Validation | Non
     return path / FILE
 
 
-def write_reports(path: str | Path, pairs: Sequence[Pair]) -> Path:
+def write_reports(
+    path: str | Path, pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()
+) -> Path:
     """Write one PDF about several circuits, a table of them all in front.
 
     Raises:
@@ -58,11 +68,11 @@ def write_reports(path: str | Path, pairs: Sequence[Pair]) -> Path:
         ReportError: if there is nothing to report, or a page cannot be drawn.
         UsageError: if ``path`` cannot be written to.
     """
-    write_whole(Path(path), typeset(pairs))
+    write_whole(Path(path), typeset(pairs, origins))
     return Path(path)
 
 
-def typeset(pairs: Sequence[Pair]) -> bytes:
+def typeset(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> bytes:
     """Set the PDF of one or several circuits.
 
     Raises:
@@ -76,7 +86,7 @@ def typeset(pairs: Sequence[Pair]) -> bytes:
     for circuit, validation in pairs:
         _check_match(circuit, validation)
     template = shipped_folder("templates") / "report.typ"
-    data = json.dumps(_report(pairs))
+    data = json.dumps(_report(pairs, origins))
     options = {"root": template.parent, "ignore_system_fonts": True, "timestamp": 0}
     try:
         return typst.compile(template, format="pdf", sys_inputs={"report": data}, **options)
@@ -84,12 +94,14 @@ def typeset(pairs: Sequence[Pair]) -> bytes:
         raise ReportError(f"the report could not be typeset: {error.message}") from error
 
 
-def _report(pairs: Sequence[Pair]) -> dict[str, object]:
+def _report(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> dict[str, object]:
     rows = [summary_row(*pair) for pair in pairs] if len(pairs) > 1 else []
-    return {"pages": [page(*pair) for pair in pairs], "summary": rows}
+    told = zip(pairs, origins or [None] * len(pairs), strict=True)
+    return {"pages": [page(*pair, origin) for pair, origin in told], "summary": rows}
 
 
 def _write_nouns(folder: Path, circuit: Circuit, validation: Validation | None) -> None:
+    forget_other(folder, circuit)
     circuit.save(folder)
     write_diagram(circuit, folder)
     write_tables(circuit, folder)

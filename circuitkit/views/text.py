@@ -7,21 +7,25 @@ and Typst's own fonts can set, in which everything invisible can be seen.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate
+from shlex import quote
 
 SPACE = "␣"
 SETTABLE = (
-    *(
-        (0x20, 0x7E),
-        (0xA1, 0xAC),
-        (0xAE, 0x17F),
-        (0x391, 0x3C9),
-        (0x2010, 0x2027),
-        (0x2030, 0x203A),
-    ),
-    *((0x2070, 0x209C), (0x2190, 0x2199), (0x2200, 0x2265)),
+    *((0x20, 0x7E), (0xA1, 0x4FF), (0x531, 0x58F), (0x10D0, 0x10FF), (0x1E00, 0x1FFE)),
+    *((0x2010, 0x2040), (0x2044, 0x2052), (0x2054, 0x209C), (0x20A0, 0x20BF), (0x2100, 0x211E)),
+    *((0x2122, 0x2122), (0x2126, 0x2151), (0x2153, 0x2184), (0x2190, 0x23FF), (0x2500, 0x25FF)),
 )
-"""Ranges of code points that Typst's own fonts have."""
+"""Ranges whose letters, digits and signs Typst's own fonts have: Latin, Greek, Cyrillic, Armenian,
+Georgian, arrows, mathematics. They have Hebrew and Arabic too, but a line that runs both ways shows
+numbers and brackets in another order than the file."""
+
+_ATOM = re.compile(r"\\U[0-9a-f]{8}|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|\\.|.", re.DOTALL)
+"""One character as it is shown, or the whole escape that stands for one."""
 
 
 def token_text(token: str, limit: int = 16) -> str:
@@ -35,6 +39,14 @@ def token_text(token: str, limit: int = 16) -> str:
     return f"'{shorten(body, limit)}'"
 
 
+def token_texts(tokens: Iterable[str], limit: int = 16) -> dict[str, str]:
+    """Several tokens as literals, no two alike: those that begin alike are cut later."""
+    shown = {token: token_text(token, limit) for token in tokens}
+    times = Counter(shown.values())
+    alike = [token for token, literal in shown.items() if times[literal] > 1]
+    return shown | token_texts(alike, 2 * limit) if alike else shown
+
+
 def prose(text: str, limit: int = 400) -> str:
     r"""A line of words that the fonts can set; anything else as an escape.
 
@@ -45,14 +57,39 @@ def prose(text: str, limit: int = 400) -> str:
     return shorten("".join(map(_settable, line)), limit)
 
 
+def shell_word(word: str) -> str:
+    r"""One word of a command line, whole; what the fonts cannot set, as ``$'...'`` has it.
+
+    >>> print(shell_word("my tasks/a.toml"), shell_word("it's 🙂"))
+    'my tasks/a.toml' $'it\'s \U0001f642'
+    """
+    if all(_settable(character) == character for character in word):
+        return quote(word)
+    return "$'" + "".join(map(_in_quotes, word)) + "'"
+
+
+def _in_quotes(character: str) -> str:
+    code = ord(character)
+    if character in "\\'":
+        return "\\" + character
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is no text
+        return f"\\x{code - 0xDC00:02x}"
+    if _settable(character) == character:
+        return character
+    return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
+
+
 def shorten(text: str, limit: int) -> str:
-    """Text of at most ``limit`` characters, its cut marked by an ellipsis."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Text of at most ``limit`` characters, an ellipsis where it was cut, never in an escape."""
+    if len(text) <= limit:
+        return text
+    ends = accumulate(len(atom) for atom in _ATOM.findall(text))
+    return text[: max((end for end in ends if end < limit), default=0)] + "…"
 
 
 def _settable(character: str) -> str:
     inside = any(low <= ord(character) <= high for low, high in SETTABLE)
-    if inside and not unicodedata.combining(character):
+    if inside and (character == " " or unicodedata.category(character)[0] in "LNPS"):
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
