@@ -134,6 +134,17 @@ def test_a_true_circuit_passes(true_grown, name, claim):
     assert finding.n_clusters > 0
 
 
+@pytest.mark.parametrize("claim", LOOKS)
+def test_one_test_pair_is_no_crash(small, claim):
+    """What needs more is not run, or undecided; the worst case has pairs of its own."""
+    finding = THOROUGH_CHECKS[claim](trial_of(*small, parse_nodes(*TRUE), n_pairs=1))
+    if claim is Claim.WORST_CASE:
+        assert finding.n_pairs > 1
+    else:
+        assert finding.outcome in ("inconclusive", "not_run")
+        assert finding.note
+
+
 def test_a_blind_circuit_is_right_half_of_the_time(true_grown, monkeypatch):
     """A tie is half an answer for the worst case, the patched patterns and stability too."""
     trial = true_grown("closing_quote")

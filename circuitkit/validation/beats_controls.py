@@ -35,8 +35,8 @@ from circuitkit.validation.controls import (
     attribution_circuit,
     location_matched,
 )
-from circuitkit.validation.decision import Requirement, decide, joined
-from circuitkit.validation.statistics import all_of, cluster_mean, monte_carlo_p
+from circuitkit.validation.decision import TOO_FEW_NOTE, Requirement, decide, joined
+from circuitkit.validation.statistics import FEWEST, all_of, cluster_mean, monte_carlo_p
 from circuitkit.validation.trial import Trial, losses_of
 from circuitkit.validation.verdict import LUCK
 
@@ -85,12 +85,13 @@ def check_beats_controls(trial: Trial) -> Finding:
     rivals = list(_rivals(trial))
     decision = decide(len(trial.few), *(rival.above for rival in rivals if rival.n_apart))
     p = max(tally.p for tally in tallies)
+    is_few = len(set(pairs.templates)) < FEWEST
     luck: Outcome = "pass" if p <= P else "inconclusive" if p <= LUCK else "fail"
     as_good = "; ".join(f"{t.name}: {t.n_extreme} of {t.n_draws} as good" for t in tallies)
     return Finding(
         claim=Claim.BEATS_CONTROLS,
-        outcome=all_of(luck, decision.outcome),
-        note=joined(*_told(trial, rivals), as_good, decision.note),
+        outcome="inconclusive" if is_few else all_of(luck, decision.outcome),
+        note=joined(*_told(trial, rivals), as_good, TOO_FEW_NOTE if is_few else decision.note),
         effect=p,
         unit="largest of four p-values",
         p_value=p,

@@ -32,24 +32,14 @@ MOST_NODES = 200
 
 
 def check_minimal(trial: Trial) -> Finding:
-    """At least 80 % of nodes matter, and without the rest the target is missed."""
-    matters = _matters(trial)
-    passengers = [node for node, yes in matters.items() if not yes]
-    share = 1 - len(passengers) / len(matters) if matters else 0.0
-    without = _without(trial, passengers) if passengers else None
-    breaks = without is None or without.breaks
-    outcome: Outcome = "pass" if share >= SHARE and breaks else "fail"
-    is_few = len(set(trial.few.templates)) < FEWEST
-    too_few = TOO_FEW_NOTE if is_few else ""
+    """At least 80 % of nodes matter, and without the rest a rule of the search is broken."""
+    told = _told(trial) if len(set(trial.few.templates)) >= FEWEST else _TOO_FEW
+    whole = "" if len(~trial.nodes) else "the circuit keeps every node: it is the whole model"
     return Finding(
         claim=Claim.MINIMAL,
-        outcome="inconclusive" if is_few else outcome,
-        note=joined(
-            "" if len(~trial.nodes) else "the circuit keeps every node: it is the whole model",
-            _note(matters, passengers, without) + _untried(trial, len(matters)),
-            too_few,
-        ),
-        effect=share,
+        outcome=told.outcome,
+        note=joined(whole, told.note),
+        effect=told.share,
         unit="of nodes matter alone",
         threshold=f"≥ {SHARE} at a false discovery rate of 0.05, the others needed together",
         threshold_source="VALIDATION section 3",
@@ -57,6 +47,27 @@ def check_minimal(trial: Trial) -> Finding:
         n_clusters=len(set(trial.few.templates)),
         fooled_by="nodes that stand in for one another",
     )
+
+
+class _Told(NamedTuple):
+    """The share of nodes that matter alone, and what it says."""
+
+    outcome: Outcome
+    note: str
+    share: float | None = None
+
+
+_TOO_FEW = _Told("inconclusive", TOO_FEW_NOTE)
+
+
+def _told(trial: Trial) -> _Told:
+    matters = _matters(trial)
+    passengers = [node for node, yes in matters.items() if not yes]
+    share = 1 - len(passengers) / len(matters) if matters else 0.0
+    without = _without(trial, passengers) if passengers else None
+    passes = share >= SHARE and (without is None or without.breaks)
+    note = _note(matters, passengers, without) + _untried(trial, len(matters))
+    return _Told("pass" if passes else "fail", note, share)
 
 
 def _matters(trial: Trial) -> dict[Node, bool]:

@@ -33,6 +33,12 @@ _PAIRS = 32
 def check_adversarial_restore(trial: ThoroughTrial) -> Finding:
     """With the worst set restored, the circuit still does the task."""
     half = len(trial.few) // 2
+    if not half:
+        return Finding(
+            claim=Claim.ADVERSARIAL_RESTORE,
+            outcome="not_run",
+            note="one test pair cannot both choose the worst set and judge it: ask for more pairs",
+        )
     search, judge = trial.few[: min(_PAIRS, half)], trial.few[half:]
     worst = _worst(trial, search)
     loss = mean_loss(_losses(trial, worst, judge), judge.templates, trial.seed)
