@@ -1,6 +1,6 @@
 """A program that kills its own training runs, for test_resume.
 
-``killed_run.py CONFIG FOLDER SEED N [N_THREADS]`` trains into FOLDER/straight and notes its
+``killed_run.py CONFIG FOLDER SEED N`` trains into FOLDER/straight and notes its
 moments: every touch of a file, every half-written file, every report. Then it kills
 runs with SIGKILL: each of FOLDER/0 … at a moment of its own, some while a shard is
 written or a state saved, and FOLDER/again N times over. What it prints is where, a line a kill.
@@ -89,5 +89,5 @@ def main(config_path: str, folder: str, seed: str, n: str) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(*sys.argv[5:] or "1"))
-    main(*sys.argv[1:5])
+    torch.set_num_threads(1)
+    main(*sys.argv[1:])

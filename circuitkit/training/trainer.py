@@ -53,7 +53,7 @@ from circuitkit.training.state import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a training run tells about itself after a step."""
+    """What a training run tells about itself after a step; ``l0_fraction`` is measured."""
 
     stage: str
     done: int
@@ -218,8 +218,11 @@ def _save(run: _Run) -> None:
 
 
 def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
-    """Validate, write metrics, save and report, as often as the config says."""
-    config, done = run.config, run.done
+    """Validate, write metrics, save and report, as often as the config says.
+
+    ``fraction`` is the L0 fraction asked for; ``min_nonzeros`` may keep more.
+    """
+    config, done, real = run.config, run.done, l0_fraction(run.model)
     if done % config.run.validate_every == 0 or run.complete:
         run.validation_loss_nats = validation_loss(run.model, run.validation)
         _finite(run, "validation loss", run.validation_loss_nats, done)
@@ -228,7 +231,8 @@ def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
             "n_tokens": done * config.tokens_per_step,
             "loss_nats": loss,
             "validation_loss_nats": run.validation_loss_nats,
-            "l0_fraction": fraction,
+            "l0_fraction": real,
+            "l0_fraction_asked": fraction,
             "lr": lr,
         }
         append_metrics(run.folder, numbers)
@@ -236,7 +240,7 @@ def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
         save_state(run.folder, run.model, run.optimizer, done, config_sha256(config))
     run.report(
         Progress(
-            stage="steps", done=done, total=config.n_steps, loss_nats=loss, l0_fraction=fraction,
+            stage="steps", done=done, total=config.n_steps, loss_nats=loss, l0_fraction=real,
             validation_loss_nats=run.validation_loss_nats,
         )
     )  # fmt: skip
