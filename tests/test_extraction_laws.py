@@ -287,6 +287,22 @@ def test_missing_and_truncated_means_are_refused(tmp_path):
         Means.load(tmp_path, WIDTHS)
 
 
+@pytest.mark.parametrize("option", ["plain", "the paper's", "everything"])
+def test_weights_that_want_gradients_change_nothing_and_get_none(option):
+    """A model fresh from a user's own training: what its optimiser holds is not added to."""
+    config = PruningConfig(n_steps=6, batch_pairs=4)
+
+    def found(model):
+        pairs, values = encoded_pairs(model.arch, 8), random_values(model.arch)
+        masks = learn_masks(model, pairs, values, target_loss_nats=0.1, config=config)
+        slopes = gate_gradients(model, pairs, NodeSet.full(model.arch.widths), values)
+        return torch.cat([*masks.ranks.values(), *slopes.values()])
+
+    frozen, trained = tiny_model(option), tiny_model(option).requires_grad_()
+    assert torch.equal(found(trained), found(frozen))
+    assert all(p.grad is None for p in trained.parameters())
+
+
 # The judge
 
 

@@ -52,6 +52,9 @@ def test_a_run_gives_a_checkpoint(config, straight):
     assert record["l0_fraction"] == pytest.approx(l0_fraction(model))
     assert record["l0"]["transformer.wte.weight"] == int(wte.count_nonzero())
     assert record["n_tokens"] == 384
+    held = (straight / "shards" / "validation.bin").stat().st_size // 2
+    assert (record["n_corpus_tokens"], record["n_validation_tokens"]) == (2000, held)
+    assert held < config.corpus.n_validation_tokens  # the text ended before that
     assert record["config"] == json.loads(config.model_dump_json())
     tokens = np.fromfile(straight / "shards" / "validation.bin", dtype=np.uint16)
     assert record["validation_loss_nats"] == pytest.approx(validation_loss(model, tokens), abs=1e-6)

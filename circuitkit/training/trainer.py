@@ -281,6 +281,8 @@ def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
     return {
         "config": json.loads(run.config.model_dump_json()),
         "n_tokens": run.done * run.config.tokens_per_step,
+        "n_corpus_tokens": len(run.train),
+        "n_validation_tokens": len(run.validation),
         "validation_loss_nats": run.validation_loss_nats,
         "l0_fraction": l0_fraction(run.model),
         "l0": {name: int(p.count_nonzero()) for name, p in named.items()},
