@@ -57,8 +57,8 @@ def large_config(folder: Path) -> Path:
     """The same where torch shares the work of a step among its threads: as many steps."""
     path = tiny_config(folder)
     changed = path.read_text()
-    for old, new in (("n_ctx = 16", "n_ctx = 64"), ("_sequences = 4", "_sequences = 16"),
-                     ("\nn_tokens = 384", "\nn_tokens = 6144")):  # fmt: skip
+    for old, new in (("n_ctx = 16", "n_ctx = 32"), ("_sequences = 4", "_sequences = 16"),
+                     ("\nn_tokens = 384", "\nn_tokens = 3072")):  # fmt: skip
         assert old in changed
         changed = changed.replace(old, new)
     path.write_text(changed)
