@@ -53,14 +53,17 @@ from circuitkit.training.state import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a training run tells about itself after a step; ``l0_fraction`` is measured."""
+    """What a training run tells about itself after a step.
+
+    The validation loss and the L0 fraction are those measured last, NaN before that.
+    """
 
     stage: str
     done: int
     total: int
     loss_nats: float = math.nan
     validation_loss_nats: float = math.nan
-    l0_fraction: float = 1.0
+    l0_fraction: float = math.nan
 
 
 Report = Callable[[Progress], None]
@@ -79,6 +82,7 @@ class _Run:
     report: Report
     done: int = 0
     validation_loss_nats: float = math.nan
+    l0_fraction: float = math.nan
 
     @property
     def complete(self) -> bool:
@@ -222,16 +226,17 @@ def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
 
     ``fraction`` is the L0 fraction asked for; ``min_nonzeros`` may keep more.
     """
-    config, done, real = run.config, run.done, l0_fraction(run.model)
+    config, done = run.config, run.done
     if done % config.run.validate_every == 0 or run.complete:
         run.validation_loss_nats = validation_loss(run.model, run.validation)
         _finite(run, "validation loss", run.validation_loss_nats, done)
+        run.l0_fraction = l0_fraction(run.model)
         numbers = {
             "step": done,
             "n_tokens": done * config.tokens_per_step,
             "loss_nats": loss,
             "validation_loss_nats": run.validation_loss_nats,
-            "l0_fraction": real,
+            "l0_fraction": run.l0_fraction,
             "l0_fraction_asked": fraction,
             "lr": lr,
         }
@@ -240,8 +245,8 @@ def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
         save_state(run.folder, run.model, run.optimizer, done, config_sha256(config))
     run.report(
         Progress(
-            stage="steps", done=done, total=config.n_steps, loss_nats=loss, l0_fraction=real,
-            validation_loss_nats=run.validation_loss_nats,
+            stage="steps", done=done, total=config.n_steps, loss_nats=loss,
+            validation_loss_nats=run.validation_loss_nats, l0_fraction=run.l0_fraction,
         )
     )  # fmt: skip
 
