@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,5 +81,5 @@ def _numbers(p) -> dict[str, str]:
     if p.stage != "steps":
         return {}
     measured = {"validation": p.validation_loss_nats, "L0": p.l0_fraction}  # NaN: not yet
-    known = [f"{name} {value:.3f}" for name, value in measured.items() if value == value]
+    known = [f"{name} {value:.3f}" for name, value in measured.items() if not math.isnan(value)]
     return {"note": "  ".join([f"loss {p.loss_nats:.3f}", *known])}
