@@ -14,6 +14,7 @@ from tiny import (
     tiny_model,
     tiny_tokenizer,
     token_pairs,
+    write_over,
 )
 
 from circuitkit.checkpoints import (
@@ -22,6 +23,7 @@ from circuitkit.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
+from circuitkit.checkpoints.inspection import inspect_checkpoint
 from circuitkit.errors import CheckpointError, TaskError
 from circuitkit.model import Architecture
 from circuitkit.task import Pair, Prompt
@@ -81,10 +83,55 @@ def test_a_loaded_model_is_ready_to_run(folder):
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_half_precision_weights_come_as_float32(folder):
+CASTS = {
+    torch.float16: "float16, read as float32: exact",
+    torch.bfloat16: "bfloat16, read as float32: exact",
+    torch.float64: "float64, read as float32: rounded, and below 1e-45 to zero",
+}
+
+
+@pytest.mark.parametrize("dtype", CASTS)
+def test_other_floats_come_as_float32_and_inspect_says_so(folder, dtype):
     """Activation top-k flips on rounding, so nothing runs below float32."""
-    edit_weights(folder, lambda t: t.update({name: v.half() for name, v in t.items()}))
-    assert load_checkpoint(folder).load_model().transformer.wte.weight.dtype == torch.float32
+    edit_weights(folder, lambda t: t.update({C_FC: t[C_FC].to(dtype)}))
+    checkpoint = load_checkpoint(folder)
+    stored = load_file(folder / "model.safetensors")
+    weight = checkpoint.load_model().state_dict()[C_FC]
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, stored[C_FC].float())
+    said = f"1 of {len(stored)} tensors are stored as {CASTS[dtype]}"
+    assert said in inspect_checkpoint(checkpoint)["warnings"]
+
+
+NO_WEIGHTS = (torch.int8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn)
+
+
+@pytest.mark.parametrize("dtype", NO_WEIGHTS)
+def test_numbers_that_are_no_weights_are_refused_by_type(folder, dtype):
+    """A quantised model's codes would run as weights of another size, without a word."""
+    edit_weights(folder, lambda t: t.update({C_FC: t[C_FC].to(dtype)}))
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(
+        CheckpointError,
+        match=rf"1 tensor that cannot be weights; expected float32, .*first:\n  {C_FC} is {name}\n",
+    ):
+        load_checkpoint(folder).load_model()
+
+
+def test_a_number_too_large_for_float32_is_refused(folder):
+    """It is finite in the file; the message does not call the file damaged."""
+    huge = torch.full((12, 8), 1e300, dtype=torch.float64)
+    edit_weights(folder, lambda t: t.update({C_FC: huge}))
+    with pytest.raises(CheckpointError, match=rf"{C_FC} holds 1e\+300, too large for float32"):
+        load_checkpoint(folder).load_model()
+
+
+def test_a_model_once_loaded_does_not_follow_its_file(folder):
+    """The file may be written over in place."""
+    model = load_checkpoint(folder).load_model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    write_over(folder / "model.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_tied_unembedding_is_stored_once_and_loaded_as_one(tmp_path):

@@ -730,3 +730,14 @@ def test_a_reader_that_goes_away_is_no_error():
     )
     assert done.stdout.startswith(NANO)
     assert "Traceback" not in done.stderr
+
+
+def test_the_training_bar_shows_what_was_measured_only():
+    """Before the first validation neither its loss nor an L0 fraction is known."""
+    from circuitkit.cli.train import _numbers
+    from circuitkit.training import Progress
+
+    at = {"stage": "steps", "done": 1, "total": 2, "loss_nats": 2.0}
+    assert _numbers(Progress(**at)) == {"note": "loss 2.000"}
+    seen = Progress(**at, validation_loss_nats=1.5, l0_fraction=0.035)
+    assert _numbers(seen) == {"note": "loss 2.000  validation 1.500  L0 0.035"}

@@ -23,6 +23,7 @@ from tiny import (
     random_values,
     tiny_architecture,
     tiny_model,
+    write_over,
     zeroed,
 )
 
@@ -237,6 +238,8 @@ MEAN = "mean/0.attn.q"
 SPOILED = {
     "misshapen": (lambda t: t.update({MEAN: torch.zeros(3)}), r"mean/0\.attn\.q is not 8 finite"),
     "NaN": (lambda t: t[MEAN].fill_(float("nan")), r"mean/0\.attn\.q is not 8 finite numbers"),
+    "integers": (lambda t: t.update({MEAN: t[MEAN].int()}), r"float32, got int32 \(8,\); extract"),
+    "float64": (lambda t: t.update({MEAN: t[MEAN].double()}), r"float32, got float64 \(8,\)"),
     "missing": (lambda t: t.pop(MEAN), r"does not hold this model's means: .*0\.attn\.q"),
 }
 
@@ -257,6 +260,23 @@ def test_means_of_another_format_are_refused(tmp_path):
         Means.load(tmp_path, WIDTHS)
 
 
+@pytest.mark.parametrize("change", [{"n_tokens": "x"}, {"ablation": "max"}, {"ablation": 1}])
+def test_means_that_say_something_odd_of_themselves_are_refused(tmp_path, change):
+    """Every key is of its type, the ablation one of the two there are."""
+    spoiled_means(tmp_path, lambda t: None, change)
+    with pytest.raises(CircuitError, match=r"metadata .*expected format .*extract the circuit"):
+        Means.load(tmp_path, WIDTHS)
+
+
+def test_means_once_read_do_not_follow_their_file(tmp_path):
+    """The file may be written over in place."""
+    spoiled_means(tmp_path, lambda t: None)
+    means = Means.load(tmp_path, WIDTHS)
+    before = {site: value.clone() for site, value in means.values.items()}
+    write_over(tmp_path / "means.safetensors")
+    assert all(torch.equal(means.values[site], before[site]) for site in WIDTHS)
+
+
 def test_missing_and_truncated_means_are_refused(tmp_path):
     """With what to do."""
     with pytest.raises(CircuitError, match=r"no such file: .*; extract the circuit again"):
@@ -266,6 +286,22 @@ def test_missing_and_truncated_means_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(CircuitError, match="does not hold this model's means"):
         Means.load(tmp_path, WIDTHS)
+
+
+@pytest.mark.parametrize("option", ["plain", "the paper's", "everything"])
+def test_weights_that_want_gradients_change_nothing_and_get_none(option):
+    """A model fresh from a user's own training: what its optimiser holds is not added to."""
+    config = PruningConfig(n_steps=6, batch_pairs=4)
+
+    def found(model):
+        pairs, values = encoded_pairs(model.arch, 8), random_values(model.arch)
+        masks = learn_masks(model, pairs, values, target_loss_nats=0.1, config=config)
+        slopes = gate_gradients(model, pairs, NodeSet.full(model.arch.widths), values)
+        return torch.cat([*masks.ranks.values(), *slopes.values()])
+
+    frozen, trained = tiny_model(option), tiny_model(option).requires_grad_()
+    assert torch.equal(found(trained), found(frozen))
+    assert all(p.grad is None for p in trained.parameters())
 
 
 # The judge

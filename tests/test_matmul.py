@@ -8,7 +8,7 @@ import torch
 from tiny import random_tokens, tiny_model
 from torch.nn import functional as F
 
-from circuitkit.training.matmul import bfloat16_matmuls
+from circuitkit.training.matmul import bfloat16_matmuls, faster_in_bfloat16
 from circuitkit.training.objective import next_token_loss
 
 PLAIN = Path(__file__).parent / "benchmarks" / "plain_trainer.py"
@@ -75,3 +75,21 @@ def test_only_linear_maps_are_rounded():
     assert rounded != before
     assert rounded.item() == pytest.approx(before.item(), rel=0.05)
     assert next_token_loss(model, rows) == before
+
+
+@pytest.mark.parametrize(
+    ("has", "faster"),
+    [({"avx512_bf16": True}, True), ({"bf16": True}, True), ({"avx512_bf16": False}, False)],
+)
+def test_what_is_faster_follows_from_the_machine_alone(monkeypatch, has, faster):
+    """Not from a clock, which a busy machine would turn: two runs would end in other models."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    monkeypatch.setattr("time.perf_counter", lambda: pytest.fail("a product was timed"))
+    assert faster_in_bfloat16("cpu") is faster
+
+
+def test_where_nothing_is_known_of_the_machine_products_stay_float32(monkeypatch):
+    """An older torch, or a device of another kind."""
+    assert not faster_in_bfloat16("meta")
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not faster_in_bfloat16("cpu")

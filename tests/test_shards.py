@@ -116,6 +116,19 @@ def test_a_shard_that_is_there_is_read_and_not_written_again(tokenizer, tmp_path
     assert list(shard) == list(tokens)
 
 
+@pytest.mark.parametrize(
+    ("data", "held"),
+    [(b"\0" * 99, "half a token"), (np.array([1] * 40 + [280], np.uint16).tobytes(), "id 280")],
+)
+def test_a_file_that_is_no_shard_of_the_run_is_refused(tokenizer, tmp_path, data, held):
+    """An embedding has no row for such an id."""
+    (tmp_path / "s.bin").write_bytes(data)
+    with pytest.raises(
+        TrainingError, match=rf"s\.bin holds .*{held}, expected 16-bit ids below 280"
+    ):
+        build_shard(tmp_path / "s.bin", config_of("tinypython"), tokenizer, validation=False)
+
+
 def test_progress_counts_up_to_what_is_wanted(source, tokenizer, tmp_path):
     """In tokens written, never beyond."""
     seen = []

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny_run import Stopped, contents, stopping_after, tiny_config
 
 from circuitkit.checkpoints import load_checkpoint
@@ -51,6 +52,9 @@ def test_a_run_gives_a_checkpoint(config, straight):
     assert record["l0_fraction"] == pytest.approx(l0_fraction(model))
     assert record["l0"]["transformer.wte.weight"] == int(wte.count_nonzero())
     assert record["n_tokens"] == 384
+    held = (straight / "shards" / "validation.bin").stat().st_size // 2
+    assert (record["n_corpus_tokens"], record["n_validation_tokens"]) == (2000, held)
+    assert held < config.corpus.n_validation_tokens  # the text ended before that
     assert record["config"] == json.loads(config.model_dump_json())
     tokens = np.fromfile(straight / "shards" / "validation.bin", dtype=np.uint16)
     assert record["validation_loss_nats"] == pytest.approx(validation_loss(model, tokens), abs=1e-6)
@@ -61,8 +65,23 @@ def test_the_metrics_follow_the_schedule(config, straight):
     rows = [json.loads(line) for line in (straight / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert [row["n_tokens"] for row in rows] == [128, 256, 384]
-    assert [row["l0_fraction"] for row in rows] == pytest.approx([1 - 0.875 * 2 / 3, 0.125, 0.125])
+    asked = [row["l0_fraction_asked"] for row in rows]
+    assert asked == pytest.approx([1 - 0.875 * 2 / 3, 0.125, 0.125])
     assert all(math.isfinite(row["validation_loss_nats"]) for row in rows)
+
+
+def test_the_metrics_tell_the_sparsity_that_is(config, tmp_path):
+    """Not the one asked for, of which ``min_nonzeros`` keeps more; what is reported, too."""
+    sparser = config.sparsity.model_copy(update={"l0_fraction": 0.002, "min_nonzeros": 8})
+    seen = []
+    run = train(
+        config.model_copy(update={"sparsity": sparser}), tmp_path / "run", report=seen.append
+    )
+    real = l0_fraction(run.load_model())
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert real > 0.1
+    assert (row["l0_fraction"], row["l0_fraction_asked"]) == (real, pytest.approx(0.002))
+    assert run.training["l0_fraction"] == seen[-1].l0_fraction == real
 
 
 def test_the_same_seed_gives_the_same_bytes(config, straight, tmp_path):
@@ -131,7 +150,7 @@ def test_matrices_may_be_multiplied_in_bfloat16(config, straight, tmp_path):
 
 
 @pytest.mark.parametrize(("faster", "chosen"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_is_measured_once_and_kept(config, tmp_path, monkeypatch, faster, chosen):
+def test_auto_is_settled_once_and_kept(config, tmp_path, monkeypatch, faster, chosen):
     """When the run begins; whoever resumes it multiplies alike, and the record says how."""
     asked = []
     monkeypatch.setattr(
@@ -282,6 +301,34 @@ def test_a_corrupt_state_is_refused(config, straight, tmp_path):
         (tmp_path / "state.safetensors").write_bytes(spoiled)
         with pytest.raises(TrainingError, match=r"is not a training state|another configuration"):
             state.load_state(tmp_path, model, optimizer, "0" * 64)
+
+
+FC = "transformer.h.0.mlp.c_fc.weight"
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (lambda t: t[f"model/{FC}"].fill_(math.nan), rf"damaged: model/{FC} is not \(32, 16\) fin"),
+        (lambda t: t.update({f"model/{FC}": torch.ones(1)}), r"of float32, got float32 \(1,\)\."),
+        (lambda t: t.update({f"exp_avg/{FC}": torch.ones(32, 16).int()}), r"got int32 \(32, 16\)"),
+        (lambda t: t.pop(f"exp_avg_sq/{FC}"), rf"it lacks exp_avg_sq/{FC}\. Choose another --out"),
+        (lambda t: t.update({"model/x": torch.ones(1)}), r"of this model: it holds model/x\."),
+    ],
+)
+def test_a_state_with_other_tensors_than_were_saved_is_refused(
+    config, straight, tmp_path, edit, match
+):
+    """Copying would cast and repeat them, and a missing moment begin at zero again."""
+    with safe_open(straight / "state.safetensors", framework="pt") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    edit(tensors)
+    save_file(tensors, tmp_path / "state.safetensors", about)
+    model = initial_model(config)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with pytest.raises(TrainingError, match=match):
+        state.load_state(tmp_path, model, optimizer, run_folder.config_sha256(config))
 
 
 def test_a_device_that_is_not_there_is_refused(config, tmp_path):

@@ -160,6 +160,14 @@ def token_task(path: Path, arch: Architecture, n: int = 12, seed: int = 0) -> Pa
     return path
 
 
+def write_over(path: Path) -> None:
+    """Put zeros over the second half of a file, in place."""
+    half = path.stat().st_size // 2
+    with path.open("r+b") as file:
+        file.seek(half)
+        file.write(bytes(path.stat().st_size - half))
+
+
 def zeroed(model: Transformer) -> Transformer:
     """The same model with every weight zero, to write a circuit into by hand."""
     for parameter in model.parameters():

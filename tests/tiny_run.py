@@ -53,6 +53,18 @@ def tiny_config(folder: Path) -> Path:
     return folder / "tiny.toml"
 
 
+def large_config(folder: Path) -> Path:
+    """The same where torch shares the work of a step among its threads: as many steps."""
+    path = tiny_config(folder)
+    changed = path.read_text()
+    for old, new in (("n_ctx = 16", "n_ctx = 32"), ("_sequences = 4", "_sequences = 16"),
+                     ("\nn_tokens = 384", "\nn_tokens = 3072")):  # fmt: skip
+        assert old in changed
+        changed = changed.replace(old, new)
+    path.write_text(changed)
+    return path
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a run, to the byte; of its record, all but when and how fast it ran."""
     found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -6,11 +6,12 @@ the first tokens of the checkpoint's own reference sample.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 from circuitkit.checkpoints.checkpoint import Checkpoint
-from circuitkit.checkpoints.native import FORMAT, REFERENCE, TOKENIZER
+from circuitkit.checkpoints.native import FORMAT, REFERENCE, TOKENIZER, WEIGHTS, stored_types
 from circuitkit.model.activity import Activity, measure_activity
 from circuitkit.model.transformer import Layer, Transformer
 
@@ -93,4 +94,18 @@ def _warnings(checkpoint: Checkpoint, activity: Activity | None) -> list[str]:
     return [
         *([] if checkpoint.tokenizer else [no_text]),
         *([] if activity else [no_sample]),
+        *_casts(stored_types(checkpoint.path / WEIGHTS)),
     ]
+
+
+_CAST = {
+    "F16": "float16, read as float32: exact",
+    "BF16": "bfloat16, read as float32: exact",
+    "F64": "float64, read as float32: rounded, and below 1e-45 to zero",
+}
+
+
+def _casts(types: Mapping[str, int]) -> list[str]:
+    """One line for each type that is not the one that models run in."""
+    n = sum(types.values())
+    return [f"{types[t]} of {n} tensors are stored as {_CAST[t]}" for t in _CAST if t in types]

@@ -7,6 +7,7 @@ those of the public release (INTEROP section 3).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,12 @@ TRAINING = "training.json"
 
 _HEAD = "lm_head.weight"
 _EMBEDDING = "transformer.wte.weight"
+
+_WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""What weights are read from. An integer or a float8 is a code whose scale stands elsewhere."""
+
+_NO_WEIGHTS = "that cannot be weights; expected float32, float16, bfloat16 or float64. If they are \
+quantised, convert them back first"
 
 
 class CheckpointConfig(BaseModel):
@@ -89,8 +96,8 @@ def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
     """Read every tensor the architecture calls for, in float32, and no other.
 
     Raises:
-        CheckpointError: if the file is corrupt, a tensor is missing, unexpected or
-            misshapen, or a value is not finite.
+        CheckpointError: if the file is corrupt, a tensor is missing, unexpected,
+            misshapen or no floating point of 16 bits or more, or a value is not finite.
     """
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in Transformer(arch).state_dict().items()}
@@ -98,12 +105,23 @@ def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
     if arch.tied_unembedding:
         found.setdefault(_HEAD, found.get(_EMBEDDING, torch.empty(expected[_HEAD], device="meta")))
     _check_names(path, arch, expected, found)
-    for name, tensor in found.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{path}: {name} holds NaN or infinite values; is it damaged?")
+    found = {name: _as_float32(path, name, tensor) for name, tensor in found.items()}
     if arch.tied_unembedding and not torch.equal(found[_HEAD], found[_EMBEDDING]):
         raise CheckpointError(f"{path}: {_HEAD} differs from {_EMBEDDING}, to which it is tied.")
     return found
+
+
+def _as_float32(path: Path, name: str, tensor: Tensor) -> Tensor:
+    """A copy, for what safetensors gives is the file itself and changes with it."""
+    if not torch.isfinite(tensor).all():
+        raise CheckpointError(f"{path}: {name} holds NaN or infinite values; is it damaged?")
+    copy = tensor.to(torch.float32, copy=True)
+    if not torch.isfinite(copy).all():
+        raise CheckpointError(
+            f"{path}: {name} holds {tensor.abs().max().item():.3g}, too large for float32, in "
+            "which models run. Scale the weights down."
+        )
+    return copy
 
 
 def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -114,9 +132,7 @@ def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[s
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 shape = tuple(file.get_slice(name).get_shape())
                 right = expected.get(name) == shape
-                found[name] = (
-                    file.get_tensor(name).float() if right else torch.empty(shape, device="meta")
-                )
+                found[name] = file.get_tensor(name) if right else torch.empty(shape, device="meta")
     except FileNotFoundError:
         raise CheckpointError(f"no such file: {path}; the checkpoint is incomplete.") from None
     except (SafetensorError, OSError, RuntimeError) as error:
@@ -124,6 +140,12 @@ def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[s
             f"{path} is not a whole safetensors file: {error}. Was the save or copy interrupted?"
         ) from None
     return found
+
+
+def stored_types(path: Path) -> dict[str, int]:
+    """How many tensors of a weights file are of each type, by safetensors' names (F32, BF16)."""
+    with safe_open(path, framework="pt") as file:
+        return dict(Counter(file.get_slice(name).get_dtype() for name in file.keys()))  # noqa: SIM118
 
 
 def _check_names(
@@ -139,10 +161,16 @@ def _check_names(
         for n in expected
         if n in found and tuple(found[n].shape) != expected[n]
     ]
+    types = [
+        f"{n} is {str(t.dtype).removeprefix('torch.')}"
+        for n, t in found.items()
+        if not t.is_meta and t.dtype not in _WEIGHT_TYPES
+    ]
     problems = [
         _listed("lacks", missing, "that config.json calls for"),
         _listed("holds", extra, "that config.json does not know"),
         _listed("has", wrong, "of the wrong shape"),
+        _listed("holds", types, _NO_WEIGHTS),
     ]
     told = [problem for problem in problems if problem]
     if told:

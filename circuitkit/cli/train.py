@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -78,7 +79,6 @@ def _numbers(p) -> dict[str, str]:
     """What stands beside the bar: loss, validation loss and L0."""
     if p.stage != "steps":
         return {}
-    note = f"loss {p.loss_nats:.3f}  L0 {p.l0_fraction:.3f}"
-    if p.validation_loss_nats == p.validation_loss_nats:
-        note += f"  validation {p.validation_loss_nats:.3f}"
-    return {"note": note}
+    measured = {"validation": p.validation_loss_nats, "L0": p.l0_fraction}  # NaN: not yet
+    known = [f"{name} {value:.3f}" for name, value in measured.items() if not math.isnan(value)]
+    return {"note": "  ".join([f"loss {p.loss_nats:.3f}", *known])}

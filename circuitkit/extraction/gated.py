@@ -55,7 +55,8 @@ class GatedModel:
         gates = gates_of(self.candidates if nodes is None else nodes, self.widths)
         for gate in gates.values():
             gate.requires_grad_()
-        objective(self.differences(pairs, gates)).mean().backward()
+        mean = objective(self.differences(pairs, gates)).mean()
+        mean.backward(inputs=list(gates.values()))  # not also in weights that want gradients
         return {s: torch.zeros_like(g) if g.grad is None else g.grad for s, g in gates.items()}
 
     def narrow(self, live: Mapping[Site, Tensor]) -> None:

@@ -110,7 +110,7 @@ def learn_masks(
         gates = layout.allowed(open_gates(scores, config.temperature))
         loss = pair_losses(gated.differences(batch, layout.by_site(gates))).mean()
         optimizer.zero_grad()
-        (loss + pressure * gates.sum()).backward()
+        (loss + pressure * gates.sum()).backward(inputs=[scores])
         optimizer.step()
         if step >= config.n_steps - averaging:
             running += scores.detach() / averaging

@@ -85,5 +85,6 @@ def gate_gradients(
         batch = pairs[start : start + step]
         logits = model(batch.tokens, gate_tap(gates, values), batch.last)[:, 0]
         mean = objective(logit_differences(logits, batch)).mean()
-        (mean * (len(batch) / len(pairs))).backward()
+        part = mean * (len(batch) / len(pairs))
+        part.backward(inputs=list(gates.values()))  # not also in weights that want gradients
     return {site: gate.grad for site, gate in gates.items() if gate.grad is not None}

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +26,7 @@ from circuitkit.model import Transformer
 from circuitkit.nodes import Site
 
 FORMAT = "circuitkit.means/1"
-_ABOUT = {"format", "ablation", "n_tokens", "checkpoint_sha256"}
+_ABOUT = {"format": str, "ablation": str, "n_tokens": int, "checkpoint_sha256": str}
 _TOKENS_A_BATCH = 2048
 
 Progress = Callable[[str, int, int], None]
@@ -92,27 +93,45 @@ class Means:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {}).get("circuitkit", "{}"))
-                values = {s: file.get_tensor(f"mean/{s}") for s in widths}
-                even = {s: file.get_tensor(f"even/{s}") for s in widths}
-                errors = {s: file.get_tensor(f"standard_error/{s}") for s in widths}
+                # copies: what safetensors gives is the file itself and changes with it
+                values = {s: file.get_tensor(f"mean/{s}").clone() for s in widths}
+                even = {s: file.get_tensor(f"even/{s}").clone() for s in widths}
+                errors = {s: file.get_tensor(f"standard_error/{s}").clone() for s in widths}
         except FileNotFoundError:
             raise CircuitError(f"no such file: {path}; extract the circuit again.") from None
         except (SafetensorError, OSError, ValueError) as error:
             raise CircuitError(f"{path} does not hold this model's means: {error}.") from None
-        if about.keys() != _ABOUT or about["format"] != FORMAT:
-            raise CircuitError(f"{path}: metadata {about}, expected format {FORMAT!r}.")
+        if not _is_about(about):
+            raise CircuitError(
+                f"{path}: metadata {about}, expected format {FORMAT!r} with {', '.join(_ABOUT)}; "
+                "extract the circuit again."
+            )
         for kind, found in (("mean", values), ("even", even), ("standard_error", errors)):
             for site, width in widths.items():
-                if found[site].shape != (width,) or not found[site].isfinite().all():
-                    raise CircuitError(f"{path}: {kind}/{site} is not {width} finite numbers.")
+                got = found[site]
+                wrong = got.dtype != torch.float32 or got.shape != (width,)
+                if wrong or not got.isfinite().all():
+                    raise CircuitError(
+                        f"{path}: {kind}/{site} is not {width} finite numbers of float32, got "
+                        f"{str(got.dtype).removeprefix('torch.')} {tuple(got.shape)}; extract "
+                        "the circuit again."
+                    )
         return cls(
             values=values,
             even=even,
             standard_errors=errors,
-            ablation=str(about["ablation"]),
-            n_tokens=int(about["n_tokens"]),
-            checkpoint_sha256=str(about["checkpoint_sha256"]),
+            ablation=about["ablation"],
+            n_tokens=about["n_tokens"],
+            checkpoint_sha256=about["checkpoint_sha256"],
         )
+
+
+def _is_about(about: Any) -> bool:
+    """Whether this is the metadata of means: every key there, and of its type."""
+    if not isinstance(about, dict) or about.keys() != _ABOUT.keys():
+        return False
+    of_type = all(type(about[key]) is kind for key, kind in _ABOUT.items())
+    return of_type and about["format"] == FORMAT and about["ablation"] in ("mean", "zero")
 
 
 @dataclass(slots=True)

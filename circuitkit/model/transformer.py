@@ -6,7 +6,9 @@ names are those of the public release, so that ``state_dict`` is the file format
 Source: Gao et al. 2025, sections 2.1 and A.1, and the released forward pass.
 Where we differ: attention runs through ``scaled_dot_product_attention``, with
 the sink as one dummy query and key in front whose logit rides in an extra head
-dimension. That is exact, and twice as fast as the explicit form.
+dimension. That is exact, and twice as fast as the explicit form. A table is looked
+up with ``F.embedding``: the gradient of ``table[tokens]`` is not added up in order
+when torch has several threads.
 """
 
 from __future__ import annotations
@@ -159,7 +161,7 @@ class Layer(nn.Module):
         x = x + self.attn(self.read_attention(x, positions), tap)
         if last is not None:
             x = x[torch.arange(len(x), device=x.device), last, None]
-            positions = None if positions is None else positions[last, None]
+            positions = None if positions is None else F.embedding(last[:, None], positions)
         return x + self.mlp(self.read_mlp(x, positions), tap)
 
     def read_attention(
@@ -258,4 +260,6 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "*batch vocab"]:
         """Logits from the final residual stream and the tokens it stands at."""
         logits = self.lm_head(self.transformer.ln_f(x)) + self.final_logits_bias
-        return logits + self.bigram_table[tokens] if self.arch.bigram_table else logits
+        if not self.arch.bigram_table:
+            return logits
+        return logits + F.embedding(tokens, self.bigram_table)

@@ -1,7 +1,7 @@
 """The folder of a run: a configuration in, ``run.json`` and a claim on the folder out.
 
 ``run.json`` holds the configuration as it runs: ``run.matmul = "auto"`` is
-measured once, when the run begins, so that whoever resumes it multiplies alike.
+settled once, when the run begins, so that whoever resumes it multiplies alike.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def claim(config: TrainingConfig, folder: Path, *, resume: bool) -> None:
 
 
 def settled(config: TrainingConfig, folder: Path) -> TrainingConfig:
-    """The configuration with ``auto`` replaced: as the run began, or by a measurement."""
+    """The configuration with ``auto`` replaced: as the run began, or by what the machine has."""
     if config.run.matmul != "auto":
         return config
-    faster = _begun_in(folder) or _measured(config.run.device)
+    faster = _begun_in(folder) or _for_machine(config.run.device)
     return config.model_copy(update={"run": config.run.model_copy(update={"matmul": faster})})
 
 
@@ -58,7 +58,7 @@ def _text(config: TrainingConfig) -> str:
     return config.model_dump_json(indent=1) + "\n"
 
 
-def _measured(device: str) -> str:
+def _for_machine(device: str) -> str:
     return "bfloat16" if faster_in_bfloat16(device) else "float32"
 
 

@@ -60,7 +60,7 @@ def build_shard(
 
     Raises:
         CorpusError: if the corpus cannot be read, or gives less than one sequence.
-        TrainingError: if the disk is full.
+        TrainingError: if the disk is full, or what is there is no shard of this run.
     """
     corpus = config.corpus
     wanted = corpus.n_validation_tokens if validation else corpus.n_tokens
@@ -68,13 +68,26 @@ def build_shard(
         documents = open_corpus(corpus.source, seed=config.seed, held_out=validation)
         _write(path, _encode(documents, tokenizer), wanted, progress)
     empty = path.stat().st_size == 0  # which cannot be mapped
-    tokens = np.zeros(0, np.uint16) if empty else np.memmap(path, dtype=np.uint16, mode="r")
+    tokens = np.zeros(0, np.uint16) if empty else _mapped(path, config)
     if len(tokens) <= config.architecture.n_ctx:
         key = "n_validation_tokens" if validation else "n_tokens"
         raise CorpusError(
             f"{corpus.source} gives {len(tokens)} tokens of "
             f"{'validation' if validation else 'training'} text; one sequence needs "
             f"{config.architecture.n_ctx + 1}. Add text, or raise corpus.{key} ({wanted})."
+        )
+    return tokens
+
+
+def _mapped(path: Path, config: TrainingConfig) -> NDArray[np.uint16]:
+    vocab = config.architecture.vocab_size
+    whole = path.stat().st_size % 2 == 0
+    tokens = np.memmap(path, dtype=np.uint16, mode="r") if whole else np.zeros(1, np.uint16)
+    if not whole or tokens.max() >= vocab:
+        what = f"token id {tokens.max()}" if whole else "half a token"
+        raise TrainingError(
+            f"{path} holds {what}, expected 16-bit ids below {vocab}: it is damaged or another "
+            "run's. Delete it, then begin again with --resume."
         )
     return tokens
 

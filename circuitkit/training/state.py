@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from circuitkit.errors import TrainingError, UsageError
 from circuitkit.files import write_whole
@@ -88,26 +89,51 @@ def load_state(
         return 0
     try:
         with safe_open(path, framework="pt") as file:
-            about, names = _about(file), set(file.keys())
+            about = _about(file)
             if about.get("config_sha256") != config_sha256:
                 raise TrainingError(
                     f"{path} was saved under another configuration; resume with the one it "
                     "began with, or choose another --out."
                 )
             step = int(about["step"])
+            _check_tensors(path, {name: file.get_tensor(name) for name in file.keys()}, model)  # noqa: SIM118
             for name, parameter in model.named_parameters():
                 with torch.no_grad():
                     parameter.copy_(file.get_tensor(f"model/{name}"))
-                if f"exp_avg/{name}" in names:
+                if parameter.requires_grad:
                     saved = {key: file.get_tensor(f"{key}/{name}").clone() for key in _MOMENTS}
                     saved["step"] = torch.tensor(float(step))
                     device = parameter.device
                     optimizer.state[parameter] = {k: v.to(device) for k, v in saved.items()}
-    except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
             f"{path} is not a training state: {error}. Choose another --out."
         ) from None
     return step
+
+
+def _check_tensors(path: Path, found: Mapping[str, Tensor], model: Transformer) -> None:
+    """Every weight and every moment is there, as it was saved: copying would cast and repeat."""
+    expected = {f"model/{name}": p for name, p in model.named_parameters()}
+    expected |= {
+        f"{key}/{name}": p
+        for name, p in model.named_parameters()
+        for key in _MOMENTS
+        if p.requires_grad
+    }
+    if odd := sorted(expected.keys() ^ found.keys()):
+        raise TrainingError(
+            f"{path} is not a training state of this model: it "
+            f"{'lacks' if odd[0] in expected else 'holds'} {odd[0]}. Choose another --out."
+        )
+    for name, tensor in found.items():
+        p = expected[name]
+        if (tensor.dtype, tensor.shape) != (p.dtype, p.shape) or not tensor.isfinite().all():
+            raise TrainingError(
+                f"{path} is damaged: {name} is not {tuple(p.shape)} finite numbers of float32, "
+                f"got {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}. Choose "
+                "another --out."
+            )
 
 
 def append_metrics(folder: Path, row: Mapping[str, int | float]) -> None:

@@ -53,14 +53,17 @@ from circuitkit.training.state import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a training run tells about itself after a step."""
+    """What a training run tells about itself after a step.
+
+    The validation loss and the L0 fraction are those measured last, NaN before that.
+    """
 
     stage: str
     done: int
     total: int
     loss_nats: float = math.nan
     validation_loss_nats: float = math.nan
-    l0_fraction: float = 1.0
+    l0_fraction: float = math.nan
 
 
 Report = Callable[[Progress], None]
@@ -79,6 +82,7 @@ class _Run:
     report: Report
     done: int = 0
     validation_loss_nats: float = math.nan
+    l0_fraction: float = math.nan
 
     @property
     def complete(self) -> bool:
@@ -218,17 +222,22 @@ def _save(run: _Run) -> None:
 
 
 def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
-    """Validate, write metrics, save and report, as often as the config says."""
+    """Validate, write metrics, save and report, as often as the config says.
+
+    ``fraction`` is the L0 fraction asked for; ``min_nonzeros`` may keep more.
+    """
     config, done = run.config, run.done
     if done % config.run.validate_every == 0 or run.complete:
         run.validation_loss_nats = validation_loss(run.model, run.validation)
         _finite(run, "validation loss", run.validation_loss_nats, done)
+        run.l0_fraction = l0_fraction(run.model)
         numbers = {
             "step": done,
             "n_tokens": done * config.tokens_per_step,
             "loss_nats": loss,
             "validation_loss_nats": run.validation_loss_nats,
-            "l0_fraction": fraction,
+            "l0_fraction": run.l0_fraction,
+            "l0_fraction_asked": fraction,
             "lr": lr,
         }
         append_metrics(run.folder, numbers)
@@ -236,8 +245,8 @@ def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
         save_state(run.folder, run.model, run.optimizer, done, config_sha256(config))
     run.report(
         Progress(
-            stage="steps", done=done, total=config.n_steps, loss_nats=loss, l0_fraction=fraction,
-            validation_loss_nats=run.validation_loss_nats,
+            stage="steps", done=done, total=config.n_steps, loss_nats=loss,
+            validation_loss_nats=run.validation_loss_nats, l0_fraction=run.l0_fraction,
         )
     )  # fmt: skip
 
@@ -277,6 +286,8 @@ def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
     return {
         "config": json.loads(run.config.model_dump_json()),
         "n_tokens": run.done * run.config.tokens_per_step,
+        "n_corpus_tokens": len(run.train),
+        "n_validation_tokens": len(run.validation),
         "validation_loss_nats": run.validation_loss_nats,
         "l0_fraction": l0_fraction(run.model),
         "l0": {name: int(p.count_nonzero()) for name, p in named.items()},
