@@ -138,9 +138,10 @@ class PairSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedPairs:
-    """Pairs as a file lists them."""
+    """Pairs as a file lists them, each once; ``n_merged`` counts those that it repeats."""
 
     listed: Mapping[Split, tuple[Pair, ...]]
+    n_merged: int = 0
 
     def templates(self, split: Split) -> tuple[str, ...]:
         """The templates that the file names, as they first come."""

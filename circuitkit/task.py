@@ -192,8 +192,10 @@ def _frames(file: FramesFile, path: Path, chosen: str | None) -> tuple[Frame, ..
 def _read_fixed(path: Path) -> Task:
     data = read_task_file(path)
     listed: dict[Split, dict[Pair, None]] = {split: {} for split in SPLITS}
+    n_lines = 0
     for split, pair in parse_lines(data, path):
-        listed[split][pair] = None
+        listed[split].setdefault(pair)
+        n_lines += 1
     if not any(listed.values()):
         raise TaskError(f"{path}: no pairs; expected one JSON object a line")
     pairs: dict[Split, tuple[Pair, ...]] = {split: tuple(listed[split]) for split in SPLITS}
@@ -203,7 +205,7 @@ def _read_fixed(path: Path) -> Task:
         question=f"Which of the two answers of {path.name}?",
         source=path.name,
         sha256=sha256(data),
-        origin=FixedPairs(listed=pairs),
+        origin=FixedPairs(listed=pairs, n_merged=n_lines - sum(map(len, pairs.values()))),
     )
 
 

@@ -9,7 +9,8 @@ In: an ``Architecture`` and tokens. Out: logits, and at each site whatever a
 """
 
 from circuitkit.model.config import Architecture
-from circuitkit.model.pairs import EncodedPairs, encode_pairs, logit_differences, pair_losses
+from circuitkit.model.encode import encode_pairs
+from circuitkit.model.pairs import EncodedPairs, logit_differences, pair_losses
 from circuitkit.model.taps import Tap, chain, gate_tap, record_tap
 from circuitkit.model.transformer import Transformer
 

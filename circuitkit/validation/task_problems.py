@@ -6,7 +6,7 @@ circuit may be instead of an answer to its question.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from circuitkit.pairs import FixedPairs
 from circuitkit.task import Leaks, Task
@@ -46,14 +46,10 @@ def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
     ]
 
 
-def repeat_problems(repeated: Sequence[str]) -> list[str]:
-    """Prompts that come in two splits."""
-    if not repeated:
-        return []
-    return [
-        f"duplicates: {len(repeated)} prompts come in two splits, such as {repeated[0]}: "
-        "let forms differ, or draw from more"
-    ]
+def merge_problems(task: Task) -> list[str]:
+    """Lines of a file that say what another says, of the same template."""
+    n = task.origin.n_merged if isinstance(task.origin, FixedPairs) else 0
+    return [f"{n} lines are copies of another and count once: remove them"] if n else []
 
 
 def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.asking import remarks
 from circuitkit.circuit import Circuit
 from circuitkit.compiled import CompiledCircuit, Foundation, compile_circuit
 from circuitkit.extraction.cut import cut_model
@@ -21,7 +22,7 @@ from circuitkit.extraction.means import Means, Progress, silent
 from circuitkit.extraction.score import FourDifferences, four_differences
 from circuitkit.model import EncodedPairs, Transformer, pair_losses, record_tap
 from circuitkit.nodes import NodeSet, Site
-from circuitkit.task import Split, Task
+from circuitkit.task import SPLITS, Split, Task
 from circuitkit.validation.ablations import Kind, ablated_differences, means_over
 from circuitkit.validation.statistics import Estimate, cluster_ratio
 
@@ -51,6 +52,7 @@ class Trial:
     others: Sequence[Circuit] = ()
     progress: Progress = silent
     passes: int = field(default=0, init=False)
+    _splits: dict[tuple[Split, int], EncodedPairs] = field(default_factory=dict, init=False)
 
     @property
     def values(self) -> Mapping[Site, Tensor]:
@@ -73,8 +75,27 @@ class Trial:
         return len(set(self.clusters))
 
     def split(self, split: Split, n_pairs: int) -> EncodedPairs:
-        """Up to so many pairs of a split, as the extraction drew them."""
-        return self.checkpoint.encode(self.task.up_to(split, n_pairs, self.seed))
+        """Up to so many pairs of a split, as the extraction drew them, read once."""
+        if (split, n_pairs) not in self._splits:
+            asked = self.checkpoint.ask(self.task, split, n_pairs, self.seed)
+            self._splits[split, n_pairs] = asked
+        return self._splits[split, n_pairs]
+
+    def read_splits(self) -> None:
+        """Read every split now: what cannot be asked is refused before anything runs.
+
+        Raises:
+            TaskError: if a pair of any split cannot be asked.
+        """
+        self._splits["test", len(self.pairs)] = self.pairs
+        for split in SPLITS:
+            if self.task.templates(split):
+                self.split(split, len(self.pairs))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the pairs that were read so far."""
+        return remarks({split: pairs for (split, _), pairs in self._splits.items()})
 
     @cached_property
     def few(self) -> EncodedPairs:

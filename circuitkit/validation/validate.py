@@ -87,9 +87,10 @@ def validate(
     trial = Trial(
         checkpoint=checkpoint, model=model, task=task, circuit=circuit, means=means,
         reference=sample, others=_comparable(others, circuit, model),
-        pairs=checkpoint.encode(task.up_to("test", n_pairs or circuit.n_pairs, circuit.seed)),
+        pairs=checkpoint.ask(task, "test", n_pairs or circuit.n_pairs, circuit.seed),
         seed=circuit.seed, progress=progress,
     )  # fmt: skip
+    trial.read_splits()
     findings = _run(trial)
     if thorough is not None:
         findings += run_thorough(trial, thorough, findings)

@@ -63,7 +63,8 @@ class ThoroughTrial(Trial):
     @cached_property
     def train(self) -> EncodedPairs:
         """What the extraction learned its masks on."""
-        return self.ask("train", self.search.n_train)
+        n, seed = self.search.n_train, self.search.seed
+        return self.checkpoint.ask(self.task, "train", n, seed, copies=True)
 
     @cached_property
     def select(self) -> EncodedPairs:
@@ -76,8 +77,7 @@ class ThoroughTrial(Trial):
         Raises:
             TaskError: if the checkpoint cannot be asked the other task.
         """
-        pairs = (task or self.task).up_to(split, n, self.search.seed)
-        return self.checkpoint.encode(pairs)
+        return self.checkpoint.ask(task or self.task, split, n, self.search.seed)
 
     def kept(
         self, nodes: NodeSet, pairs: EncodedPairs, values: Mapping[Site, Tensor] | None = None
