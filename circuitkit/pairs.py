@@ -114,6 +114,12 @@ class Form:
     a: Side
     b: Side
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The four templates, as they are written."""
+        sides = (self.a, self.b)
+        return tuple(t.source for side in sides for t in (side.prompt, side.answer))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
@@ -135,6 +141,10 @@ class PairSource(Protocol):
         """Up to ``n`` distinct pairs."""
         ...
 
+    def asks(self) -> str:
+        """All that is asked, as text: not its order, not the names of template and task."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedPairs:
@@ -152,6 +162,11 @@ class FixedPairs:
         pairs = list(self.listed.get(split, ()))
         Random(f"{split}:{seed}").shuffle(pairs)
         return pairs[:n]
+
+    def asks(self) -> str:
+        """Every split with its pairs, whatever their templates are called."""
+        found = {(s, repr((p.a, p.b))) for s, pairs in self.listed.items() for p in pairs}
+        return repr(sorted(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +238,12 @@ class DrawnPairs:
             if pair not in found:
                 return pair
         return None
+
+    def asks(self) -> str:
+        """What is drawn, the forms of asking and the frames."""
+        draw = {name: template.source for name, template in self.draw.items()}
+        kinds = [sorted(form.sources for form in forms) for forms in (self.forms, self.ood)]
+        return repr((sorted(draw.items()), kinds, [frame.name for frame in self.frames]))
 
     def draw_pair(self, template: str, seed: str) -> Pair:
         """One pair of a template: draws, frame and sides, in this order, from one seed.

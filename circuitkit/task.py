@@ -61,6 +61,11 @@ class Task:
     shortcuts: tuple[str, ...] = ()
     leaks: Leaks | None = None
 
+    @property
+    def asks_sha256(self) -> str:
+        """A hash of what is asked: no comment, name or order of a file changes it."""
+        return sha256(self.origin.asks().encode())
+
     def templates(self, split: Split) -> tuple[str, ...]:
         """Ids such as ``form2/in_method``, in the order in which pairs use them."""
         self._check(split)

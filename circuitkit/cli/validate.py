@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from circuitkit.cli.console import as_json, progress_bar, quiet
+from circuitkit.cli.console import as_json, print_notes, progress_bar, quiet
 
 
 @click.command()
@@ -45,6 +45,8 @@ def validate(
     from circuitkit.views.tables import write_findings
 
     opened = circuit_folder.checkpoint_of(folder, circuit, checkpoint)
+    print_notes(opened.warnings)
+    others, tasks = circuit_folder.others_of(folder, circuit)
     with progress_bar(quiet=quiet) as progress:
         try:
             validation = run(
@@ -52,7 +54,7 @@ def validate(
                 means=Means.load(folder, opened.architecture.widths),
                 reference=circuit_folder.reference_of(folder, opened),
                 n_pairs=n_pairs,
-                others=circuit_folder.others_of(folder, circuit),
+                others=others, other_tasks=tasks,
                 thorough=thorough_folder.thorough_of(folder, circuit) if thorough else None,
                 progress=progress,
             )  # fmt: skip

@@ -139,7 +139,9 @@ def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Split
     train = checkpoint.ask(task, "train", config.n_train, config.seed, copies=True)
     rest: dict[Split, int] = {"select": config.n_select, "test": config.n_test}
     rest |= {"ood": config.n_test} if task.templates("ood") else {}
-    asked = {split: checkpoint.ask(task, split, n, config.seed) for split, n in rest.items()}
+    asked: dict[Split, EncodedPairs] = {
+        split: checkpoint.ask(task, split, n, config.seed) for split, n in rest.items()
+    }
     return _Splits(
         train=train, select=asked["select"], test=asked["test"],
         remarks=remarks({"train": train, **asked}),

@@ -44,7 +44,8 @@ def read_sides(pairs: Sequence[Pair], tokenizer: Any, vocab_size: int) -> list[R
             prompt = _prompt(side, texts, vocab_size)
         with told_at(pair.where(f"{name}.answer")):
             found.append(Read(prompt=prompt, answer=_answer(side, texts, vocab_size)))
-            _check_own_token(side, texts)
+        if side.text is not None:
+            _check_as_written(pair, name, side, texts)
     return found
 
 
@@ -63,7 +64,7 @@ def _texts_of(side: Prompt) -> list[str]:
 
 @dataclass(slots=True)
 class _Texts:
-    """What a tokenizer makes of texts, each read once; ``changed`` are those it alters."""
+    """What a tokenizer makes of texts, each read once; ``suspects`` do not come back alike."""
 
     tokenizer: Any
     encoded: dict[str, Any] = field(default_factory=dict)
@@ -87,8 +88,8 @@ class _Texts:
 
     def altered(self, text: str) -> str | None:
         """What the tokenizer does to a text other than cutting it, in words."""
-        if text not in self.suspects:
-            return None
+        if text not in self.suspects or not self.encoded[text].ids:
+            return None  # of no text nothing is asked: that is said elsewhere
         encoding, normalizer = self.encoded[text], self.tokenizer.normalizer
         normal = text if normalizer is None else normalizer.normalize_str(text)
         if not _alike(text, normal):
@@ -130,13 +131,7 @@ def _short(text: str) -> str:
 def _prompt(side: Prompt, texts: _Texts, vocab_size: int) -> list[int]:
     if side.text is None:
         return [_checked(token, vocab_size) for token in side.tokens or ()]
-    ids = texts.encoded[side.text].ids
-    if ids and (problem := texts.altered(side.text)):
-        raise TaskError(
-            f"the prompt {_short(side.text)} is not read as it is written: {problem}. Write what "
-            "the checkpoint can read, or give token ids."
-        )
-    return ids
+    return texts.encoded[side.text].ids
 
 
 def _answer(side: Prompt, texts: _Texts, vocab_size: int) -> int:
@@ -148,18 +143,23 @@ def _answer(side: Prompt, texts: _Texts, vocab_size: int) -> int:
             f"the answer {side.answer!r} is {len(encoded.ids)} tokens for this checkpoint "
             f"({encoded.tokens}); expected exactly one. Choose another answer or checkpoint."
         )
-    if problem := texts.altered(side.answer):
-        raise TaskError(
-            f"the answer {side.answer!r} is not read as it is written: {problem}. Choose an "
-            "answer that is a token of this checkpoint."
-        )
     return encoded.ids[0]
+
+
+def _check_as_written(pair: Pair, name: str, side: Prompt, texts: _Texts) -> None:
+    """Prompt and answer come through the tokenizer unchanged, alone and together."""
+    for key, text in (("prompt", side.text), ("answer", side.answer)):
+        if problem := texts.altered(str(text)):
+            raise TaskError(
+                f"{pair.where(f'{name}.{key}')}: the {key} {_short(str(text))} is not read as it "
+                f"is written: {problem}. Write what the checkpoint can read, or give token ids."
+            )
+    with told_at(pair.where(f"{name}.answer")):
+        _check_own_token(side, texts)
 
 
 def _check_own_token(side: Prompt, texts: _Texts) -> None:
     """A prompt and its answer, read together, are the tokens of both."""
-    if side.text is None:
-        return
     prompt, answer, both = (texts.encoded[text] for text in _texts_of(side))
     if both.ids != prompt.ids + answer.ids:
         raise TaskError(

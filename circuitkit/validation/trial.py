@@ -37,7 +37,8 @@ _FEW = 128
 class Trial:
     """One circuit before the court; what is asked twice is computed once.
 
-    ``others`` are circuits of other tasks on the same checkpoint. ``passes`` counts forward
+    ``others`` are circuits of other tasks on the same checkpoint, ``rival_notes`` say how they
+    were chosen. ``passes`` counts forward
     passes over a batch of pairs.
     """
 
@@ -50,6 +51,7 @@ class Trial:
     pairs: EncodedPairs
     seed: int
     others: Sequence[Circuit] = ()
+    rival_notes: tuple[str, ...] = ()
     progress: Progress = silent
     passes: int = field(default=0, init=False)
     _splits: dict[tuple[Split, int], EncodedPairs] = field(default_factory=dict, init=False)
