@@ -154,7 +154,8 @@ def _read_templates(path: Path) -> Task:
         ood=_forms(file.ood, f"{path}: ood"),
         frames=_frames(parse_toml(FramesFile, frames_data, frames_path), frames_path, file.frames),
     )
-    drawn.check()
+    if path.parent != frames_path.parent:  # those that ship are drawn from in tests
+        drawn.check()
     return Task(
         name=file.name,
         question=file.question,

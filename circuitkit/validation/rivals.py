@@ -31,7 +31,7 @@ def rivals_among(
     counts as a rival if its task's file is another.
     """
     at_hand = {task.sha256: task for task in tasks}
-    rivals, same, untold = [], [], []
+    rivals, same, by_file = [], [], []
     for other in others:
         if other.task.sha256 == circuit.task.sha256:
             continue
@@ -42,10 +42,10 @@ def rivals_among(
             continue
         rivals.append(other)
         if is_same is None:
-            untold.append(other.task.name)
+            by_file.append(other.task.name)
     told = (
         *([f"asks the same: {', '.join(same)}, not counted as a rival"] if same else []),
-        *([f"told from this task by its file alone: {', '.join(untold)}"] if untold else []),
+        *([f"tasks known by their files alone: {', '.join(by_file)}"] if by_file else []),
     )
     return Rivals(tuple(rivals), told)
 
