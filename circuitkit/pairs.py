@@ -141,6 +141,10 @@ class PairSource(Protocol):
         """Up to ``n`` distinct pairs."""
         ...
 
+    def merged(self, split: Split) -> str:
+        """How many parts of the file say what another says, and count once; "" for none."""
+        ...
+
     def asks(self) -> str:
         """All that is asked, as text: not its order, not the names of template and task."""
         ...
@@ -148,10 +152,13 @@ class PairSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedPairs:
-    """Pairs as a file lists them, each once; ``n_merged`` counts those that it repeats."""
+    """Pairs as a file lists them, each once, under the first template that has it.
+
+    ``repeated`` counts the lines that say what another says, either way round.
+    """
 
     listed: Mapping[Split, tuple[Pair, ...]]
-    n_merged: int = 0
+    repeated: Mapping[Split, int] = field(default_factory=dict)
 
     def templates(self, split: Split) -> tuple[str, ...]:
         """The templates that the file names, as they first come."""
@@ -162,6 +169,10 @@ class FixedPairs:
         pairs = list(self.listed.get(split, ()))
         Random(f"{split}:{seed}").shuffle(pairs)
         return pairs[:n]
+
+    def merged(self, split: Split) -> str:
+        """Lines that say what another says."""
+        return f"{n} lines" if (n := self.repeated.get(split, 0)) else ""
 
     def asks(self) -> str:
         """Every split with its pairs, whatever their templates are called."""
@@ -210,9 +221,15 @@ class DrawnPairs:
         hand = [template for i, template in enumerate(dealt) if DEAL[i % len(DEAL)] == split]
         return self._shuffled([hand])
 
+    def merged(self, split: Split) -> str:
+        """Forms that ask what another asks."""
+        forms = self.ood if split == "ood" else self.forms
+        n = len(forms) - len(_first_of_each(forms))
+        return f"{n} forms" if n else ""
+
     @staticmethod
     def _ids(kind: str, forms: tuple[Form, ...], frame: str) -> list[str]:
-        return [f"{kind}{i + 1}/{frame}" for i in range(len(forms))]
+        return [f"{kind}{i + 1}/{frame}" for i in _first_of_each(forms)]
 
     def _shuffled(self, groups: Iterable[list[str]]) -> tuple[str, ...]:
         """All templates of some groups, by the hash of their name."""
@@ -274,6 +291,14 @@ class DrawnPairs:
         forms = self.ood if form.startswith("ood") else self.forms
         number = int(form.removeprefix("ood").removeprefix("form"))
         return forms[number - 1], next(f for f in self.frames if f.name == frame)
+
+
+def _first_of_each(forms: tuple[Form, ...]) -> list[int]:
+    """The places of forms that ask what none before asks, either way round."""
+    first: dict[frozenset[tuple[str, ...]], int] = {}
+    for i, form in enumerate(forms):
+        first.setdefault(frozenset([form.sources[:2], form.sources[2:]]), i)
+    return list(first.values())
 
 
 def _check_encodable(text: str) -> None:

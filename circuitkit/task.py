@@ -197,21 +197,24 @@ def _frames(file: FramesFile, path: Path, chosen: str | None) -> tuple[Frame, ..
 
 def _read_fixed(path: Path) -> Task:
     data = read_task_file(path)
-    listed: dict[Split, dict[Pair, None]] = {split: {} for split in SPLITS}
-    n_lines = 0
+    listed: dict[Split, dict[frozenset[Prompt], Pair]] = {split: {} for split in SPLITS}
+    repeated: dict[Split, int] = dict.fromkeys(SPLITS, 0)
     for split, pair in parse_lines(data, path):
-        listed[split].setdefault(pair)
-        n_lines += 1
+        sides = frozenset([pair.a, pair.b])
+        repeated[split] += sides in listed[split]
+        listed[split].setdefault(sides, pair)
     if not any(listed.values()):
         raise TaskError(f"{path}: no pairs; expected one JSON object a line")
-    pairs: dict[Split, tuple[Pair, ...]] = {split: tuple(listed[split]) for split in SPLITS}
+    pairs: dict[Split, tuple[Pair, ...]] = {
+        split: tuple(listed[split].values()) for split in SPLITS
+    }
     _refuse_overlap(pairs, path)
     return Task(
         name=path.stem,
         question=f"Which of the two answers of {path.name}?",
         source=path.name,
         sha256=sha256(data),
-        origin=FixedPairs(listed=pairs, n_merged=n_lines - sum(map(len, pairs.values()))),
+        origin=FixedPairs(listed=pairs, repeated=repeated),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +100,16 @@ class Checkpoint:
         Raises:
             TaskError: if the split is empty or cannot be asked as it is written.
         """
-        if copies:
-            return self.encode(task.up_to(split, n, seed))
-        wanted = n
-        while True:
-            drawn = task.up_to(split, wanted, seed)
-            asked = distinct(self.encode(drawn), n)
-            if len(asked) == n or len(drawn) < wanted or wanted >= _MOST_DRAWN:
-                return asked
+        asked, wanted = self.encode(task.up_to(split, n, seed)), n
+        found = asked if copies else distinct(asked, n)
+        while len(found) < n and len(asked) == wanted < _MOST_DRAWN:
             wanted = min(2 * wanted, _MOST_DRAWN)
+            asked = self.encode(task.up_to(split, wanted, seed))
+            found = distinct(asked, n)
+        if merged := task.origin.merged(split):
+            note = f"{merged} of the file are copies or mirror images of others and count once"
+            return replace(found, notes=(*found.notes, note))
+        return found
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:

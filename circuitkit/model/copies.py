@@ -30,7 +30,7 @@ def distinct(asked: EncodedPairs, most: int) -> EncodedPairs:
     if len(first) == n:
         return asked
     found = asked[torch.tensor(list(first.values()))]
-    copies = f"{seen - len(first)} of {seen} pairs are copies or mirror images of another and "
+    copies = f"{seen - len(first)} of {seen} pairs are copies or mirror images of others and "
     copies += f"count once: {len(first)} pairs of {len(set(found.templates))} templates are left"
     return replace(found, notes=(*asked.notes, *([copies] if seen > len(first) else [])))
 

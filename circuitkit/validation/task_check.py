@@ -21,7 +21,7 @@ from circuitkit.task import SPLITS, Leaks, Pair, Split, Task
 from circuitkit.validation.competent import measure_ability
 from circuitkit.validation.leaks import measure_leaks
 from circuitkit.validation.statistics import Estimate
-from circuitkit.validation.task_problems import ability_problems, leak_problems, merge_problems
+from circuitkit.validation.task_problems import ability_problems, leak_problems
 
 
 def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[str, Any]:
@@ -43,7 +43,6 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
     problems = [
         *leak_problems(task, leaks),
         *remarks(every),
-        *merge_problems(task),
         *ability_problems(done["accuracy"], len(set(asked.templates))),
     ]
     return {

@@ -46,12 +46,6 @@ def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
     ]
 
 
-def merge_problems(task: Task) -> list[str]:
-    """Lines of a file that say what another says, of the same template."""
-    n = task.origin.n_merged if isinstance(task.origin, FixedPairs) else 0
-    return [f"{n} lines are copies of another and count once: remove them"] if n else []
-
-
 def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> list[str]:
     """A model that does not do the task, or too few templates to tell."""
     low = accuracy["low"] or 0.0
