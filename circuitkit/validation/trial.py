@@ -54,7 +54,7 @@ class Trial:
     rival_notes: tuple[str, ...] = ()
     progress: Progress = silent
     passes: int = field(default=0, init=False)
-    _splits: dict[tuple[Split, int], EncodedPairs] = field(default_factory=dict, init=False)
+    _splits: dict[Split, tuple[int, EncodedPairs]] = field(default_factory=dict, init=False)
 
     @property
     def values(self) -> Mapping[Site, Tensor]:
@@ -77,11 +77,12 @@ class Trial:
         return len(set(self.clusters))
 
     def split(self, split: Split, n_pairs: int) -> EncodedPairs:
-        """Up to so many pairs of a split, as the extraction drew them, read once."""
-        if (split, n_pairs) not in self._splits:
-            asked = self.checkpoint.ask(self.task, split, n_pairs, self.seed)
-            self._splits[split, n_pairs] = asked
-        return self._splits[split, n_pairs]
+        """Up to so many pairs of a split, as the extraction drew them: the first of those read."""
+        wanted, read = self._splits.get(split, (0, None))
+        if read is None or wanted < n_pairs:
+            read = self.checkpoint.ask(self.task, split, n_pairs, self.seed)
+            self._splits[split] = n_pairs, read
+        return read[:n_pairs] if len(read) > n_pairs else read
 
     def read_splits(self) -> None:
         """Read every split now: what cannot be asked is refused before anything runs.
@@ -89,15 +90,16 @@ class Trial:
         Raises:
             TaskError: if a pair of any split cannot be asked.
         """
-        self._splits["test", len(self.pairs)] = self.pairs
+        n = len(self.pairs)
+        self._splits["test"] = n, self.pairs
         for split in SPLITS:
             if self.task.templates(split):
-                self.split(split, len(self.pairs))
+                self.split(split, _FEW if split == "select" else n)
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the pairs that were read so far."""
-        return remarks({split: pairs for (split, _), pairs in self._splits.items()})
+        return remarks({split: read for split, (_, read) in self._splits.items()})
 
     @cached_property
     def few(self) -> EncodedPairs:
