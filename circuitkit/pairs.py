@@ -114,6 +114,12 @@ class Form:
     a: Side
     b: Side
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The four templates, as they are written."""
+        sides = (self.a, self.b)
+        return tuple(t.source for side in sides for t in (side.prompt, side.answer))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
@@ -135,12 +141,24 @@ class PairSource(Protocol):
         """Up to ``n`` distinct pairs."""
         ...
 
+    def merged(self, split: Split) -> str:
+        """How many parts of the file say what another says, and count once; "" for none."""
+        ...
+
+    def asks(self) -> str:
+        """All that is asked, as text: not its order, not the names of template and task."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedPairs:
-    """Pairs as a file lists them."""
+    """Pairs as a file lists them, each once, under the first template that has it.
+
+    ``repeated`` counts the lines that say what another says, either way round.
+    """
 
     listed: Mapping[Split, tuple[Pair, ...]]
+    repeated: Mapping[Split, int] = field(default_factory=dict)
 
     def templates(self, split: Split) -> tuple[str, ...]:
         """The templates that the file names, as they first come."""
@@ -151,6 +169,15 @@ class FixedPairs:
         pairs = list(self.listed.get(split, ()))
         Random(f"{split}:{seed}").shuffle(pairs)
         return pairs[:n]
+
+    def merged(self, split: Split) -> str:
+        """Lines that say what another says."""
+        return f"{n} lines" if (n := self.repeated.get(split, 0)) else ""
+
+    def asks(self) -> str:
+        """Every split with its pairs, whatever their templates are called."""
+        found = {(s, repr((p.a, p.b))) for s, pairs in self.listed.items() for p in pairs}
+        return repr(sorted(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,9 +221,15 @@ class DrawnPairs:
         hand = [template for i, template in enumerate(dealt) if DEAL[i % len(DEAL)] == split]
         return self._shuffled([hand])
 
+    def merged(self, split: Split) -> str:
+        """Forms that ask what another asks."""
+        forms = self.ood if split == "ood" else self.forms
+        n = len(forms) - len(_first_of_each(forms))
+        return f"{n} forms" if n else ""
+
     @staticmethod
     def _ids(kind: str, forms: tuple[Form, ...], frame: str) -> list[str]:
-        return [f"{kind}{i + 1}/{frame}" for i in range(len(forms))]
+        return [f"{kind}{i + 1}/{frame}" for i in _first_of_each(forms)]
 
     def _shuffled(self, groups: Iterable[list[str]]) -> tuple[str, ...]:
         """All templates of some groups, by the hash of their name."""
@@ -222,6 +255,12 @@ class DrawnPairs:
             if pair not in found:
                 return pair
         return None
+
+    def asks(self) -> str:
+        """What is drawn, the forms of asking and the frames."""
+        draw = {name: template.source for name, template in self.draw.items()}
+        kinds = [sorted(form.sources for form in forms) for forms in (self.forms, self.ood)]
+        return repr((sorted(draw.items()), kinds, [frame.name for frame in self.frames]))
 
     def draw_pair(self, template: str, seed: str) -> Pair:
         """One pair of a template: draws, frame and sides, in this order, from one seed.
@@ -252,6 +291,14 @@ class DrawnPairs:
         forms = self.ood if form.startswith("ood") else self.forms
         number = int(form.removeprefix("ood").removeprefix("form"))
         return forms[number - 1], next(f for f in self.frames if f.name == frame)
+
+
+def _first_of_each(forms: tuple[Form, ...]) -> list[int]:
+    """The places of forms that ask what none before asks, either way round."""
+    first: dict[frozenset[tuple[str, ...]], int] = {}
+    for i, form in enumerate(forms):
+        first.setdefault(frozenset([form.sources[:2], form.sources[2:]]), i)
+    return list(first.values())
 
 
 def _check_encodable(text: str) -> None:

@@ -7,6 +7,7 @@ fixed pairs in JSONL, one a line.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -119,9 +120,21 @@ def read_task_file(path: Path) -> bytes:
 
 def parse_lines(data: bytes, path: Path) -> Iterator[tuple[Split, Pair]]:
     """The pairs of a JSONL file, each with its split; empty lines are skipped."""
-    for number, line in enumerate(_decode(data, path).split("\n"), 1):
+    text = _decode(data, path)
+    _refuse_array(text, path)
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield _parse_line(line, f"{path}: line {number}")
+
+
+def _refuse_array(text: str, path: Path) -> None:
+    """All pairs in one JSON array, on one line or many, is the usual other way to write them."""
+    if not re.match(r"\s*\[\s*(\{|\]|$)", text):
+        return
+    raise TaskError(
+        f"{path}: a JSON array; expected one JSON object a line, without brackets and commas "
+        f"around them. Convert it, for example with: jq -c '.[]' {path.name} > lines.jsonl"
+    )
 
 
 def _parse_line(line: str, where: str) -> tuple[Split, Pair]:
@@ -132,14 +145,17 @@ def _parse_line(line: str, where: str) -> tuple[Split, Pair]:
     except ValidationError as error:
         raise _invalid(error, where) from None
     except (ValueError, RecursionError) as error:
-        raise TaskError(f"{where}: not JSON: {error}") from None
+        raise TaskError(
+            f"{where}: not JSON: {error}; expected one whole JSON object a line"
+        ) from None
     except TaskError as error:
         raise TaskError(f"{where}: {error}") from None
 
 
 def _decode(data: bytes, path: Path) -> str:
+    """Text, without the byte order mark that some editors put before it."""
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
 

@@ -370,7 +370,10 @@ def test_a_run_by_length_tells_every_prompt_in_its_place(n_pairs):
 
 
 def test_encoding_holds_every_prompt_behind_the_start_token():
-    """Padded on the right; a choice of pairs takes both sides and no more width than it needs."""
+    """Padded on the right; a choice of pairs takes both sides and no more width than it needs.
+
+    A start token that a prompt begins with already is not put there again.
+    """
     arch = tiny_architecture()
     pairs = [pair for pair in token_pairs(arch, 8) if max(map(len, prompts(pair))) < arch.n_ctx]
     encoded = encode_pairs(pairs, None, start_token=7, vocab_size=11, n_ctx=9)
@@ -379,7 +382,7 @@ def test_encoding_holds_every_prompt_behind_the_start_token():
         order = torch.arange(len(pairs))[chosen].tolist()
         expected = [pairs[i].a for i in order] + [pairs[i].b for i in order]
         rows = [t[: n + 1].tolist() for t, n in zip(some.tokens, some.last.tolist(), strict=True)]
-        assert rows == [[7, *side.tokens] for side in expected]
+        assert rows == [[7, *side.tokens[side.tokens[0] == 7 :]] for side in expected]
         assert some.tokens.shape[1] == max(map(len, rows))
         assert some.templates == tuple(pairs[i].template for i in order)
         assert some.answers.tolist() == [side.answer for side in expected]

@@ -426,7 +426,10 @@ def test_fixed_pairs_are_read_line_by_line(tmp_path):
     ("text", "message"),
     [
         ("", "no pairs; expected one JSON object a line"),
-        ("{", "line 1: not JSON"),
+        ("{", "line 1: not JSON: .*; expected one whole JSON object a line"),
+        (f"[{line(1)}]", "a JSON array; expected one JSON object a line.*Convert it.*jq -c"),
+        (f"[\n{line(1)},\n{line(2)}\n]\n", "a JSON array; expected one JSON object a line"),
+        ("[]", "a JSON array; expected one JSON object a line"),
         ("[" * 100_000, "line 1: not JSON"),
         ("3", "line 1: the line: got 3; input should be a valid dict"),
         (line(1) + "\n" + line(2, split="dev"), "line 2: split: got 'dev'; input should be 'train"),
@@ -441,3 +444,13 @@ def test_a_wrong_line_says_where(tmp_path, text, message):
     """File, line, key, value got, what was expected."""
     with pytest.raises(TaskError, match=rf"mine\.jsonl: (?s:.)*{message}"):
         load_task(written(tmp_path, text, "mine.jsonl"))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, plain):
+    """Some editors put one before every text; the hash is of the bytes, so that it shows."""
+    mark = "\N{BYTE ORDER MARK}"
+    task = load_task(written(tmp_path, mark + line(1), "fixed.jsonl"))
+    assert task.pairs("test", 1)[0].a == Prompt(tokens=(1, 2, 1), answer=5)
+    marked = load_task(written(tmp_path, mark + PLAIN, "marked.toml"))
+    assert marked.pairs("test", 3) == plain.pairs("test", 3)
+    assert marked.sha256 != plain.sha256

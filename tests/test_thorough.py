@@ -270,6 +270,22 @@ def test_a_circuit_that_harms_its_own_task_alone_is_specific(two_tasks, no_built
     assert theirs == "knockout of height: 1.00; the others: side 0.00"
 
 
+def test_a_task_that_asks_the_same_is_no_other_task(tmp_path, two_tasks, no_built_in):
+    """Its own task in other bytes is left out, and it is said."""
+    checkpoint, (side, height), (ours, theirs) = two_tasks
+    path = tmp_path / "again.jsonl"
+    path.write_text("\n" + (checkpoint.path / "side.jsonl").read_text())
+    again = load_task(path)
+    siblings = tuple(
+        Sibling(task=task, circuit=circuit_of(checkpoint, task, nodes))
+        for task, nodes in ((again, ours), (height, theirs))
+    )
+    finding = THOROUGH_CHECKS[Claim.SPECIFIC](trial_of(checkpoint, side, ours, siblings))
+    assert finding.outcome == "pass", finding.note
+    assert finding.n_draws == 1
+    assert finding.note.endswith("asks the same: again, not counted")
+
+
 def test_a_circuit_that_harms_another_task_as_well_is_not_specific(two_tasks, no_built_in):
     """Both heads in one circuit."""
     checkpoint, (side, height), (ours, theirs) = two_tasks
@@ -288,11 +304,13 @@ def test_a_circuit_that_harms_nothing_is_not_specific(two_tasks, no_built_in):
 
 
 def test_without_another_task_it_is_not_run(true_small):
-    """And says so."""
+    """And says so, and which could not be asked."""
     finding = THOROUGH_CHECKS[Claim.SPECIFIC](true_small)
-    assert (finding.outcome, finding.note) == (
-        "not_run", "the checkpoint does no other task that could be asked",
-    )  # fmt: skip
+    assert finding.outcome == "not_run"
+    assert finding.note == (
+        "the checkpoint does no other task that could be asked; 20 tasks cannot be asked of this "
+        "checkpoint, such as bracket_brace, bracket_counting, class_init"
+    )
 
 
 # Searches

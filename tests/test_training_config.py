@@ -88,3 +88,10 @@ def test_a_missing_configuration_is_refused(tmp_path):
     """With what was expected."""
     with pytest.raises(ConfigError, match=r"no such file: .*x\.toml; expected a training config"):
         load_config(tmp_path / "x.toml")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path, config_path):
+    """Some editors put one before every text."""
+    marked = tmp_path / "marked.toml"
+    marked.write_bytes(b"\xef\xbb\xbf" + config_path.read_bytes())
+    assert load_config(marked) == load_config(config_path)

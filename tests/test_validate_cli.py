@@ -204,3 +204,56 @@ def test_circuits_beside_are_compared_with(tmp_path, circuit, planted):
     ]["note"]
     assert "another's circuit, 7 nodes apart: " in note
     assert "elsewhere" not in note
+
+
+def beats_controls_note(folder):
+    told = cli("validate", folder, "--json", "-q").json["findings"]
+    return next(f["note"] for f in told if f["claim"] == "beats_controls")
+
+
+def test_a_task_in_other_bytes_is_no_other_task(tmp_path, circuit, planted):
+    """Blank lines, other template names, another order: its circuit is no rival, and it is said."""
+    lines = planted.task_lines.replace('"template": "', '"template": "my ').splitlines()
+    folder_of(tmp_path, planted.mechanism, "\n\n".join(reversed(lines)), "again")
+    note = beats_controls_note(circuit)
+    assert "asks the same: task, not counted as a rival" in note
+    assert "task's circuit" not in note
+
+
+def test_a_task_that_cannot_be_read_is_known_by_its_file(tmp_path, circuit, planted):
+    """As long as nothing better is at hand; and it is said."""
+    other = folder_of(tmp_path, planted.mechanism, planted.task_lines + "\n", "other")
+    (other / "task.jsonl").write_text("{")
+    note = beats_controls_note(circuit)
+    assert "task's circuit is the same circuit" in note
+    assert "tasks known by their files alone: task" in note
+
+
+def test_what_a_tokenizer_file_asks_for_is_said(tmp_path, circuit):
+    """On stderr, even when quiet, by every command that asks the checkpoint a task."""
+    folder = tmp_path / "model"
+    data = json.loads((folder / "tokenizer.json").read_text())
+    cut = {"max_length": 3, "stride": 0, "strategy": "LongestFirst", "direction": "Right"}
+    (folder / "tokenizer.json").write_text(json.dumps(data | {"truncation": cut}))
+    task, told = circuit / "task.jsonl", "note: tokenizer.json: asks to cut every text to 3 tokens"
+    assert told in cli("tasks", "check", task, "--checkpoint", folder).err
+    out = ("--out", tmp_path / "out", "--restarts", 1, "-q")
+    assert told in cli("extract", folder, "--task", task, *out).err
+    assert told in cli("validate", tmp_path / "out", "-q").err
+
+
+def test_copies_are_said_by_extract_and_validate(tmp_path, planted):
+    """On stderr and in pruning.json; in the note of competent."""
+    lines = planted.task_lines.splitlines()
+    copies = [line.replace('"template": "', '"template": "again ') for line in lines]
+    task, out = tmp_path / "twice.jsonl", tmp_path / "out"
+    task.write_text("\n".join([*lines, *copies]))
+    settings = ("--out", out, "--restarts", 1, "-q")
+    ran = cli("extract", tmp_path / "model", "--task", task, *settings)
+    told = "test: 384 lines of the file are copies or mirror images of others and count once"
+    assert f"note: {told}" in ran.err
+    assert told in json.loads((out / "pruning.json").read_text())["remarks"]
+    assert Circuit.load(out).n_pairs == 384
+    found = cli("validate", out, "--json", "-q").json["findings"]
+    assert told in found[1]["note"]
+    assert (found[0]["outcome"], found[1]["n_clusters"]) == ("pass", 48)

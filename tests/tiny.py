@@ -99,7 +99,7 @@ def random_nodes(arch: Architecture, share: float, seed: int = 0) -> NodeSet:
 
 
 def token_pairs(arch: Architecture, n: int = 6, seed: int = 0, n_templates: int = 3) -> list[Pair]:
-    """Pairs of token prompts of different lengths."""
+    """Pairs of token prompts of different lengths, each with one right answer wherever it comes."""
     random = Random(seed)
 
     def prompt() -> tuple[int, ...]:
@@ -107,10 +107,12 @@ def token_pairs(arch: Architecture, n: int = 6, seed: int = 0, n_templates: int 
         return tuple(random.randrange(arch.vocab_size) for _ in range(length))
 
     found: dict[tuple, Pair] = {}
+    rights: dict[tuple, int] = {}
     while len(found) < n:
         a, b = prompt(), prompt()
         right, wrong = random.sample(range(arch.vocab_size), 2)
-        if a != b:
+        fits = rights.setdefault(a, right) == right and rights.setdefault(b, wrong) == wrong
+        if a != b and fits:
             sides = Prompt(tokens=a, answer=right), Prompt(tokens=b, answer=wrong)
             found[a, b] = Pair(a=sides[0], b=sides[1], template=f"t{len(found) % n_templates}")
     return list(found.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ from circuitkit.checkpoints.native import (
     WEIGHTS,
     read_config,
     read_reference,
-    read_tokenizer,
     read_weights,
 )
+from circuitkit.checkpoints.tokenizer_file import read_tokenizer
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_bounded, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
-from circuitkit.task import Pair
+from circuitkit.model.copies import distinct
+from circuitkit.task import Pair, Split, Task
+
+_MOST_DRAWN = 8192
+"""Pairs drawn at most to find enough that are no copies, unless more are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,8 @@ class Checkpoint:
 
     ``sha256`` covers config, weights and tokenizer: everything that decides what
     the model computes. ``tokenizer`` is None in a folder without one, which then
-    does tasks given as token ids only.
+    does tasks given as token ids only. ``warnings`` say what its file asks for that would
+    change prompts, and does not get.
     """
 
     path: Path
@@ -46,6 +51,7 @@ class Checkpoint:
     tokenizer: Tokenizer | None = field(compare=False, repr=False)
     sha256: str
     training: dict[str, Any] | None = field(compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def load_model(self, device: str | torch.device = "cpu") -> Transformer:
         """The model in float32, ready to run, without gradients on its weights.
@@ -70,10 +76,10 @@ class Checkpoint:
         return read_reference(self.path / REFERENCE, self.architecture)
 
     def encode(self, pairs: list[Pair]) -> EncodedPairs:
-        """Pairs as this checkpoint reads them.
+        """Pairs as this checkpoint reads them, one for one; ``ask`` draws them too.
 
         Raises:
-            TaskError: if a prompt does not fit or an answer is not one token.
+            TaskError: if a pair cannot be asked as it is written, or two contradict each other.
         """
         return encode_pairs(
             pairs,
@@ -82,6 +88,28 @@ class Checkpoint:
             vocab_size=self.architecture.vocab_size,
             n_ctx=self.architecture.n_ctx,
         )
+
+    def ask(
+        self, task: Task, split: Split, n: int, seed: int = 0, *, copies: bool = False
+    ) -> EncodedPairs:
+        """Up to ``n`` pairs of a split, of which none is another's copy or mirror image.
+
+        Masks may be learned from a pair that comes twice (``copies``); as evidence it is one.
+        A longer request begins with the same pairs.
+
+        Raises:
+            TaskError: if the split is empty or cannot be asked as it is written.
+        """
+        asked, wanted = self.encode(task.up_to(split, n, seed)), n
+        found = asked if copies else distinct(asked, n)
+        while len(found) < n and len(asked) == wanted < _MOST_DRAWN:
+            wanted = min(2 * wanted, _MOST_DRAWN)
+            asked = self.encode(task.up_to(split, wanted, seed))
+            found = distinct(asked, n)
+        if merged := task.origin.merged(split):
+            note = f"{merged} of the file are copies or mirror images of others and count once"
+            return replace(found, notes=(*found.notes, note))
+        return found
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
@@ -92,7 +120,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     """
     folder = find_checkpoint(name_or_path)
     config = read_config(folder / CONFIG)
-    tokenizer = read_tokenizer(folder / TOKENIZER, config.architecture.vocab_size)
+    tokenizer, warnings = read_tokenizer(folder / TOKENIZER, config.architecture.vocab_size)
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder} has no {WEIGHTS}; the checkpoint is incomplete.")
     hashed = [folder / CONFIG, folder / WEIGHTS, *([folder / TOKENIZER] if tokenizer else [])]
@@ -104,6 +132,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         tokenizer=tokenizer,
         sha256=sha256_files(*hashed),
         training=_read_training(folder / TRAINING),
+        warnings=warnings,
     )
 
 

@@ -92,6 +92,7 @@ def _warnings(checkpoint: Checkpoint, activity: Activity | None) -> list[str]:
     no_text = f"no {TOKENIZER}: only token-level tasks work"
     no_sample = f"no {REFERENCE}: silent neurons, nonzero activations and kurtosis are not measured"
     return [
+        *checkpoint.warnings,
         *([] if checkpoint.tokenizer else [no_text]),
         *([] if activity else [no_sample]),
         *_casts(stored_types(checkpoint.path / WEIGHTS)),

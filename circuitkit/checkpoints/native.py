@@ -70,28 +70,6 @@ def read_config(path: Path) -> CheckpointConfig:
         raise CheckpointError(f"{path}: {first_problem(error)}. Expected {FORMAT}.") from None
 
 
-def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer | None:
-    """Read ``tokenizer.json``, None when there is none.
-
-    Raises:
-        CheckpointError: if it is corrupt, or has ids the model does not know.
-    """
-    if not path.exists():
-        return None
-    data = read_bounded(path, CheckpointError, "a tokenizer", limit=64 * 2**20)
-    try:
-        tokenizer = Tokenizer.from_buffer(data)
-    except Exception as error:  # the library raises bare Exception
-        raise CheckpointError(f"{path} is not a tokenizer: {error}. Restore it.") from None
-    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
-    if largest >= vocab_size:
-        raise CheckpointError(
-            f"{path} has token id {largest}, but config.json says vocab_size = {vocab_size}. "
-            "Is it another model's tokenizer?"
-        )
-    return tokenizer
-
-
 def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
     """Read every tensor the architecture calls for, in float32, and no other.
 

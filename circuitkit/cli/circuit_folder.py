@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -21,7 +22,7 @@ from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import FILE as CIRCUIT
 from circuitkit.circuit import Circuit
 from circuitkit.cli.sources import SOURCES, TASK_FILES, read_sources
-from circuitkit.errors import CircuitError, UsageError
+from circuitkit.errors import CircuitError, CircuitkitError, UsageError
 from circuitkit.extraction import ExtractConfig, Extraction
 from circuitkit.extraction.means import FILE as MEANS
 from circuitkit.extraction.means import Means, Progress, silent
@@ -179,10 +180,14 @@ def beside(folder: Path, circuit: Circuit) -> Iterator[tuple[Path, Circuit]]:
             yield path.parent, other
 
 
-def others_of(folder: Path, circuit: Circuit) -> tuple[Circuit, ...]:
-    """Circuits of other tasks on the same checkpoint, in the folders beside this one."""
-    found = (other for _, other in beside(folder, circuit))
-    return tuple(other for other in found if other.task.sha256 != circuit.task.sha256)
+def others_of(folder: Path, circuit: Circuit) -> tuple[list[Circuit], list[Task]]:
+    """Circuits on the same checkpoint in the folders beside this one, and the tasks found there."""
+    circuits, tasks = [], []
+    for path, other in beside(folder, circuit):
+        circuits.append(other)
+        with suppress(CircuitkitError):  # a broken task is no fault of this circuit
+            tasks.append(task_of(path, other))
+    return circuits, tasks
 
 
 def summary(circuit: Circuit) -> dict[str, Any]:

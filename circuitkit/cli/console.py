@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,12 @@ _PLAIN_EVERY_SECONDS = 5.0
 def print_json(value: Any) -> None:
     """Print a result for machines."""
     click.echo(json.dumps(value, indent=1))
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """What a reader should know that is no result and no error: on stderr, even when quiet."""
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
 
 
 @contextmanager

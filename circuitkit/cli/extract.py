@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
+from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
 
 if TYPE_CHECKING:
     from circuitkit.circuit import Circuit
@@ -74,6 +74,7 @@ def extract(
     )
     opened = circuit_folder.open_inputs(checkpoint, task, reference, reference_tokens, device)
     circuit_folder.claim(out)
+    print_notes(opened.checkpoint.warnings)
     circuit = circuit_folder.finished(out, opened, config) if resume else None
     if circuit is None:
         circuit = _extract(out, opened, config, resume=resume, quiet=quiet)
@@ -108,4 +109,5 @@ def _extract(
             click.echo(f"interrupted and saved; go on with: {command}", err=True)
         raise
     partial.end()
+    print_notes(extraction.remarks)
     return extraction.circuit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from circuitkit.cli.console import as_json, print_json
+from circuitkit.cli.console import as_json, print_json, print_notes
 
 if TYPE_CHECKING:
     from circuitkit.task import Pair, Split, Task
@@ -107,7 +107,9 @@ def check(ctx: click.Context, task: str, checkpoint: str, n_pairs: int, *, as_js
     from circuitkit.task import load_task
     from circuitkit.validation.task_check import check_task
 
-    result = check_task(load_checkpoint(checkpoint), load_task(task), n_pairs)
+    loaded = load_checkpoint(checkpoint)
+    print_notes(loaded.warnings)
+    result = check_task(loaded, load_task(task), n_pairs)
     if as_json:
         print_json(result)
     else:

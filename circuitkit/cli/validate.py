@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from circuitkit.cli.console import as_json, progress_bar, quiet
+from circuitkit.cli.console import as_json, print_notes, progress_bar, quiet
 
 
 @click.command()
@@ -49,6 +49,8 @@ def validate(
 
     opened = circuit_folder.checkpoint_of(folder, circuit, checkpoint)
     means = Means.load(folder, opened.architecture.widths)
+    print_notes(opened.warnings)
+    others, tasks = circuit_folder.others_of(folder, circuit)
     with progress_bar(quiet=quiet) as progress:
         try:
             validation = run(
@@ -56,7 +58,7 @@ def validate(
                 means=means,
                 reference=circuit_folder.reference_of(folder, opened, circuit, means, reference),
                 n_pairs=n_pairs,
-                others=circuit_folder.others_of(folder, circuit),
+                others=others, other_tasks=tasks,
                 thorough=thorough_folder.thorough_of(folder, circuit) if thorough else None,
                 progress=progress,
             )  # fmt: skip

@@ -17,6 +17,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.asking import remarks
 from circuitkit.checkpoints.native import REFERENCE
 from circuitkit.checkpoints.reference import describe_reference
 from circuitkit.circuit import Circuit
@@ -44,18 +45,22 @@ from circuitkit.extraction.target import Target, choose_target
 from circuitkit.files import write_whole
 from circuitkit.model import EncodedPairs, Transformer
 from circuitkit.nodes import NodeSet
-from circuitkit.task import Task
+from circuitkit.task import Split, Task
 
 FILE = "pruning.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """A circuit with everything that its folder holds beside it."""
+    """A circuit with everything that its folder holds beside it.
+
+    ``remarks`` say in words what is odd about the pairs; ``pruning`` holds them too.
+    """
 
     circuit: Circuit
     means: Means
     pruning: Mapping[str, Any]
+    remarks: tuple[str, ...] = ()
 
     def save(self, folder: str | Path) -> None:
         """Write ``means.safetensors``, ``pruning.json`` and last ``circuit.json``.
@@ -73,6 +78,7 @@ class _Splits:
     train: EncodedPairs
     select: EncodedPairs
     test: EncodedPairs
+    remarks: tuple[str, ...]
 
 
 def run_extraction(
@@ -127,7 +133,8 @@ def run_extraction(
             "reference": None if sample is None else describe_reference(checkpoint, sample),
         }
     )
-    return Extraction(circuit=circuit, means=means, pruning=tell(config, restarts, found))
+    pruning = tell(config, restarts, found, splits.remarks)
+    return Extraction(circuit=circuit, means=means, pruning=pruning, remarks=splits.remarks)
 
 
 def extract(
@@ -146,12 +153,21 @@ def extract(
 
 
 def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Splits:
-    """Draw the three splits; the test split is scored once, at the very end."""
+    """Draw every split; the test split is scored once, at the very end.
+
+    The ood split is for validation alone: what cannot be asked there is refused before the
+    search and not after it.
+    """
+    train = checkpoint.ask(task, "train", config.n_train, config.seed, copies=True)
+    rest: dict[Split, int] = {"select": config.n_select, "test": config.n_test}
+    rest |= {"ood": config.n_test} if task.templates("ood") else {}
+    asked: dict[Split, EncodedPairs] = {
+        split: checkpoint.ask(task, split, n, config.seed) for split, n in rest.items()
+    }
     return _Splits(
-        train=checkpoint.encode(task.up_to("train", config.n_train, config.seed)),
-        select=checkpoint.encode(task.up_to("select", config.n_select, config.seed)),
-        test=checkpoint.encode(task.up_to("test", config.n_test, config.seed)),
-    )
+        train=train, select=asked["select"], test=asked["test"],
+        remarks=remarks({"train": train, **asked}),
+    )  # fmt: skip
 
 
 def _sample(

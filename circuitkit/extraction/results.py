@@ -123,13 +123,19 @@ def _calibrate(
     return fitted.model_copy(update={"loss_nats": calibrated_loss(scored.circuit, test, fitted)})
 
 
-def tell(config: ExtractConfig, restarts: Sequence[Restart], found: Found) -> dict[str, Any]:
-    """``pruning.json``: the settings, every restart's way and size, the scores of the best."""
+def tell(
+    config: ExtractConfig, restarts: Sequence[Restart], found: Found, remarks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """``pruning.json``: the settings, every restart's way and size, the scores of the best.
+
+    ``remarks`` on the pairs are there only if there are any.
+    """
     best = found.restart
     return {
         "format": FORMAT,
         "config": config.to_dict(),
         "outcome": best.outcome,
+        **({"remarks": list(remarks)} if remarks else {}),
         "chosen_restart": restarts.index(best),
         "restarts": [
             {

@@ -66,7 +66,7 @@ def describe_surroundings(
 
 def _example(checkpoint: Checkpoint, task: Task) -> EncodedPairs:
     """The shortest of a few selection pairs: the one a reader takes in at a glance."""
-    pairs = checkpoint.encode(task.up_to("select", _LOOKED_AT, seed=0))
+    pairs = checkpoint.ask(task, "select", _LOOKED_AT)
     lengths = pairs.last.view(2, -1).sum(0)
     return pairs[lengths.argmin()[None]]
 

@@ -9,10 +9,10 @@ In: an ``Architecture`` and tokens. Out: logits, and at each site whatever a
 """
 
 from circuitkit.model.config import Architecture
+from circuitkit.model.encode import encode_pairs
 from circuitkit.model.pairs import (
     EncodedPairs,
     agreement,
-    encode_pairs,
     hits,
     logit_differences,
     pair_losses,

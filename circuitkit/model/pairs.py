@@ -1,6 +1,6 @@
 """Pairs as the model reads them, and the one definition of the task loss.
 
-In: a task's pairs and a tokenizer. Out: padded tokens, and per pair a loss in
+In: padded tokens, with the two answers of every prompt. Out: per pair a loss in
 nats of which ln 2 is an exact floor for anything that cannot tell the two
 prompts apart. Source: Gao et al. 2025, section 2.2; the two-sided form is ours
 (EXTRACTION section 3).
@@ -8,7 +8,7 @@ prompts apart. Source: Gao et al. 2025, section 2.2; the two-sided form is ours
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,16 +16,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from circuitkit.errors import TaskError
-from circuitkit.pairs import told_at
-from circuitkit.task import Pair, Prompt
+from circuitkit.task import Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedPairs:
     """The prompts of n pairs, all a-sides first: row i and row n + i are a pair.
 
-    Prompts are padded on the right, which a causal model cannot see from ``last``.
+    Prompts are padded on the right, which a causal model cannot see from ``last``. ``pairs``
+    are what they were read from, ``notes`` what is to be said of how they were read.
     """
 
     tokens: Int[Tensor, "rows seq"]
@@ -33,6 +32,8 @@ class EncodedPairs:
     answers: Int[Tensor, " rows"]
     foils: Int[Tensor, " rows"]
     templates: tuple[str, ...]
+    pairs: tuple[Pair, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.templates)
@@ -48,7 +49,13 @@ class EncodedPairs:
             answers=self.answers[rows],
             foils=self.foils[rows],
             templates=tuple(self.templates[i] for i in pairs.tolist()),
+            pairs=tuple(self.pairs[i] for i in pairs.tolist()) if self.pairs else (),
         )
+
+    def sides(self) -> list[tuple[tuple[int, ...], int]]:
+        """The prompt and the right answer of every row, as ids: what the model is asked."""
+        rows = zip(self.tokens.tolist(), self.last.tolist(), self.answers.tolist(), strict=True)
+        return [(tuple(row[: last + 1]), answer) for row, last, answer in rows]
 
     def by_length(self) -> Int[Tensor, " pairs"]:
         """The pairs' order by the longer prompt, shortest first: batches of it pad little."""
@@ -93,84 +100,3 @@ def agreement(
 def pair_losses(differences: Float[Tensor, " rows"]) -> Float[Tensor, " pairs"]:
     """½ [softplus(-d_a) + softplus(-d_b)] in nats, one a pair."""
     return F.softplus(-differences).view(2, -1).mean(0)
-
-
-def encode_pairs(
-    pairs: Sequence[Pair], tokenizer, *, start_token: int | None, vocab_size: int, n_ctx: int
-) -> EncodedPairs:
-    """Tokenise pairs and pad them to a rectangle.
-
-    ``tokenizer`` is a ``tokenizers.Tokenizer``, or None when prompts are token ids.
-
-    Raises:
-        TaskError: if a prompt does not fit the context, an answer is not one token,
-            or a token id lies outside the vocabulary.
-    """
-    start = [] if start_token is None else [start_token]
-    rows, right = [], []
-    for pair, name in [*((pair, "a") for pair in pairs), *((pair, "b") for pair in pairs)]:
-        side = pair.a if name == "a" else pair.b
-        with told_at(pair.where(f"{name}.prompt")):
-            row = start + encode_prompt(side, tokenizer, vocab_size)
-            _check_length(row, side, n_ctx)
-        with told_at(pair.where(f"{name}.answer")):
-            right.append(encode_answer(side, tokenizer, vocab_size))
-        rows.append(row)
-    answers = torch.tensor(right)
-    last = torch.tensor([len(row) - 1 for row in rows])
-    tokens = torch.zeros(len(rows), int(last.max()) + 1, dtype=torch.long)
-    for i, row in enumerate(rows):
-        tokens[i, : len(row)] = torch.tensor(row)
-    return EncodedPairs(
-        tokens=tokens,
-        last=last,
-        answers=answers,
-        foils=torch.cat([answers[len(pairs) :], answers[: len(pairs)]]),
-        templates=tuple(pair.template for pair in pairs),
-    )
-
-
-def encode_prompt(side: Prompt, tokenizer, vocab_size: int) -> list[int]:
-    """The token ids of one prompt, without a start token."""
-    if side.text is None:
-        return [_checked(token, vocab_size) for token in side.tokens or ()]
-    if tokenizer is None:
-        raise TaskError("the task is text, but the checkpoint has no tokenizer.json to read it.")
-    return tokenizer.encode(side.text, add_special_tokens=False).ids
-
-
-def encode_answer(side: Prompt, tokenizer, vocab_size: int) -> int:
-    """The token id of one answer."""
-    if isinstance(side.answer, int):
-        return _checked(side.answer, vocab_size)
-    if tokenizer is None:
-        raise TaskError("the task is text, but the checkpoint has no tokenizer.json to read it.")
-    encoded = tokenizer.encode(side.answer, add_special_tokens=False)
-    if len(encoded.ids) != 1:
-        raise TaskError(
-            f"the answer {side.answer!r} is {len(encoded.ids)} tokens for this checkpoint "
-            f"({encoded.tokens}); expected exactly one. Choose another answer or checkpoint."
-        )
-    return encoded.ids[0]
-
-
-def _check_length(row: Sequence[int], side: Prompt, n_ctx: int) -> None:
-    if len(row) > n_ctx:
-        shown = side.text or " ".join(map(str, side.tokens or ()))
-        raise TaskError(
-            f"a prompt is {len(row)} tokens, but the checkpoint reads at most {n_ctx}: "
-            f"{shown[:60]!r}… Shorten the template or its draws."
-        )
-    if not row:
-        raise TaskError(
-            "a prompt is empty; expected at least one token. Add text before the answer."
-        )
-
-
-def _checked(token: int, vocab_size: int) -> int:
-    if not 0 <= token < vocab_size:
-        raise TaskError(
-            f"token id {token} lies outside the checkpoint's vocabulary of {vocab_size}; "
-            "the task was written for another tokenizer."
-        )
-    return token

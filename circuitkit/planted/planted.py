@@ -97,5 +97,5 @@ def truth_of(checkpoint: Checkpoint, task: Task, target_loss_nats: float = TARGE
     """
     model = checkpoint.load_model()
     means = measure_means(model, checkpoint.load_reference(), checkpoint_sha256=checkpoint.sha256)
-    pairs = checkpoint.encode(task.up_to("select", _MANY))
+    pairs = checkpoint.ask(task, "select", _MANY)
     return find_truth(model, pairs, means, target_loss_nats)

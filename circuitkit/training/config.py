@@ -137,7 +137,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainingConf
     file = config_path(path)
     data = read_bounded(file, ConfigError, "a training configuration (.toml)", limit=2**20)
     try:
-        raw = tomllib.loads(data.decode())
+        raw = tomllib.loads(data.decode("utf-8-sig"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file} is not TOML: {error}. Fix the line it names.") from None
     for override in overrides:

@@ -198,5 +198,6 @@ def _told(trial: Trial, rivals: Sequence[Rival]) -> Iterator[str]:
             yield f"{rival.name} is the same circuit"
     if further := closest[_TOLD:]:
         yield f"{len(further)} more rivals, {further[0].above.estimate.low:.3f} nats above or more"
+    yield from trial.rival_notes
     if not trial.others:
         yield "no circuits of other tasks were given to compare with"

@@ -18,7 +18,6 @@ from circuitkit.model import Transformer
 from circuitkit.task import Task, builtin_tasks, load_task
 from circuitkit.validation.competent import measure_ability
 from circuitkit.validation.statistics import Estimate
-from circuitkit.validation.task_check import refuse_joined
 
 
 def measure_competence(
@@ -68,9 +67,7 @@ def _put(task: Task, checkpoint: Checkpoint, model: Transformer, n_pairs: int) -
 
 
 def _asked(task: Task, checkpoint: Checkpoint, model: Transformer, n_pairs: int) -> TaskCompetence:
-    pairs = task.up_to("test", n_pairs)
-    encoded = checkpoint.encode(pairs)
-    refuse_joined(checkpoint, {"test": pairs})
+    encoded = checkpoint.ask(task, "test", n_pairs)
     loss, accuracy = map(interval_of, measure_ability(model, encoded))
     return TaskCompetence(
         task=task.name,

@@ -53,7 +53,7 @@ def check_competent(trial: Trial) -> Finding:
     return Finding(
         claim=Claim.COMPETENT,
         outcome=decision.outcome,
-        note=joined(_NOTES.get(decision.outcome, ""), decision.note, _few(trial)),
+        note=joined(_NOTES.get(decision.outcome, ""), decision.note, _few(trial), *trial.remarks),
         **accuracy.fields(),
         unit="accuracy of the model",
         threshold=f"lower bound ≥ {ACCURACY:.2f}",

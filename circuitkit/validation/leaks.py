@@ -47,8 +47,8 @@ class _Asked:
     """One prompt as its tokens, with the two answers."""
 
     tokens: tuple[int, ...]
-    right: str | int
-    foil: str | int
+    right: tuple[int, ...]
+    foil: tuple[int, ...]
 
 
 def measure_leaks(encode: Encode, task: Task, n_pairs: int = 512) -> Leaks:
@@ -73,11 +73,20 @@ def measure_leaks(encode: Encode, task: Task, n_pairs: int = 512) -> Leaks:
 
 
 def _asked(encode: Encode, pairs: Sequence[Pair]) -> list[_Asked]:
-    sides = [side for p in pairs for side in ((p.a, p.b.answer), (p.b, p.a.answer))]
+    sides = [side for pair in pairs for side in ((pair.a, pair.b), (pair.b, pair.a))]
     return [
-        _Asked(tokens=prompt_tokens(encode, prompt), right=prompt.answer, foil=foil)
-        for prompt, foil in sides
+        _Asked(
+            tokens=prompt_tokens(encode, prompt),
+            right=_answer_tokens(encode, prompt.answer),
+            foil=_answer_tokens(encode, twin.answer),
+        )
+        for prompt, twin in sides
     ]
+
+
+def _answer_tokens(encode: Encode, answer: str | int) -> tuple[int, ...]:
+    """An answer is what the model reads: two texts of one token are one answer."""
+    return (answer,) if isinstance(answer, int) else tuple(encode(answer))
 
 
 def prompt_tokens(encode: Encode, prompt: Prompt) -> tuple[int, ...]:
@@ -118,7 +127,7 @@ def _matrix(rows: Sequence[Features], columns: Mapping[Hashable, int]) -> csr_ar
     return csr_array((value, (at, feature)), shape=(len(rows), len(columns)), dtype=np.float64)
 
 
-def _signs(asked: Sequence[_Asked], answers: Mapping[str | int, int]) -> NDArray[np.float64]:
+def _signs(asked: Sequence[_Asked], answers: Mapping[tuple[int, ...], int]) -> NDArray[np.float64]:
     """+1 at the right answer, -1 at the foil, one row a prompt; unknown answers have no column."""
     signs = np.zeros((len(asked), len(answers)))
     for i, prompt in enumerate(asked):

@@ -9,21 +9,19 @@ in more than half of the prompts, so preferring one of them is chance.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.errors import TaskError
+from circuitkit.checkpoints.asking import remarks, repeated_prompts
 from circuitkit.model import EncodedPairs
-from circuitkit.task import SPLITS, Leaks, Pair, Prompt, Split, Task
+from circuitkit.task import SPLITS, Leaks, Pair, Split, Task
 from circuitkit.validation.competent import measure_ability
 from circuitkit.validation.leaks import measure_leaks
 from circuitkit.validation.statistics import Estimate
-from circuitkit.validation.task_problems import ability_problems, leak_problems, repeat_problems
-
-Drawn = Mapping[Split, list[Pair]]
+from circuitkit.validation.task_problems import ability_problems, leak_problems
 
 
 def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[str, Any]:
@@ -37,17 +35,14 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
         TaskError: if a prompt of any split does not fit, or an answer is not one token
             of its own after its prompt; with file, key and value.
     """
-    drawn = _draw(task, n_pairs)
-    encoded = {split: checkpoint.encode(pairs) for split, pairs in drawn.items()}
-    refuse_joined(checkpoint, drawn)
+    every = _ask(checkpoint, task, n_pairs)
     leaks = _leaks(checkpoint, task)
-    repeated = _repeated(drawn)
-    asked = encoded["test"][:n_pairs]
+    asked = every["test"][:n_pairs]
     ability = measure_ability(checkpoint.load_model(), asked)
     done = {"loss_nats": _plain(ability.loss_nats), "accuracy": _plain(ability.accuracy)}
     problems = [
         *leak_problems(task, leaks),
-        *repeat_problems(repeated),
+        *remarks(every),
         *ability_problems(done["accuracy"], len(set(asked.templates))),
     ]
     return {
@@ -56,40 +51,22 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
         "n_pairs": len(asked),
         "n_templates": len(set(asked.templates)),
         **done,
-        "n_tokens": _lengths(encoded.values()),
-        "answers": _answers(drawn["test"][:n_pairs]),
-        "duplicates": len(repeated),
+        "n_tokens": _lengths(every.values()),
+        "answers": _answers(asked.pairs),
+        "duplicates": len(repeated_prompts(every)),
         "leaks": leaks and leaks.model_dump(),
         "declared_leaks": task.leaks and task.leaks.model_dump(),
         "problems": problems,
     }
 
 
-def _draw(task: Task, n_pairs: int) -> Drawn:
+def _ask(checkpoint: Checkpoint, task: Task, n_pairs: int) -> dict[Split, EncodedPairs]:
     """Pairs of every split that has some, every template among them."""
     filled: list[Split] = [split for split in SPLITS if task.templates(split) or split == "test"]
-    return {split: task.up_to(split, max(n_pairs, len(task.templates(split)))) for split in filled}
-
-
-def refuse_joined(checkpoint: Checkpoint, drawn: Drawn) -> None:
-    """A prompt and its answer, read together, are the tokens of both."""
-    for pair in (pair for pairs in drawn.values() for pair in pairs):
-        for name, side in (("a", pair.a), ("b", pair.b)):
-            if side.text is not None:
-                _check_joined(checkpoint.tokenizer, side, pair.where(f"{name}.answer"))
-
-
-def _check_joined(tokenizer, side: Prompt, where: str) -> None:
-    prompt, answer, both = (
-        tokenizer.encode(text, add_special_tokens=False)
-        for text in (side.text, side.answer, f"{side.text}{side.answer}")
-    )
-    if both.ids != prompt.ids + answer.ids:
-        raise TaskError(
-            f"{where}: after its prompt the answer {side.answer!r} is no token of its own: "
-            f"together they end in {both.tokens[-2:]}, expected {prompt.tokens[-1:]} and "
-            f"{answer.tokens}. End the prompt where a token ends."
-        )
+    return {
+        split: checkpoint.ask(task, split, max(n_pairs, len(task.templates(split))))
+        for split in filled
+    }
 
 
 def _leaks(checkpoint: Checkpoint, task: Task) -> Leaks | None:
@@ -99,17 +76,6 @@ def _leaks(checkpoint: Checkpoint, task: Task) -> Leaks | None:
         lambda text: checkpoint.tokenizer.encode(text, add_special_tokens=False).ids,  # type: ignore
         task,
     )
-
-
-def _repeated(drawn: Drawn) -> list[str]:
-    """The prompts that come in two splits, whatever their answer, as text."""
-    seen = [{_shown(s) for pair in pairs for s in (pair.a, pair.b)} for pairs in drawn.values()]
-    times = Counter(shown for split in seen for shown in split)
-    return sorted(shown for shown, n in times.items() if n > 1)
-
-
-def _shown(side: Prompt) -> str:
-    return repr(side.text if side.text is not None else list(side.tokens or ()))
 
 
 def _lengths(encoded: Iterable[EncodedPairs]) -> dict[str, int]:

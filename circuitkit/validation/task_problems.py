@@ -6,7 +6,7 @@ circuit may be instead of an answer to its question.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from circuitkit.pairs import FixedPairs
 from circuitkit.task import Leaks, Task
@@ -43,16 +43,6 @@ def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
         f"[leaks] {name} = {said:.2f} in the file, but {shares[name]:.2f} measured: correct it"
         for name, said in declared.model_dump().items()
         if abs(said - shares[name]) > DECLARED_WITHIN
-    ]
-
-
-def repeat_problems(repeated: Sequence[str]) -> list[str]:
-    """Prompts that come in two splits."""
-    if not repeated:
-        return []
-    return [
-        f"duplicates: {len(repeated)} prompts come in two splits, such as {repeated[0]}: "
-        "let forms differ, or draw from more"
     ]
 
 

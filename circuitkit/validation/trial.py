@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.asking import remarks
 from circuitkit.circuit import Circuit
 from circuitkit.compiled import CompiledCircuit, Foundation, compile_circuit
 from circuitkit.extraction.cut import cut_model
@@ -29,7 +30,7 @@ from circuitkit.model import (
     record_tap,
 )
 from circuitkit.nodes import Edge, NodeSet, Site
-from circuitkit.task import Split, Task
+from circuitkit.task import SPLITS, Split, Task
 from circuitkit.validation.ablations import STILL, Kind, ablated_differences, means_over
 from circuitkit.validation.statistics import Estimate, cluster_ratio
 
@@ -44,7 +45,8 @@ _FEW = 128
 class Trial:
     """One circuit before the court; what is asked twice is computed once.
 
-    ``others`` are circuits of other tasks on the same checkpoint. ``passes`` counts forward
+    ``others`` are circuits of other tasks on the same checkpoint, ``rival_notes`` say how they
+    were chosen. ``passes`` counts forward
     passes over a batch of pairs.
     """
 
@@ -57,8 +59,10 @@ class Trial:
     pairs: EncodedPairs
     seed: int
     others: Sequence[Circuit] = ()
+    rival_notes: tuple[str, ...] = ()
     progress: Progress = silent
     passes: int = field(default=0, init=False)
+    _splits: dict[Split, tuple[int, EncodedPairs]] = field(default_factory=dict, init=False)
 
     @property
     def values(self) -> Mapping[Site, Tensor]:
@@ -81,8 +85,29 @@ class Trial:
         return len(set(self.clusters))
 
     def split(self, split: Split, n_pairs: int) -> EncodedPairs:
-        """Up to so many pairs of a split, as the extraction drew them."""
-        return self.checkpoint.encode(self.task.up_to(split, n_pairs, self.seed))
+        """Up to so many pairs of a split, as the extraction drew them: the first of those read."""
+        wanted, read = self._splits.get(split, (0, None))
+        if read is None or wanted < n_pairs:
+            read = self.checkpoint.ask(self.task, split, n_pairs, self.seed)
+            self._splits[split] = n_pairs, read
+        return read[:n_pairs] if len(read) > n_pairs else read
+
+    def read_splits(self) -> None:
+        """Read every split now: what cannot be asked is refused before anything runs.
+
+        Raises:
+            TaskError: if a pair of any split cannot be asked.
+        """
+        n = len(self.pairs)
+        self._splits["test"] = n, self.pairs
+        for split in SPLITS:
+            if self.task.templates(split):
+                self.split(split, _FEW if split == "select" else n)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the pairs that were read so far."""
+        return remarks({split: read for split, (_, read) in self._splits.items()})
 
     @cached_property
     def few(self) -> EncodedPairs:

@@ -31,7 +31,9 @@ from circuitkit.validation.integrity import check_integrity
 from circuitkit.validation.minimal import check_minimal
 from circuitkit.validation.necessary import check_necessary
 from circuitkit.validation.no_norm_leak import check_no_norm_leak
+from circuitkit.validation.rivals import rivals_among
 from circuitkit.validation.robust_to_ablation import check_robust_to_ablation
+from circuitkit.validation.same_question import Question
 from circuitkit.validation.stochastic_restore import check_stochastic_restore
 from circuitkit.validation.sufficient import check_sufficient
 from circuitkit.validation.thorough.suite import Thorough, run_thorough
@@ -66,6 +68,7 @@ def validate(
     reference: Int[Tensor, "n length"] | None = None,
     n_pairs: int | None = None,
     others: Sequence[Circuit] = (),
+    other_tasks: Sequence[Task] = (),
     thorough: Thorough | None = None,
     progress: Progress = silent,
 ) -> Validation:
@@ -73,8 +76,9 @@ def validate(
 
     ``means`` are the ablation values of the extraction; without them they are
     measured again over the checkpoint's reference. ``others`` are circuits of other tasks
-    on the same checkpoint, which this one is compared with. ``thorough`` asks for the long
-    suite too, minutes instead of seconds.
+    on the same checkpoint, which this one is compared with; ``other_tasks`` are their tasks
+    (built-in ones need not be given), by which one that asks the same is recognised and left
+    out. ``thorough`` asks for the long suite too, minutes instead of seconds.
 
     Raises:
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
@@ -89,12 +93,15 @@ def validate(
     _check_reference(circuit, sample, means)
     means = means or _measure(checkpoint, model, circuit, sample, progress)
     _check_means(circuit, means)
+    _check_comparable(others, circuit, model)
+    rivals = rivals_among(others, circuit, Question(checkpoint, task), other_tasks)
     trial = Trial(
         checkpoint=checkpoint, model=model, task=task, circuit=circuit, means=means,
-        reference=sample, others=_comparable(others, circuit, model),
-        pairs=checkpoint.encode(task.up_to("test", n_pairs or circuit.n_pairs, circuit.seed)),
+        reference=sample, others=rivals.circuits, rival_notes=rivals.notes,
+        pairs=checkpoint.ask(task, "test", n_pairs or circuit.n_pairs, circuit.seed),
         seed=circuit.seed, progress=progress,
     )  # fmt: skip
+    trial.read_splits()
     findings = _run(trial)
     if thorough is not None:
         findings += run_thorough(trial, thorough, findings)
@@ -140,10 +147,8 @@ def _check_nodes(circuit: Circuit, model: Transformer) -> None:
         raise CircuitError(f"the circuit does not fit the checkpoint: {error}.") from None
 
 
-def _comparable(
-    others: Sequence[Circuit], circuit: Circuit, model: Transformer
-) -> tuple[Circuit, ...]:
-    """The circuits of other tasks.
+def _check_comparable(others: Sequence[Circuit], circuit: Circuit, model: Transformer) -> None:
+    """Circuits can be compared on one checkpoint only.
 
     Raises:
         MismatchError: if one is of another checkpoint.
@@ -157,7 +162,6 @@ def _comparable(
                 "circuits of one checkpoint."
             )
         _check_nodes(other, model)
-    return tuple(other for other in others if other.task.sha256 != circuit.task.sha256)
 
 
 def _check_reference(circuit: Circuit, sample: Tensor, means: Means | None) -> None:

@@ -18,7 +18,7 @@ everything harms everything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from jaxtyping import Float
@@ -33,7 +33,9 @@ from circuitkit.nodes import NodeSet
 from circuitkit.task import Task, builtin_tasks, load_task
 from circuitkit.validation.competence import interval_of
 from circuitkit.validation.competent import ability_of
+from circuitkit.validation.decision import joined
 from circuitkit.validation.necessary import NECESSITY
+from circuitkit.validation.same_question import Question
 from circuitkit.validation.statistics import Estimate, all_of, cluster_ratio
 from circuitkit.validation.thorough.trial import ThoroughTrial
 from circuitkit.validation.trial import LN2, losses_of
@@ -59,9 +61,10 @@ class _Asked:
 
 def check_specific(trial: ThoroughTrial) -> Finding:
     """Its own task loses at least 0.8 of its ability, the typical other one at most 0.2."""
-    others = list(_others(trial))
+    left_out = _LeftOut()
+    others = list(_others(trial, left_out))
     if not others:
-        note = "the checkpoint does no other task that could be asked"
+        note = joined("the checkpoint does no other task that could be asked", *left_out.told())
         return Finding(claim=Claim.SPECIFIC, outcome="not_run", note=note)
     mine = _ask(trial, trial.task, trial.few[:_PAIRS])
     harms = {other.task.name: _harm(trial, trial.nodes, other) for other in others}
@@ -79,6 +82,7 @@ def check_specific(trial: ThoroughTrial) -> Finding:
             [
                 f"its own task loses {own.effect:.2f}; the others: {_row(harms)}",
                 *_rows_beside(trial, [mine, *others]),
+                *left_out.told(),
             ]
         ),
         **typical.fields(),
@@ -93,8 +97,25 @@ def check_specific(trial: ThoroughTrial) -> Finding:
     )
 
 
-def _others(trial: ThoroughTrial) -> Iterator[_Asked]:
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """Tasks that are not asked: those that ask the same, and those that cannot be asked."""
+
+    same: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def told(self) -> list[str]:
+        """In words, by name, with a number where they are many."""
+        n, shown = len(self.unreadable), ", ".join(self.unreadable[:_NAMED])
+        return [
+            *([f"asks the same: {', '.join(self.same)}, not counted"] if self.same else []),
+            *([f"{n} tasks cannot be asked of this checkpoint, such as {shown}"] if n else []),
+        ]
+
+
+def _others(trial: ThoroughTrial, left_out: _LeftOut) -> Iterator[_Asked]:
     """Every other task that the model does, siblings' first."""
+    question = Question(trial.checkpoint, trial.task)
     seen = {trial.task.sha256}
     built_in = (load_task(name) for name in builtin_tasks())
     known = _known(trial)
@@ -104,8 +125,13 @@ def _others(trial: ThoroughTrial) -> Iterator[_Asked]:
         seen.add(task.sha256)
         try:
             pairs = trial.ask("test", _PAIRS, task)
-        except TaskError:
-            continue  # another tokenizer's, or too long: no task of this checkpoint
+            is_same = question.is_asked_by(task)
+        except TaskError:  # another tokenizer's, or too long: no task of this checkpoint
+            left_out.unreadable.append(task.name)
+            continue
+        if is_same:
+            left_out.same.append(task.name)
+            continue
         asked = _ask(trial, task, pairs)
         if asked.is_done:
             yield asked

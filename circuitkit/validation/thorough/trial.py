@@ -62,7 +62,8 @@ class ThoroughTrial(Trial):
     @cached_property
     def train(self) -> EncodedPairs:
         """What the extraction learned its masks on."""
-        return self.ask("train", self.search.n_train)
+        n, seed = self.search.n_train, self.search.seed
+        return self.checkpoint.ask(self.task, "train", n, seed, copies=True)
 
     @cached_property
     def select(self) -> EncodedPairs:
@@ -75,8 +76,7 @@ class ThoroughTrial(Trial):
         Raises:
             TaskError: if the checkpoint cannot be asked the other task.
         """
-        pairs = (task or self.task).up_to(split, n, self.search.seed)
-        return self.checkpoint.encode(pairs)
+        return self.checkpoint.ask(task or self.task, split, n, self.search.seed)
 
     def kept(self, nodes: NodeSet, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
         """Logit differences of the circuit with ``nodes`` of it kept, a bounded batch at a time."""
