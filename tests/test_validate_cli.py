@@ -149,10 +149,10 @@ def test_a_true_circuit_passes(circuit):
 
 
 def test_too_few_pairs_pass_nothing(circuit):
-    """Two pairs settle nothing, and how many would is told."""
+    """Two pairs settle nothing, and what to do is said."""
     ran = judged(circuit, "--pairs", 2)
     assert ran.code == 1
-    assert "would settle it" in ran.out
+    assert "ask for more pairs" in ran.out
     assert "2 templates only" in ran.out
 
 
