@@ -408,7 +408,8 @@ def test_means_over_one_text_are_not_known_to_hold(small, n):
     means = measure_means(checkpoint.load_model(), text, checkpoint_sha256=checkpoint.sha256)
     circuit = circuit_of(checkpoint, task, parse_nodes(*TRUE), means)
     finding = validate(checkpoint, task, circuit, means=means, reference=text)["integrity"]
-    assert (finding.outcome, finding.effect) == ("inconclusive", 0.0)
+    assert finding.outcome == "inconclusive"
+    assert finding.effect < 1e-6
     assert "extract with a reference of more sequences" in finding.note
 
 

@@ -23,7 +23,7 @@ from circuitkit.extraction.masked import masked_differences, tapped_differences
 from circuitkit.extraction.means import halves_differ
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
-from circuitkit.validation.trial import Trial
+from circuitkit.validation.trial import Trial, losses_of
 
 COMPILED_LOGITS = 1e-4
 STORED_NATS = 1e-3
@@ -137,11 +137,12 @@ def _edges_differ(trial: Trial) -> list[str]:
 
 def _halves_differ(trial: Trial) -> float:
     """The spread of the circuit's losses under the means of the reference and of its halves."""
-    losses = [
-        float(trial.circuit_losses(trial.nodes, trial.few, values).mean())
-        for values in (None, trial.means.even, trial.means.pushed(-1.0))
+    whole = losses_of(trial.scored.circuit)[: len(trial.few)].mean()
+    halves = [
+        trial.circuit_losses(trial.nodes, trial.few, values).mean()
+        for values in (trial.means.even, trial.means.pushed(-1.0))
     ]
-    return max(losses) - min(losses)
+    return float(max(whole, *halves) - min(whole, *halves))
 
 
 def _shared_templates(trial: Trial) -> list[str]:

@@ -46,8 +46,7 @@ class Trial:
     """One circuit before the court; what is asked twice is computed once.
 
     ``others`` are circuits of other tasks on the same checkpoint, ``rival_notes`` say how they
-    were chosen. ``passes`` counts forward
-    passes over a batch of pairs.
+    were chosen. ``passes`` counts forward passes over a batch of pairs.
     """
 
     checkpoint: Checkpoint
