@@ -239,7 +239,7 @@ def test_decoys_agree_in_most_templates_and_not_in_all(grown):
     """The decoy stands last: in three templates of four it goes with the answer."""
     at = grown("decoys")
     pairs = [p for split in ("train", "select", "test") for p in at.task.up_to(split, 999)]
-    agrees = {p.template: p.a.text.endswith("up") for p in pairs}
+    agrees = {p.template: p.a.text.split()[-1] == "up" for p in pairs}
     assert 0.6 < sum(agrees.values()) / len(agrees) < 0.9
 
 

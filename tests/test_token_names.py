@@ -96,7 +96,7 @@ def twins(tmp_path_factory) -> Path:
     rows = [json.loads(line) for line in planted.task_lines.splitlines()]
     for side in (row[name] for row in rows for name in "ab"):
         side["prompt"] = [tokens[word] for word in side["prompt"].split()]
-        side["answer"] = tokens[side["answer"].strip()]
+        side["answer"] = tokens[side["answer"]]
     (folder / "task.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
 

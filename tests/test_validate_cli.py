@@ -148,6 +148,13 @@ def test_a_true_circuit_passes(circuit):
     assert Validation.load(circuit).passes
 
 
+def test_a_report_of_an_earlier_verdict_does_not_stay(circuit):
+    """What the folder shows is what was found last."""
+    (circuit / "report.pdf").write_bytes(b"%PDF of an earlier verdict")
+    judged(circuit, "--pairs", 40)
+    assert not (circuit / "report.pdf").exists()
+
+
 def test_too_few_pairs_pass_nothing(circuit):
     """Two pairs settle nothing, and what to do is said."""
     ran = judged(circuit, "--pairs", 2)

@@ -45,6 +45,7 @@ def validate(
     from circuitkit.cli import circuit_folder, thorough_folder
     from circuitkit.extraction import Means
     from circuitkit.validation import validate as run
+    from circuitkit.views.report import FILE as REPORT
     from circuitkit.views.tables import write_findings
 
     opened = circuit_folder.checkpoint_of(folder, circuit, checkpoint)
@@ -66,6 +67,7 @@ def validate(
             if thorough:
                 click.echo(_how_to_go_on(folder, checkpoint, reference, n_pairs), err=True)
             raise
+    (folder / REPORT).unlink(missing_ok=True)  # it shows the verdict before this one
     validation.save(folder)
     if thorough:
         thorough_folder.forget_findings(folder)

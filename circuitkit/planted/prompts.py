@@ -78,11 +78,11 @@ def task_lines(answers: tuple[str, str], sides: Sides, ood: Sides | None, seed: 
 def _lines(
     layout: Layout, answers: tuple[str, str], sides: Sides, split: str, random: Random
 ) -> Iterator[str]:
-    """The pairs of a layout, as they stand in the file: a space parts the answer's word."""
+    """The pairs of a layout, as they stand in the file: a space ends each prompt's last word."""
     for opening in _OPENINGS:
         template = f"{split}-{layout.n_before}-{layout.n_after}-{opening}"
         for a, b in _prompts(sides(layout), opening, _N_PAIRS[split], random):
-            told = {"a": _side(a, f" {answers[0]}"), "b": _side(b, f" {answers[1]}")}
+            told = {"a": _side(f"{a} ", answers[0]), "b": _side(f"{b} ", answers[1])}
             yield json.dumps({**told, "template": template, "split": split})
 
 
