@@ -21,8 +21,8 @@ from circuitkit.task import Task
 
 SAME = 0.5
 _PAIRS = 64
-_FEW = 16
-"""Of a task that shares half of its cues, one of so many is shared but once in 65,536."""
+_FEW = 8
+"""Of a task that shares half of its cues, none of so many is shared but once in 256."""
 
 Tokens = tuple[int, ...]
 
