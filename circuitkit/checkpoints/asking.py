@@ -1,7 +1,6 @@
-"""Asking a checkpoint a task: every split that will be used is read before anything runs.
+"""What is to be said of the pairs that a checkpoint is asked, though it can be asked them.
 
-In: a checkpoint, a task, how many pairs of which split. Out: what the model is asked, and
-in words what a reader should know of it. It is the same for every verb.
+In: what was read of each split. Out: sentences. They are the same for every verb.
 """
 
 from __future__ import annotations
@@ -9,26 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from circuitkit.checkpoints.checkpoint import Checkpoint
 from circuitkit.model import EncodedPairs
-from circuitkit.task import Split, Task
+from circuitkit.task import Split
 
 Asked = Mapping[Split, EncodedPairs]
-
-
-def ask_splits(
-    checkpoint: Checkpoint, task: Task, n_pairs: Mapping[Split, int], seed: int = 0
-) -> dict[Split, EncodedPairs]:
-    """Up to so many pairs of each split; splits for which the task has no template are left out.
-
-    Raises:
-        TaskError: if a prompt or an answer of any of them cannot be asked, with where.
-    """
-    return {
-        split: checkpoint.ask(task, split, n, seed)
-        for split, n in n_pairs.items()
-        if task.templates(split)
-    }
 
 
 def remarks(asked: Asked) -> tuple[str, ...]:

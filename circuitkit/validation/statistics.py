@@ -30,9 +30,9 @@ BOOTSTRAP_T = "cluster bootstrap-t, 90 %"
 FEWEST = 5
 """With fewer clusters there is no interval: a resample holds one of them alone too often.
 
-In 400 samples of a normal distribution each bound covers 93 to 97 % from five clusters up. With
-three the median interval is 100,000 times as wide as the data, with four up to a tenth of all
-are."""
+Of a normal distribution each bound covers 93 to 98 % from five clusters up. With three the median
+interval is 190,000 spreads wide, with four every tenth is more than 20 (five: 4); see
+tests/benchmarks/few_templates.py."""
 TOO_FEW = f"none: fewer than {FEWEST} templates bound nothing"
 FEW_DIFFER = "Jeffreys over templates, 90 % (fewer than five differ from the rest)"
 _RARE = 5

@@ -1,0 +1,43 @@
+"""How the interval of a mean covers, and how wide it is, by the number of templates.
+
+Values are drawn from a normal distribution of spread 1, one a template; no interval is refused,
+so that it can be seen why validation gives none of fewer than five.
+
+Usage: python tests/benchmarks/few_templates.py
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from circuitkit.validation import statistics
+
+SIZES, N_SAMPLES = (2, 3, 4, 5, 6, 8, 12, 20), 400
+
+
+def row(n: int, rng: np.random.Generator) -> str:
+    """How often each bound holds for ``n`` templates, and the width of the interval."""
+    names, low, high, width = [str(i) for i in range(n)], 0, 0, []
+    for seed in range(N_SAMPLES):
+        found = statistics.cluster_mean(rng.normal(size=n), names, seed)
+        low, high = low + (found.low <= 0), high + (found.high >= 0)
+        width.append(found.high - found.low)
+    middle, wide = np.quantile(width, [0.5, 0.9])
+    return f"| {n} | {low / N_SAMPLES:.3f} | {high / N_SAMPLES:.3f} | {middle:.3g} | {wide:.3g} |\n"
+
+
+def main() -> None:
+    """A row a number of templates."""
+    statistics.FEWEST = 2
+    rng = np.random.default_rng(0)
+    sys.stdout.write(
+        "| templates | lower bound holds | upper | width, median | 90 % |\n|---|---|---|---|---|\n"
+    )
+    for n in SIZES:
+        sys.stdout.write(row(n, rng))
+
+
+if __name__ == "__main__":
+    main()
