@@ -16,14 +16,15 @@ Nouns are imported at once; verbs, which need torch, when first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.errors import CircuitkitError
-from circuitkit.evidence import Claim, Finding, Validation
+from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.nodes import Edge, Node, NodeSet, Site
 from circuitkit.provenance import circuitkit_version
 
 if TYPE_CHECKING:
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from circuitkit.circuit.comparison import compare
     from circuitkit.compiled import compile, compile_circuit
     from circuitkit.extraction import (
         ExtractConfig,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from circuitkit.model import Architecture, Transformer
     from circuitkit.task import Pair, Prompt, Split, Task, builtin_tasks, load_task
     from circuitkit.training import load_config, train
-    from circuitkit.validation import validate
+    from circuitkit.validation import validate, validate_folder
     from circuitkit.views.report import write_report, write_reports
 
 _LAZY = {
@@ -51,6 +52,7 @@ _LAZY = {
     "Task": "task",
     "Transformer": "model",
     "builtin_tasks": "task",
+    "compare": "circuit.comparison",
     "compile": "compiled",
     "compile_circuit": "compiled",
     "extract": "extraction",
@@ -62,6 +64,7 @@ _LAZY = {
     "save_checkpoint": "checkpoints",
     "train": "training",
     "validate": "validation",
+    "validate_folder": "validation",
     "write_report": "views.report",
     "write_reports": "views.report",
 }
@@ -72,6 +75,7 @@ __all__ = [
     "Architecture",
     "Checkpoint",
     "Circuit",
+    "CircuitFolder",
     "CircuitkitError",
     "Claim",
     "Edge",
@@ -89,6 +93,7 @@ __all__ = [
     "Transformer",
     "Validation",
     "builtin_tasks",
+    "compare",
     "compile",
     "compile_circuit",
     "extract",
@@ -100,6 +105,7 @@ __all__ = [
     "save_checkpoint",
     "train",
     "validate",
+    "validate_folder",
     "write_report",
     "write_reports",
 ]

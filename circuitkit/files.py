@@ -15,6 +15,17 @@ MAX_JSON_BYTES = 256 * 2**20
 """JSON files larger than this are refused before they are read."""
 
 
+def as_path(value: object, expected: str = "folder: a path") -> Path:
+    """A path, or a name that could be one.
+
+    Raises:
+        UsageError: if it is neither text nor a path; ``expected`` completes the message.
+    """
+    if isinstance(value, str | Path) and str(value):
+        return Path(value)
+    raise UsageError(f"got {value!r:.80} ({type(value).__name__}), expected a {expected}.")
+
+
 def sha256(data: bytes) -> str:
     """The hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from circuitkit.files import sha256
 
@@ -52,3 +52,20 @@ def record(created_with: str, config: Mapping[str, Any], seed: int) -> Provenanc
         seed=seed,
         config_sha256=sha256(canonical.encode()),
     )
+
+
+def without_unset(told: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Leave out keys that say nothing, so that a file from before them keeps its bytes."""
+    return {
+        name: value
+        for name, value in told.items()
+        if name not in names or value not in (None, (), [])
+    }
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing a strict reading refused: where, what was got, what was expected."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(map(str, problem["loc"])) or "the file"
+    got = repr(problem["input"])
+    return f"{where}: {problem['msg']}; got {got if len(got) <= 80 else got[:77] + '...'}"

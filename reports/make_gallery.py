@@ -19,8 +19,8 @@ from pathlib import Path
 
 from circuitkit import Circuit, Validation
 from circuitkit.checkpoints.bundled import bundled_checkpoints
-from circuitkit.checkpoints.competence import Competence
-from circuitkit.evidence import DEFAULT_CLAIMS, FILE
+from circuitkit.checkpoints.competence_json import Competence
+from circuitkit.findings import DEFAULT_CLAIMS, FILE
 
 GALLERY = Path(__file__).parent / "gallery"
 SHOWN = (
@@ -54,7 +54,7 @@ def extract(folder: Path) -> None:
         run("extract", checkpoint, "--task", task, "--out", folder, "--resume", "-q", *options)
 
 
-def judge(folder: Path) -> None:
+def criterion(folder: Path) -> None:
     """Validate and report one task, once all are extracted: circuits are compared."""
     if not (folder / FILE).exists():
         run("validate", folder, "-q")
@@ -133,7 +133,7 @@ def main() -> None:
     paths = list(folders(given.asked))
     if not given.table:
         each(given.jobs, extract, paths)
-        each(given.jobs, judge, paths)
+        each(given.jobs, criterion, paths)
     for checkpoint in dict.fromkeys(path.parent.name for path in paths):
         sys.stdout.write(
             f"\n{checkpoint}\n\n| task | model loss (nats) | nodes | edges | circuit loss (nats) | "

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circuitkit.checkpoints import bundled_checkpoints
-from circuitkit.checkpoints.competence import Competence
+from circuitkit.checkpoints.competence_json import Competence
 
 DOCS = Path(__file__).parents[1] / "docs"
 CURVES, SWEEPS = DOCS / "training-curves.svg", DOCS / "sweeps.csv"

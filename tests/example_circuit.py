@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from circuitkit.circuit import Circuit, Minimality, Scores, Side, Surroundings
-from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Validation
+from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding, Validation
 from circuitkit.nodes import Edge, Node, NodeSet
 from circuitkit.provenance import Named, Provenance
 

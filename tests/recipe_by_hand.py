@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from circuitkit.training.config import TrainingConfig
-from circuitkit.training.initial import initial_model
+from circuitkit.training.initialisation import initial_model
 from circuitkit.training.shards import batch_windows
+from circuitkit.training.train_config import TrainingConfig
 
 FAULTS = ("top-k before the decay", "biases stay dense", "rows of c_proj are protected")
 

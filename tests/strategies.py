@@ -8,7 +8,7 @@ from example_circuit import empty_circuit
 from hypothesis import strategies as st
 
 from circuitkit.circuit import Calibration, Circuit, Minimality, Scores
-from circuitkit.evidence import Claim, Finding, Validation
+from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.nodes import PLACES, Edge, Node, NodeSet, Site, transformer_sites
 from circuitkit.provenance import Named
 

@@ -7,13 +7,13 @@ from tiny import random_tokens, tiny_model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
-from circuitkit.checkpoints.asking import remarks, repeated_prompts
+from circuitkit.checkpoints.pair_remarks import remarks, repeated_prompts
+from circuitkit.competence.measure import measure_competence
+from circuitkit.competence.task_check import check_task
 from circuitkit.errors import TaskError
 from circuitkit.extraction.extract import run_extraction
 from circuitkit.planted import plant, planted_names
 from circuitkit.task import SPLITS, builtin_tasks, load_task
-from circuitkit.validation.competence import measure_competence
-from circuitkit.validation.task_check import check_task
 
 NANO = "tinypython-nano"
 

@@ -12,11 +12,11 @@ from tiny import encoded_pairs, random_nodes, random_values, tiny_model
 from circuitkit import load_checkpoint, load_task
 from circuitkit.extraction import ExtractConfig, PruningConfig, zero_means
 from circuitkit.extraction.candidates import attribution, find_candidates
+from circuitkit.extraction.criterion import Criterion
 from circuitkit.extraction.discretise import add_back, ranked_nodes
-from circuitkit.extraction.gated import GatedModel
-from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.learn import _travel_left, learn_masks
-from circuitkit.extraction.masked import gates_of, nodes_of
+from circuitkit.extraction.gated_model import GatedModel
+from circuitkit.extraction.mask_learning import _travel_left, learn_masks
+from circuitkit.extraction.masked_model import gates_of, nodes_of
 from circuitkit.extraction.search import in_force, rank
 from circuitkit.nodes import Node, NodeSet, Site
 
@@ -33,10 +33,10 @@ def planted(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judge(planted):
+def criterion(planted):
     checkpoint, task = planted
     model = checkpoint.load_model()
-    return Judge(
+    return Criterion(
         model=model,
         values=zero_means(model.arch.widths).values,
         pairs=checkpoint.encode(task.pairs("select", 32, 0)),
@@ -56,59 +56,64 @@ def test_the_large_benchmark_measures_what_it_says(planted):
     assert float(rows["largest difference in logits"]) <= 1e-4
 
 
-def test_the_planted_circuit_does_the_task(judge):
+def test_the_planted_circuit_does_the_task(criterion):
     """And not without its attention: the decoy has the other sign."""
-    nodes = large_model.planted_nodes(judge.model.arch)
-    assert judge.meets(nodes)
-    assert not judge.meets(NodeSet.of((n for n in nodes if n.site.place != "k"), nodes.widths))
+    nodes = large_model.planted_nodes(criterion.model.arch)
+    assert criterion.meets(nodes)
+    assert not criterion.meets(NodeSet.of((n for n in nodes if n.site.place != "k"), nodes.widths))
 
 
-def test_in_a_small_model_every_node_is_a_candidate(judge, train):
+def test_in_a_small_model_every_node_is_a_candidate(criterion, train):
     """Nothing is ruled out where it costs little to look."""
-    assert find_candidates(train, judge) is None
+    assert find_candidates(train, criterion) is None
 
 
-def test_candidates_are_few_and_do_the_task(judge, train):
+def test_candidates_are_few_and_do_the_task(criterion, train):
     """They are the nodes of largest attribution, and the planted circuit is among them."""
-    candidates = find_candidates(train, judge, small_model=0, first=128)
+    candidates = find_candidates(train, criterion, small_model=0, first=128)
     assert candidates is not None
     assert len(candidates) == 128
-    assert judge.meets(candidates)
-    assert len(large_model.planted_nodes(judge.model.arch) - candidates) <= 1
+    assert criterion.meets(candidates)
+    assert len(large_model.planted_nodes(criterion.model.arch) - candidates) <= 1
 
 
-def test_candidates_that_miss_the_target_are_widened(judge, train):
+def test_candidates_that_miss_the_target_are_widened(criterion, train):
     """One node cannot do the task, so more are taken until they can."""
-    candidates = find_candidates(train, judge, small_model=0, first=1)
+    candidates = find_candidates(train, criterion, small_model=0, first=1)
     assert candidates is not None
-    assert judge.meets(candidates)
-    fewer = find_candidates(train, judge, small_model=0, first=len(candidates) // 2)
+    assert criterion.meets(candidates)
+    fewer = find_candidates(train, criterion, small_model=0, first=len(candidates) // 2)
     assert fewer == candidates
 
 
-def test_a_node_that_never_moves_is_no_candidate(judge, train):
+def test_a_node_that_never_moves_is_no_candidate(criterion, train):
     """Even when all others are: its attribution is 0."""
-    widths = judge.model.arch.widths
-    moved = attribution(train, judge).amax(0).split(list(widths.values()))
+    widths = criterion.model.arch.widths
+    moved = attribution(train, criterion).amax(0).split(list(widths.values()))
     still = nodes_of({s: (m == 0).float() for s, m in zip(widths, moved, strict=True)})
-    widest = find_candidates(train, judge, small_model=0, first=10**9)
+    widest = find_candidates(train, criterion, small_model=0, first=10**9)
     assert widest is not None
     assert len(still) > 0
     assert len(widest) + len(still) == sum(widths.values())
     assert not widest & still
 
 
-def test_nothing_outside_the_candidates_is_learned(judge, train):
+def test_nothing_outside_the_candidates_is_learned(criterion, train):
     """Whatever its attribution."""
     config = PruningConfig(n_steps=6, batch_pairs=8)
-    within = random_nodes(judge.model.arch, 0.05)
+    within = random_nodes(criterion.model.arch, 0.05)
     scores = learn_masks(
-        judge.model, train, judge.values, target_loss_nats=0.15, config=config, within=within
+        criterion.model,
+        train,
+        criterion.values,
+        target_loss_nats=0.15,
+        config=config,
+        within=within,
     )
     assert len(scores.learned)
     assert scores.learned <= within
     assert set(ranked_nodes(scores)) == set(within)
-    grown = add_back(NodeSet(widths=within.widths), judge, within)
+    grown = add_back(NodeSet(widths=within.widths), criterion, within)
     assert grown is None or grown <= within
 
 
@@ -118,16 +123,16 @@ def test_nothing_outside_the_candidates_is_learned(judge, train):
     ids=["lost", "not to be gentler", "not lost"],
 )
 def test_masks_that_lost_the_task_are_learned_once_more_gently(
-    judge, train, pressure, gentler, begun
+    criterion, train, pressure, gentler, begun
 ):
     """The restart goes on as if it had begun there, and says so."""
     pruning = PruningConfig(
         n_steps=20, batch_pairs=8, lr=0.1, pressure_start=pressure, gentler=gentler
     )
     config = ExtractConfig(pruning=pruning)
-    scores = rank(train, judge, config, seed=0)
+    scores = rank(train, criterion, config, seed=0)
     alone = learn_masks(
-        judge.model, train, judge.values, target_loss_nats=0.15,
+        criterion.model, train, criterion.values, target_loss_nats=0.15,
         config=replace(pruning, pressure_start=begun),
     )  # fmt: skip
     assert scores.history == alone.history
@@ -136,36 +141,38 @@ def test_masks_that_lost_the_task_are_learned_once_more_gently(
 
 @pytest.mark.parametrize(("beyond", "is_kept"), [(0, True), (1, False), (None, False)])
 def test_masks_that_lost_the_task_are_kept_if_few_nodes_more_do_it(
-    monkeypatch, judge, train, beyond, is_kept
+    monkeypatch, criterion, train, beyond, is_kept
 ):
     """Four times the learned ones are few: they may lead to the smallest circuit of all."""
 
-    def found(scores, judge):
+    def found(scores, criterion):
         few = 4 * max(8, len(scores.learned))
         return None if beyond is None else NodeSet.of(ranked_nodes(scores)[: few + beyond])
 
     monkeypatch.setattr(sys.modules["circuitkit.extraction.search"], "discretise", found)
     pruning = PruningConfig(n_steps=20, batch_pairs=8, lr=0.1, pressure_start=1.0, gentler=1e8)
-    scores = rank(train, judge, ExtractConfig(pruning=pruning), seed=0)
+    scores = rank(train, criterion, ExtractConfig(pruning=pruning), seed=0)
     assert (scores.history[0][2] == pruning.pressure_start) == is_kept
 
 
 @pytest.mark.parametrize(("n_learned", "most"), [(0, 12), (60, 12), (200, 40)])
-def test_a_learned_set_is_mended_by_a_dozen_nodes_or_a_fifth(monkeypatch, judge, n_learned, most):
+def test_a_learned_set_is_mended_by_a_dozen_nodes_or_a_fifth(
+    monkeypatch, criterion, n_learned, most
+):
     """As many are enough if they must be; one more is not tried."""
     everything = [Node(Site.parse("0.mlp.act_in"), channel) for channel in range(300)]
     monkeypatch.setattr(
         sys.modules["circuitkit.extraction.discretise"],
         "steepest",
-        lambda nodes, judge, within: [node for node in everything if node not in nodes],
+        lambda nodes, criterion, within: [node for node in everything if node not in nodes],
     )
-    monkeypatch.setattr(Judge, "bound", lambda self, nodes: -len(nodes))
+    monkeypatch.setattr(Criterion, "bound", lambda self, nodes: -len(nodes))
     learned = NodeSet.of(everything[:n_learned])
     for missing, size in ((most, n_learned + most), (most + 1, None)):
         monkeypatch.setattr(
-            Judge, "meets", lambda self, nodes, n=missing: len(nodes) >= n_learned + n
+            Criterion, "meets", lambda self, nodes, n=missing: len(nodes) >= n_learned + n
         )
-        mended = add_back(learned, judge)
+        mended = add_back(learned, criterion)
         assert (None if mended is None else len(mended)) == size
 
 
@@ -191,12 +198,12 @@ def test_folding_away_closed_gates_changes_nothing():
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
 
-def test_a_saturated_head_is_among_the_candidates(judge, train):
+def test_a_saturated_head_is_among_the_candidates(criterion, train):
     """Wide open, its softmax has no gradient in queries and keys; half open, it has."""
-    model = deepcopy(judge.model)
+    model = deepcopy(criterion.model)
     model.layers[0].attn.c_attn.weight[:: model.arch.d_attn][:2] *= 6  # the head's q and k
-    saturated = Judge(
-        model=model, values=judge.values, pairs=judge.pairs, target_loss_nats=0.15
+    saturated = Criterion(
+        model=model, values=criterion.values, pairs=criterion.pairs, target_loss_nats=0.15
     )  # fmt: skip
     candidates = find_candidates(train, saturated, small_model=0, first=256)
     assert candidates is not None

@@ -22,17 +22,18 @@ from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.compiled import compile_circuit
 from circuitkit.errors import MismatchError, TaskError
 from circuitkit.extraction import four_differences, measure_means
-from circuitkit.extraction.masked import masked_differences, tapped_differences
+from circuitkit.extraction.masked_model import masked_differences, tapped_differences
 from circuitkit.extraction.means import zero_means
-from circuitkit.extraction.target import choose_target
+from circuitkit.extraction.target_loss import choose_target
 from circuitkit.files import write_whole
 from circuitkit.model import agreement, gate_tap, hits, record_tap
+from circuitkit.model.per_pair import hits_of
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.planted import plant
-from circuitkit.planted.alive import find_alive
+from circuitkit.planted.live_nodes import find_alive
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
-from circuitkit.validation import beats_controls, validate
+from circuitkit.validation import validate
 from circuitkit.validation.ablations import (
     DRAWN,
     KINDS,
@@ -41,32 +42,33 @@ from circuitkit.validation.ablations import (
     means_over,
     twin_positions,
 )
-from circuitkit.validation.backup import find_backup
-from circuitkit.validation.beats_controls import (
+from circuitkit.validation.claims import beats_controls
+from circuitkit.validation.claims.beats_controls import (
     N_DRAWS,
     Family,
     _as_low,
     _tally,
     check_beats_controls,
 )
-from circuitkit.validation.competent import check_competent
-from circuitkit.validation.controls import (
+from circuitkit.validation.claims.competent import check_competent
+from circuitkit.validation.claims.faithful import check_faithful
+from circuitkit.validation.claims.follows_ood import check_follows_ood
+from circuitkit.validation.claims.generalises import check_generalises
+from circuitkit.validation.claims.integrity import check_integrity
+from circuitkit.validation.claims.minimal import check_minimal
+from circuitkit.validation.claims.necessary import check_necessary
+from circuitkit.validation.claims.no_norm_leak import check_no_norm_leak, run_frozen
+from circuitkit.validation.claims.robust_to_ablation import check_robust_to_ablation
+from circuitkit.validation.claims.stochastic_restore import check_stochastic_restore
+from circuitkit.validation.claims.sufficient import check_sufficient
+from circuitkit.validation.controls.backup import find_backup
+from circuitkit.validation.controls.same_size import (
     NEAREST,
     activity_matched,
     attribution_circuit,
     location_matched,
 )
-from circuitkit.validation.faithful import check_faithful
-from circuitkit.validation.follows_ood import check_follows_ood
-from circuitkit.validation.generalises import check_generalises
-from circuitkit.validation.integrity import check_integrity
-from circuitkit.validation.minimal import check_minimal
-from circuitkit.validation.necessary import check_necessary
-from circuitkit.validation.no_norm_leak import check_no_norm_leak, run_frozen
-from circuitkit.validation.robust_to_ablation import check_robust_to_ablation
-from circuitkit.validation.stochastic_restore import check_stochastic_restore
-from circuitkit.validation.sufficient import check_sufficient
-from circuitkit.validation.trial import Trial, hits_of
+from circuitkit.validation.trial import Trial
 
 SEED = 0
 

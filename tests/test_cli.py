@@ -21,11 +21,11 @@ import circuitkit.extraction
 from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.cli import COMMANDS, main
-from circuitkit.evidence import DEFAULT_CLAIMS, Validation
-from circuitkit.extraction import ExtractConfig, PruningConfig, judge
+from circuitkit.extraction import ExtractConfig, PruningConfig, criterion
+from circuitkit.findings import DEFAULT_CLAIMS, Validation
 from circuitkit.planted import plant
 from circuitkit.task import SPLITS, builtin_tasks
-from circuitkit.validation import beats_controls, integrity, minimal
+from circuitkit.validation.claims import beats_controls, integrity, minimal
 
 NANO = "tinypython-nano"
 FEW_STEPS = PruningConfig(n_steps=20, lr=0.15, pressure_start=1e-3)
@@ -95,7 +95,7 @@ def small(monkeypatch):
     """Extractions of a few steps, and integrity that a small reference passes."""
     monkeypatch.setattr(circuitkit.extraction, "ExtractConfig", small_config)
     monkeypatch.setattr(integrity, "HALVES_NATS", 9.0)
-    monkeypatch.setattr(judge, "DRIFT_NATS", 9.0)
+    monkeypatch.setattr(criterion, "DRIFT_NATS", 9.0)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def flow(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(circuitkit.extraction, "ExtractConfig", small_config)
         patched.setattr(integrity, "HALVES_NATS", 9.0)
-        patched.setattr(judge, "DRIFT_NATS", 9.0)
+        patched.setattr(criterion, "DRIFT_NATS", 9.0)
         options = ("--reference-tokens", 4096, "--target-loss", 0.3)
         ran = {
             "extract": cli("extract", NANO, "--task", "if_equals", "--out", folder, *options),
@@ -647,7 +647,7 @@ def test_ctrl_c_is_exit_code_130(tmp_path, monkeypatch):
     ran = cli("extract", NANO, "--task", "if_equals", "--out", tmp_path / "out")
     assert (ran.code, ran.out) == (130, "")
     assert "interrupted" in ran.err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 TRAINING = """
@@ -734,7 +734,7 @@ def test_a_reader_that_goes_away_is_no_error():
 
 def test_the_training_bar_shows_what_was_measured_only():
     """Before the first validation neither its loss nor an L0 fraction is known."""
-    from circuitkit.cli.train import _numbers
+    from circuitkit.cli.train_command import _numbers
     from circuitkit.training import Progress
 
     at = {"stage": "steps", "done": 1, "total": 2, "loss_nats": 2.0}

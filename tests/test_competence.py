@@ -11,7 +11,7 @@ from tiny import tiny_checkpoint, tiny_model, token_task
 from tokenizers import Tokenizer, models
 
 from circuitkit.checkpoints import bundled, bundled_checkpoints, load_checkpoint, save_checkpoint
-from circuitkit.checkpoints.competence import (
+from circuitkit.checkpoints.competence_json import (
     FILE,
     MAX_LOSS_NATS,
     MIN_ACCURACY,
@@ -20,13 +20,13 @@ from circuitkit.checkpoints.competence import (
     TaskCompetence,
     does_task,
 )
+from circuitkit.checkpoints.competence_json import MIN_ACCURACY as ACCURACY
+from circuitkit.competence import ability
+from circuitkit.competence import measure as measuring
+from circuitkit.competence.measure import measure_competence
+from circuitkit.competence.task_check import check_task
 from circuitkit.errors import CheckpointError, TaskError
 from circuitkit.task import builtin_tasks, load_task
-from circuitkit.validation import competence as measuring
-from circuitkit.validation import competent
-from circuitkit.validation.competence import measure_competence
-from circuitkit.validation.competent import ACCURACY
-from circuitkit.validation.task_check import check_task
 
 NANO = "tinypython-nano"
 
@@ -80,8 +80,8 @@ def test_leaks_are_not_measured(monkeypatch):
     def measured(*_):
         raise AssertionError("leaks were measured")
 
-    monkeypatch.setattr("circuitkit.validation.leaks.measure_leaks", measured)
-    monkeypatch.setattr("circuitkit.validation.task_check.measure_leaks", measured)
+    monkeypatch.setattr("circuitkit.task.leaks.measure_leaks", measured)
+    monkeypatch.setattr("circuitkit.competence.task_check.measure_leaks", measured)
     assert measure_competence(load_checkpoint(NANO), 8, tasks=["if_equals"]).tasks
 
 
@@ -92,7 +92,7 @@ def test_a_model_that_is_always_right_does_the_task_and_its_opposite_does_not(
     """The loss is the softplus of the difference, to either side."""
     sign = 1.0 if right else -1.0
     answered = lambda model, pairs, tap: torch.full((2 * len(pairs),), 5 * sign)  # noqa: E731
-    monkeypatch.setattr(competent, "tapped_differences", answered)
+    monkeypatch.setattr(ability, "tapped_differences", answered)
     folder = tiny_checkpoint(tmp_path / "m", text=True)
     task = letter_task(tmp_path / "mine.jsonl")
     (found,) = measure_competence(load_checkpoint(folder), 12, tasks=[task]).tasks

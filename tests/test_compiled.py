@@ -10,11 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import OPTIONS, encoded_pairs, random_nodes, random_values, tiny_model
 
-from circuitkit.compiled import CompiledCircuit, Foundation, compile_circuit
-from circuitkit.compiled.contest import Contest
-from circuitkit.compiled.prompts import prepare_prompts
-from circuitkit.extraction.gated import GatedModel
-from circuitkit.extraction.masked import gate_gradients, masked_differences, tapped_differences
+from circuitkit.compiled import CompiledCircuit, FoldedModel, compile_circuit
+from circuitkit.compiled.distinct_prompts import prepare_prompts
+from circuitkit.compiled.partial_topk import Contest
+from circuitkit.extraction.gated_model import GatedModel
+from circuitkit.extraction.masked_model import (
+    gate_gradients,
+    masked_differences,
+    tapped_differences,
+)
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import SITE_KINDS, NodeSet
 
@@ -114,11 +118,11 @@ def test_any_circuit_of_any_architecture_compiles(changes, share, seed):
     pairs, values = encoded_pairs(model.arch, 4, seed), random_values(model.arch, seed)
     kept = random_nodes(model.arch, share, seed)
     assert_equal(model, kept, values, pairs)
-    foundation = Foundation(model, values)
-    prompts = foundation.prepare(pairs)
+    folded = FoldedModel(model, values)
+    prompts = folded.prepare(pairs)
     fewer = random_nodes(model.arch, 0.5, seed) & kept
     for nodes in (kept, fewer, kept):
-        again = CompiledCircuit(foundation, nodes).differences(prompts)
+        again = CompiledCircuit(folded, nodes).differences(prompts)
         assert torch.equal(again, compile_circuit(model, nodes, values).differences(pairs))
 
 
@@ -126,14 +130,14 @@ def test_any_circuit_of_any_architecture_compiles(changes, share, seed):
 def test_a_circuit_tried_after_others_gives_the_same_bytes(option):
     """What blocks wrote for neighbours, a node or many apart, is used only where it is the same."""
     model = tiny_model(option, density=0.5)
-    foundation = Foundation(model, random_values(model.arch))
+    folded = FoldedModel(model, random_values(model.arch))
     pairs = encoded_pairs(model.arch, 5)
-    shared = foundation.prepare(pairs)
+    shared = folded.prepare(pairs)
     kept = random_nodes(model.arch, 0.6, 1)
     neighbours = [kept - NodeSet.of([node]) for node in list(kept)[::7]]
     for nodes in (kept, *neighbours, random_nodes(model.arch, 0.6, 2), *neighbours[::-1], kept):
-        circuit = CompiledCircuit(foundation, nodes)
-        alone = circuit.differences(foundation.prepare(pairs))
+        circuit = CompiledCircuit(folded, nodes)
+        alone = circuit.differences(folded.prepare(pairs))
         assert torch.equal(circuit.differences(shared), alone)
 
 
@@ -201,13 +205,13 @@ def test_gradients_in_the_gates_are_the_masked_models():
 def test_a_model_is_let_go_with_its_circuits():
     """Nothing that circuits share holds a large model in a cycle until someone collects it."""
     model = tiny_model("sink")
-    foundation = Foundation(model, random_values(model.arch))
-    prompts = foundation.prepare(encoded_pairs(model.arch))
-    CompiledCircuit(foundation, random_nodes(model.arch, 0.8)).differences(prompts)
-    held = weakref.ref(foundation)
+    folded = FoldedModel(model, random_values(model.arch))
+    prompts = folded.prepare(encoded_pairs(model.arch))
+    CompiledCircuit(folded, random_nodes(model.arch, 0.8)).differences(prompts)
+    held = weakref.ref(folded)
     gc.disable()
     try:
-        del foundation
+        del folded
         assert held() is None
     finally:
         gc.enable()

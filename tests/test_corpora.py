@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitkit.corpora.tinypython import VALIDATION_SEED, tinypython
-from circuitkit.words import (
+from circuitkit.task.words import (
     ASIDES,
     CLASSES,
     EXTENSIONS,

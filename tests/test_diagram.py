@@ -23,7 +23,7 @@ from circuitkit.nodes import Node, NodeSet
 from circuitkit.views import diagram as module
 from circuitkit.views import dot
 from circuitkit.views.diagram import caption, diagram, render, write_diagram
-from circuitkit.views.example import cues, shown_tokens
+from circuitkit.views.example_pair import cues, shown_tokens
 from circuitkit.views.palette import NEGATIVE, POSITIVE, STREAM
 
 TINY_DOT = r"""

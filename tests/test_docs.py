@@ -11,13 +11,13 @@ from test_task_check import corpus_reader, do_well
 from tiny import tiny_checkpoint
 
 from circuitkit.checkpoints import load_checkpoint
+from circuitkit.checkpoints.competence_json import MIN_ACCURACY as ACCURACY
+from circuitkit.competence.task_check import check_task
+from circuitkit.competence.task_problems import DECLARED_WITHIN, MOST_LEAKS
+from circuitkit.statistics.decision import MIN_CLUSTERS
 from circuitkit.task import load_task
-from circuitkit.task_files import TaskFile
-from circuitkit.templates import FILTERS, FUNCTION_NAMES
-from circuitkit.validation.competent import ACCURACY
-from circuitkit.validation.task_check import check_task
-from circuitkit.validation.task_problems import DECLARED_WITHIN, MOST_LEAKS
-from circuitkit.validation.verdict import MIN_CLUSTERS
+from circuitkit.task.formats import TaskFile
+from circuitkit.task.templates import FILTERS, FUNCTION_NAMES
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "tasks.md"

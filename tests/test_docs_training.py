@@ -13,7 +13,7 @@ from test_readme import test_commands_and_their_options_exist as command_exists
 
 from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
 from circuitkit.training import load_config, shipped_configs
-from circuitkit.training.config import TrainingConfig
+from circuitkit.training.train_config import TrainingConfig
 
 ROOT = Path(__file__).parents[1]
 make_training = runpy.run_path(str(ROOT / "reports" / "make_training.py"))

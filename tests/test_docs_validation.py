@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from test_readme import test_commands_and_their_options_exist as command_exists
 
-from circuitkit.evidence import DEFAULT_CLAIMS, Claim
-from circuitkit.validation.necessary import NECESSITY
-from circuitkit.validation.thorough import (
-    THOROUGH_CHECKS,
+from circuitkit.findings import DEFAULT_CLAIMS, Claim
+from circuitkit.statistics.decision import MIN_CLUSTERS
+from circuitkit.validation.claims import (
     adversarial_restore,
+    claims_of,
     complete,
     independence,
     resample_independent,
@@ -20,8 +20,9 @@ from circuitkit.validation.thorough import (
     stable,
     worst_case,
 )
-from circuitkit.validation.verdict import MIN_CLUSTERS, MIN_SIZE_RATIO
-from circuitkit.views.results import GRADES
+from circuitkit.validation.claims.necessary import NECESSITY
+from circuitkit.validation.verdict import MIN_SIZE_RATIO
+from circuitkit.views.findings_section import GRADES
 
 TEXT = (Path(__file__).parents[1] / "docs" / "validation.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```([^\n]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -47,7 +48,7 @@ def test_every_claim_has_its_row():
 
 def test_the_run_tells_every_thorough_claim():
     """Also those that failed, each with its outcome."""
-    assert list(MEASURED) == [str(claim) for claim in THOROUGH_CHECKS]
+    assert list(MEASURED) == [str(claim) for claim in claims_of("thorough")]
     outcomes = {row.partition(" | ")[0].strip("*") for row in MEASURED.values()}
     assert outcomes <= {"pass", "fail", "inconclusive", "not run"}
 

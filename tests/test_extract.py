@@ -14,16 +14,16 @@ from circuitkit.extraction import (
     ExtractConfig,
     Means,
     PruningConfig,
-    judge,
+    criterion,
     run_extraction,
     zero_means,
 )
-from circuitkit.extraction.cut import Kept
-from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.learn import PAPER, Scores
-from circuitkit.extraction.masked import masked_differences
-from circuitkit.extraction.results import Found, tell
+from circuitkit.extraction.circuit_record import Found, search_record
+from circuitkit.extraction.criterion import Criterion
+from circuitkit.extraction.edge_pruning import Kept
+from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.extraction.mask_learning import PAPER, Scores
+from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.extraction.search import Restart
 from circuitkit.model import pair_losses
 from circuitkit.nodes import Node, NodeSet
@@ -43,7 +43,7 @@ SMALL = ExtractConfig(
 def few_sequences():
     """Of so small a reference any circuit hangs on the sample: not asked about here."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(judge, "DRIFT_NATS", 9.0)
+        patched.setattr(criterion, "DRIFT_NATS", 9.0)
         yield
 
 
@@ -105,9 +105,9 @@ def test_stored_losses_are_those_of_the_masked_model(checkpoint, task, model, ex
 
 
 def test_no_single_node_can_go(checkpoint, task, model, extraction):
-    """1-minimal, by a pass of its own: without any one node the judge says no."""
+    """1-minimal, by a pass of its own: without any one node the criterion says no."""
     circuit = extraction.circuit
-    strict = Judge(
+    strict = Criterion(
         model=model,
         values=extraction.means.values,
         pairs=checkpoint.encode(task.up_to("select", SMALL.n_select, SMALL.seed)),
@@ -206,7 +206,7 @@ def test_whichever_restart_is_the_best_is_recorded(extraction, best):
         for _ in range(2)
     ]  # fmt: skip
     found = Found(restart=restarts[best], kept=Kept(nodes=nodes, edges=()))
-    assert tell(SMALL, restarts, found)["chosen_restart"] == best
+    assert search_record(SMALL, restarts, found)["chosen_restart"] == best
 
 
 def test_restarts_begin_at_a_high_and_a_low_pressure_in_turn():

@@ -1,4 +1,4 @@
-"""Laws of the parts of extraction: masks, means, edges, the judge and the search's steps."""
+"""Laws of the parts of extraction: masks, means, edges, the criterion and the search's steps."""
 
 import json
 from dataclasses import replace
@@ -28,13 +28,13 @@ from tiny import (
 )
 
 from circuitkit.errors import CircuitError
-from circuitkit.extraction import masked, means
+from circuitkit.extraction import masked_model, means
+from circuitkit.extraction.criterion import DRIFT_NATS, Criterion, upper_bound
 from circuitkit.extraction.discretise import discretise, ranked_nodes, smallest_prefix
-from circuitkit.extraction.edges import edges_between, n_edges, wiring
-from circuitkit.extraction.eliminate import eliminate, minimise, on_a_path
-from circuitkit.extraction.judge import DRIFT_NATS, Judge, upper_bound
-from circuitkit.extraction.learn import PruningConfig, Scores, learn_masks, open_gates
-from circuitkit.extraction.masked import (
+from circuitkit.extraction.elimination import eliminate, minimise, on_a_path
+from circuitkit.extraction.induced_edges import edges_between, n_edges, wiring
+from circuitkit.extraction.mask_learning import PruningConfig, Scores, learn_masks, open_gates
+from circuitkit.extraction.masked_model import (
     gate_gradients,
     gates_of,
     masked_differences,
@@ -42,7 +42,7 @@ from circuitkit.extraction.masked import (
     tapped_differences,
 )
 from circuitkit.extraction.means import Means, halves_differ, measure_means, zero_means
-from circuitkit.extraction.score import four_differences
+from circuitkit.extraction.scoring import four_differences
 from circuitkit.model import pair_losses, record_tap
 from circuitkit.nodes import FINAL_RESID, Node, NodeSet, Site
 
@@ -304,7 +304,7 @@ def test_weights_that_want_gradients_change_nothing_and_get_none(option):
     assert all(p.grad is None for p in trained.parameters())
 
 
-# The judge
+# The criterion
 
 
 def test_the_bound_lies_above_the_mean_and_tightens_with_clusters():
@@ -340,7 +340,7 @@ def test_the_bound_is_that_of_independent_pairs_when_each_is_its_own_template():
 def judge_of(target, seed=0, option="sink"):
     model = tiny_model(option, seed)
     pairs = encoded_pairs(model.arch, 70, seed, n_templates=10)
-    return Judge(
+    return Criterion(
         model=model, values=random_values(model.arch), pairs=pairs, target_loss_nats=target
     )
 
@@ -348,22 +348,24 @@ def judge_of(target, seed=0, option="sink"):
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_judge_accepts_when_the_bound_meets_the_target(share):
     """Stopping early never changes the answer."""
-    judge = judge_of(1.0)
-    kept = random_nodes(judge.model.arch, share)
-    bound = judge.bound(kept)
-    assert bound > float(judge.losses(kept).mean())
+    criterion = judge_of(1.0)
+    kept = random_nodes(criterion.model.arch, share)
+    bound = criterion.bound(kept)
+    assert bound > float(criterion.losses(kept).mean())
     for factor, accepted in ((0.2, False), (0.999, False), (1.001, True), (5.0, True)):
-        judge.target_loss_nats = bound * factor
-        assert judge.meets(kept) is accepted
-    assert judge.n_asked == 4
+        criterion.target_loss_nats = bound * factor
+        assert criterion.meets(kept) is accepted
+    assert criterion.n_asked == 4
 
 
 def test_the_judges_losses_are_those_of_the_masked_model():
     """In its own order of the pairs."""
-    judge = judge_of(1.0)
-    kept = random_nodes(judge.model.arch, 0.6)
-    expected = pair_losses(masked_differences(judge.model, judge.pairs, kept, judge.values))
-    torch.testing.assert_close(judge.losses(kept), expected, atol=1e-4, rtol=1e-4)
+    criterion = judge_of(1.0)
+    kept = random_nodes(criterion.model.arch, 0.6)
+    expected = pair_losses(
+        masked_differences(criterion.model, criterion.pairs, kept, criterion.values)
+    )
+    torch.testing.assert_close(criterion.losses(kept), expected, atol=1e-4, rtol=1e-4)
 
 
 # Learning masks
@@ -428,8 +430,8 @@ def test_pressure_shuts_gates(seed):
 # Ranking, discretising, eliminating
 
 
-class RuleJudge(Judge):
-    """A judge that accepts by a rule on node names; it remembers what it accepted."""
+class RuleJudge(Criterion):
+    """A criterion that accepts by a rule on node names; it remembers what it accepted."""
 
     def __init__(self, rule, model=None):
         self.model = tiny_model() if model is None else model
@@ -468,11 +470,11 @@ CORE = {"0.attn.act_in:1", "0.attn.v:2", "0.attn.resid_delta:3", "final_resid:3"
 
 
 def test_a_learned_set_that_meets_the_target_is_kept():
-    """One question to the judge."""
-    judge = RuleJudge(lambda kept: kept >= CORE)
+    """One question to the criterion."""
+    criterion = RuleJudge(lambda kept: kept >= CORE)
     scores = scores_with(nodes(*CORE, "0.mlp.post_act:0"))
-    assert discretise(scores, judge) == scores.learned
-    assert judge.n_asked == 1
+    assert discretise(scores, criterion) == scores.learned
+    assert criterion.n_asked == 1
 
 
 @pytest.mark.parametrize("size", [5, 17, 60])
@@ -480,12 +482,12 @@ def test_the_smallest_prefix_meets_the_target(size):
     """Found by the grid and a bisection, for a rule that is monotone in the size."""
     scores = scores_with(nodes(*CORE))
     needed = set(names(ranked_nodes(scores)[:size]))
-    judge = RuleJudge(lambda kept: kept >= needed)
-    found = smallest_prefix(scores, judge)
+    criterion = RuleJudge(lambda kept: kept >= needed)
+    found = smallest_prefix(scores, criterion)
     assert set(names(found)) >= needed
     assert len(found) <= max(size, 8) * 1.1
     assert found.widths == WIDTHS
-    assert found in judge.accepted
+    assert found in criterion.accepted
 
 
 def test_no_prefix_is_no_answer():
@@ -512,10 +514,10 @@ def test_what_elimination_leaves_is_1_minimal(rule, seed):
     start = start if RULES[rule](set(names(start))) else start | nodes("1.attn.q:7", "1.attn.q:6")
     start = start if RULES[rule](set(names(start))) else start - nodes("1.attn.q:7")
     assert RULES[rule](set(names(start)))
-    judge = RuleJudge(RULES[rule])
+    criterion = RuleJudge(RULES[rule])
     order = list(start)
     Random(seed).shuffle(order)
-    found = eliminate(start, judge, order)
+    found = eliminate(start, criterion, order)
     assert found <= start
     assert RULES[rule](set(names(found)))
     assert not any(RULES[rule](set(names(found)) - {str(node)}) for node in found)
@@ -537,10 +539,10 @@ def test_elimination_ends_once_each_was_refused_since_the_last_went(goes, n_aske
 def test_elimination_tries_the_least_important_first():
     """Of two nodes of which one must stay, the first in the order does."""
     either = {"0.attn.q:0", "0.attn.q:1"}
-    judge = RuleJudge(lambda kept: bool(kept & either))
+    criterion = RuleJudge(lambda kept: bool(kept & either))
     for first, second in (sorted(either), sorted(either, reverse=True)):
         order = [Node.parse(first), Node.parse(second)]
-        assert names(eliminate(nodes(*either), judge, order)) == [first]
+        assert names(eliminate(nodes(*either), criterion, order)) == [first]
 
 
 def test_nodes_on_no_path_are_found():
@@ -548,8 +550,8 @@ def test_nodes_on_no_path_are_found():
     model = one_neuron()
     on = {"0.mlp.act_in:1", "0.mlp.post_act:5", "0.mlp.resid_delta:2", "final_resid:2"}
     off = {"0.mlp.post_act:6", "0.mlp.act_in:3", "1.mlp.resid_delta:2", "0.attn.v:1", "1.attn.q:0"}
-    judge = RuleJudge(lambda kept: True, model)
-    found = on_a_path(nodes(*on, *off), judge)
+    criterion = RuleJudge(lambda kept: True, model)
+    found = on_a_path(nodes(*on, *off), criterion)
     assert {str(node) for node in found} == on
 
 
@@ -583,7 +585,7 @@ def test_a_circuit_that_hangs_on_the_sample_is_not_accepted():
     values = zero_means(WIDTHS).values
     far = {site: value + 5.0 * torch.arange(len(value)) for site, value in values.items()}
     still, moved = (
-        Judge(model=model, values=values, pushed=pushed, pairs=pairs, target_loss_nats=99.0)
+        Criterion(model=model, values=values, pushed=pushed, pairs=pairs, target_loss_nats=99.0)
         for pushed in ((values, values), (values, far))
     )
     assert still.drift(nothing) == 0.0
@@ -605,11 +607,13 @@ def test_few_clusters_bound_a_mean_by_students_quantile():
 def test_of_a_single_template_the_pairs_bound_the_mean():
     """A mean without any bound would take luck for the target."""
     model, pairs = tiny_model(), encoded_pairs(ARCH, 8, n_templates=1)
-    judge = Judge(model=model, values=zero_means(WIDTHS).values, pairs=pairs, target_loss_nats=9.0)
+    criterion = Criterion(
+        model=model, values=zero_means(WIDTHS).values, pairs=pairs, target_loss_nats=9.0
+    )
     kept = random_nodes(ARCH, 0.5)
-    losses = judge.losses(kept)
-    assert judge.n_templates == 1
-    assert judge.bound(kept) == upper_bound(losses, torch.arange(8)) > float(losses.mean())
+    losses = criterion.losses(kept)
+    assert criterion.n_templates == 1
+    assert criterion.bound(kept) == upper_bound(losses, torch.arange(8)) > float(losses.mean())
 
 
 @pytest.mark.parametrize(
@@ -640,12 +644,12 @@ def test_a_loss_that_moves_alike_either_way_drifts():
         for sign in (1, -1)
     )
     asked = {"model": model, "pairs": encoded_pairs(ARCH), "target_loss_nats": 99.0}
-    judge = Judge(values=values, pushed=(up, down), **asked)
-    ends = [Judge(values=pushed, **asked).losses(kept).mean() for pushed in (up, down)]
+    criterion = Criterion(values=values, pushed=(up, down), **asked)
+    ends = [Criterion(values=pushed, **asked).losses(kept).mean() for pushed in (up, down)]
     torch.testing.assert_close(*ends)
-    assert abs(judge.losses(kept).mean() - ends[0]) > DRIFT_NATS
-    assert judge.drift(kept) > DRIFT_NATS
-    assert not judge.meets(kept)
+    assert abs(criterion.losses(kept).mean() - ends[0]) > DRIFT_NATS
+    assert criterion.drift(kept) > DRIFT_NATS
+    assert not criterion.meets(kept)
 
 
 def test_gradients_do_not_depend_on_how_many_are_held(monkeypatch):
@@ -653,6 +657,6 @@ def test_gradients_do_not_depend_on_how_many_are_held(monkeypatch):
     pairs, kept = encoded_pairs(ARCH, 5), random_nodes(ARCH, 0.7)
     model, values = tiny_model("sink"), random_values(ARCH)
     whole = gate_gradients(model, pairs, kept, values)
-    monkeypatch.setattr(masked, "_GRADIENTS_AT_ONCE", 1)
+    monkeypatch.setattr(masked_model, "_GRADIENTS_AT_ONCE", 1)
     for site, gradient in gate_gradients(model, pairs, kept, values).items():
         torch.testing.assert_close(gradient, whole[site], atol=1e-6, rtol=1e-4)

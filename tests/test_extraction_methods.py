@@ -22,9 +22,8 @@ from circuitkit.compiled import compile_circuit
 from circuitkit.errors import TaskError, UsageError
 from circuitkit.extraction import (
     PAPER,
+    Criterion,
     ExtractConfig,
-    Judge,
-    Partial,
     PruningConfig,
     attribute,
     bisect_scores,
@@ -36,16 +35,20 @@ from circuitkit.extraction import (
     run_extraction,
     shuffled,
 )
-from circuitkit.extraction.calibrate import calibrated, calibrated_loss, fit_calibration
-from circuitkit.extraction.cut import cut_edges, drop_edges
+from circuitkit.extraction.calibration import calibrated, calibrated_loss, fit_calibration
 from circuitkit.extraction.discretise import ranked_nodes
-from circuitkit.extraction.eliminate import drop_free, eliminate, without_partner
-from circuitkit.extraction.gated import GatedModel
-from circuitkit.extraction.learn import Scores
-from circuitkit.extraction.masked import gate_gradients, masked_differences, tapped_differences
-from circuitkit.extraction.neighbours import detours, size
-from circuitkit.extraction.target import choose_target
-from circuitkit.extraction.tune import Tuning
+from circuitkit.extraction.edge_pruning import cut_edges, drop_edges
+from circuitkit.extraction.elimination import drop_free, eliminate, without_partner
+from circuitkit.extraction.gated_model import GatedModel
+from circuitkit.extraction.local_search import detours, size
+from circuitkit.extraction.mask_learning import Scores
+from circuitkit.extraction.masked_model import (
+    gate_gradients,
+    masked_differences,
+    tapped_differences,
+)
+from circuitkit.extraction.target_loss import choose_target
+from circuitkit.extraction.tuning import Tuning
 from circuitkit.model import pair_losses
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.planted import plant
@@ -61,7 +64,7 @@ FULL = NodeSet.full(ARCH.widths)
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """A planted model by name: its checkpoint, its task, a judge, training pairs, the truth."""
+    """A planted model by name: its checkpoint, its task, a criterion, training pairs, the truth."""
 
     @cache
     def of(name, **options):
@@ -69,14 +72,14 @@ def planted(tmp_path_factory):
         truth = plant(name, **options).save(folder)
         checkpoint, task = load_checkpoint(folder), load_task(folder / "task.jsonl")
         model = checkpoint.load_model()
-        judge = Judge(
+        criterion = Criterion(
             model=model,
             values=measure_means(model, checkpoint.load_reference()).values,
             pairs=checkpoint.encode(task.up_to("select", 192)),
             target_loss_nats=truth.target_loss_nats,
         )
         train = checkpoint.encode(task.up_to("train", 64))
-        return checkpoint, task, judge, train, truth
+        return checkpoint, task, criterion, train, truth
 
     return of
 
@@ -174,7 +177,7 @@ def test_a_node_given_up_does_not_come_back(monkeypatch):
             super().narrow(live)
             narrowed.append(self.candidates)
 
-    monkeypatch.setattr("circuitkit.extraction.learn.GatedModel", Watched)
+    monkeypatch.setattr("circuitkit.extraction.mask_learning.GatedModel", Watched)
     config = replace(SHORT, n_steps=60, lr=0.1, pressure_start=1e-2, pressure_factor=1.0)
     bold, careful = learned(replace(config, given_up=0.05)), list(narrowed)
     assert bold.learned <= narrowed[-1] < narrowed[0]
@@ -209,8 +212,8 @@ def test_tied_masks_keep_a_query_with_its_key():
 # Discretising and eliminating
 
 
-class PrefixJudge(Judge):
-    """A judge that asks for so many nodes at least."""
+class PrefixJudge(Criterion):
+    """A criterion that asks for so many nodes at least."""
 
     def __init__(self, least):
         self.model, self.least, self.n_asked = tiny_model(), least, 0
@@ -224,9 +227,9 @@ class PrefixJudge(Judge):
 def test_bisection_finds_the_smallest_prefix_of_a_monotone_rule(least):
     """In about as many questions as there are bits in the number of nodes."""
     scores = Scores(ranks={s: torch.rand(w) for s, w in ARCH.widths.items()}, learned=NodeSet())
-    judge = PrefixJudge(least)
-    assert bisect_scores(scores, judge) == NodeSet.of(ranked_nodes(scores)[:least])
-    assert judge.n_asked <= 10
+    criterion = PrefixJudge(least)
+    assert bisect_scores(scores, criterion) == NodeSet.of(ranked_nodes(scores)[:least])
+    assert criterion.n_asked <= 10
     assert bisect_scores(scores, PrefixJudge(len(FULL) + 1)) is None
 
 
@@ -245,17 +248,19 @@ def test_a_query_without_its_key_does_nothing_unless_there_is_a_sink(option):
     else:
         assert lone <= found
         torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-4)
-        judge = Judge(model=model, values=values, pairs=pairs, target_loss_nats=99.0)
-        assert not len(drop_free(kept, judge) & found)
+        criterion = Criterion(model=model, values=values, pairs=pairs, target_loss_nats=99.0)
+        assert not len(drop_free(kept, criterion) & found)
 
 
 def test_the_papers_judge_asks_for_the_mean_alone():
     """Between the mean and its upper bound lies what only the strict one refuses."""
     model, pairs = tiny_model(), encoded_pairs(ARCH, 60, n_templates=10)
-    judge = Judge(model=model, values=random_values(ARCH), pairs=pairs, target_loss_nats=1.0)
-    judge.target_loss_nats = (float(judge.losses(FULL).mean()) + judge.bound(FULL)) / 2
-    assert not judge.meets(FULL)
-    assert replace(judge, is_strict=False).meets(FULL)
+    criterion = Criterion(
+        model=model, values=random_values(ARCH), pairs=pairs, target_loss_nats=1.0
+    )
+    criterion.target_loss_nats = (float(criterion.losses(FULL).mean()) + criterion.bound(FULL)) / 2
+    assert not criterion.meets(FULL)
+    assert replace(criterion, is_strict=False).meets(FULL)
 
 
 # Edges
@@ -295,20 +300,20 @@ def test_a_cut_model_compiles_and_leaves_the_model_alone(option):
 
 def test_no_single_edge_and_no_single_node_can_go(planted):
     """From both ways round at once; what is kept are edges between kept nodes."""
-    _, _, judge, _, truth = planted("long_way_round")
+    _, _, criterion, _, truth = planted("long_way_round")
     start = NodeSet.of(
-        [node for node in NodeSet.full(judge.model.arch.widths) if node.site.layer < 1]
+        [node for node in NodeSet.full(criterion.model.arch.widths) if node.site.layer < 1]
         + list(truth.circuits[0])
     )
-    start = NodeSet(start.channels, judge.model.arch.widths)
-    kept = drop_edges(start, judge, list(start))
-    induced = edges_between(judge.model, kept.nodes)
+    start = NodeSet(start.channels, criterion.model.arch.widths)
+    kept = drop_edges(start, criterion, list(start))
+    induced = edges_between(criterion.model, kept.nodes)
     assert set(kept.edges) <= set(induced)
     assert list(kept.edges) == [edge for edge in induced if edge in set(kept.edges)]
 
     def meets(some, edges):
-        cut = cut_model(judge.model, some, edges, judge.values)
-        return replace(judge, model=cut).meets(some)
+        cut = cut_model(criterion.model, some, edges, criterion.values)
+        return replace(criterion, model=cut).meets(some)
 
     assert meets(kept.nodes, kept.edges)
     assert not any(meets(kept.nodes, set(kept.edges) - {edge}) for edge in kept.edges)
@@ -324,43 +329,43 @@ SEVERAL = {"twin_paths": 2, "weak_votes": 20, "norm_trap": 6}
 @pytest.mark.parametrize("name", SEVERAL)
 def test_another_circuit_of_the_same_size_is_found(planted, name):
     """By detour or by swap, one that brute force knows too; that of lowest loss comes first."""
-    _, _, judge, train, truth = planted(name)
+    _, _, criterion, train, truth = planted(name)
     assert len(truth.circuits) == SEVERAL[name]
-    known = explore([truth.circuits[0]], judge, train)
+    known = explore([truth.circuits[0]], criterion, train)
     same = [found for found in known if len(found) == len(truth.circuits[0])]
     assert len(same) > 1
     assert set(same) <= set(truth.circuits)
-    as_small = [found for found in known if size(found, judge) == size(known[0], judge)]
-    assert judge.bound(known[0]) == min(map(judge.bound, as_small))
+    as_small = [found for found in known if size(found, criterion) == size(known[0], criterion)]
+    assert criterion.bound(known[0]) == min(map(criterion.bound, as_small))
 
 
 @pytest.mark.parametrize("name", ["neuron_chain", "both_features"])
 def test_a_circuit_that_is_alone_stays_alone(planted, name):
     """Nothing of its size is made up."""
-    _, _, judge, train, truth = planted(name)
-    known = explore([truth.circuits[0]], judge, train)
+    _, _, criterion, train, truth = planted(name)
+    known = explore([truth.circuits[0]], criterion, train)
     assert [found for found in known if len(found) <= len(truth.circuits[0])] == [known[0]]
     assert known[0] == truth.circuits[0]
 
 
 def test_a_circuit_too_large_to_explore_stays_as_it_is(planted, monkeypatch):
     """Not even asked about."""
-    _, _, judge, train, truth = planted("twin_paths")
-    one, n_asked = truth.circuits[0], judge.n_asked
-    monkeypatch.setattr("circuitkit.extraction.neighbours._MOST_NODES", len(one) - 1)
-    assert explore([one], judge, train) == (one,)
-    assert judge.n_asked == n_asked
+    _, _, criterion, train, truth = planted("twin_paths")
+    one, n_asked = truth.circuits[0], criterion.n_asked
+    monkeypatch.setattr("circuitkit.extraction.local_search._MOST_NODES", len(one) - 1)
+    assert explore([one], criterion, train) == (one,)
+    assert criterion.n_asked == n_asked
 
 
 def test_from_the_long_way_round_the_short_one_is_found(planted):
     """1-minimal is not smallest: what the long way leaves over holds the short one."""
-    _, _, judge, train, truth = planted("long_way_round")
-    everything = NodeSet.full(judge.model.arch.widths) - truth.circuits[0]
-    long = eliminate(everything, judge, list(everything))
+    _, _, criterion, train, truth = planted("long_way_round")
+    everything = NodeSet.full(criterion.model.arch.widths) - truth.circuits[0]
+    long = eliminate(everything, criterion, list(everything))
     assert len(long) > len(truth.circuits[0])
-    assert explore([long], judge, train)[0] == truth.circuits[0]
-    assert list(detours(long, judge, train)) == list(truth.circuits)
-    assert list(detours(truth.circuits[0], judge, train, within=truth.circuits[0])) == []
+    assert explore([long], criterion, train)[0] == truth.circuits[0]
+    assert list(detours(long, criterion, train)) == list(truth.circuits)
+    assert list(detours(truth.circuits[0], criterion, train, within=truth.circuits[0])) == []
 
 
 @pytest.mark.parametrize(
@@ -374,7 +379,7 @@ def test_from_the_long_way_round_the_short_one_is_found(planted):
 )
 def test_every_method_ends_in_a_circuit_that_says_how_it_was_found(planted, options):
     """It meets the target, 1-minimal unless unrefined."""
-    checkpoint, task, judge, _, _ = planted("neuron_chain")
+    checkpoint, task, criterion, _, _ = planted("neuron_chain")
     config = ExtractConfig(target_loss_nats=0.15, restarts=1, **options)
     circuit = run_extraction(checkpoint, task, config).circuit
     refined = options.get("refine", True)
@@ -382,17 +387,17 @@ def test_every_method_ends_in_a_circuit_that_says_how_it_was_found(planted, opti
     assert circuit.minimality.nodes_1_minimal is refined
     assert circuit.method == (options.get("method") or "paper unrefined")
     assert circuit.loss_nats.circuit < 0.3
-    kept = NodeSet(circuit.nodes.channels, judge.model.arch.widths)
+    kept = NodeSet(circuit.nodes.channels, criterion.model.arch.widths)
     if refined:
-        assert not any(judge.meets(kept - NodeSet.of([node])) for node in kept)
+        assert not any(criterion.meets(kept - NodeSet.of([node])) for node in kept)
 
 
 def test_a_search_within_some_nodes_finds_a_circuit_of_them(planted):
     """For a backup of what was taken away: without one twin, the other."""
-    checkpoint, task, judge, _, truth = planted("twin_paths")
+    checkpoint, task, criterion, _, truth = planted("twin_paths")
     one, other = truth.circuits
     config = ExtractConfig(target_loss_nats=0.15, restarts=1, pruning=PruningConfig(n_steps=60))
-    left = NodeSet.full(judge.model.arch.widths) - one
+    left = NodeSet.full(criterion.model.arch.widths) - one
     circuit = run_extraction(checkpoint, task, config, within=left).circuit
     assert circuit.nodes == other
     assert circuit.alternatives == ()
@@ -400,19 +405,19 @@ def test_a_search_within_some_nodes_finds_a_circuit_of_them(planted):
 
 def test_edge_granularity_is_stored_and_scored(planted):
     """Kept and induced counts; the loss is that of the circuit with its edges cut."""
-    checkpoint, task, judge, _, _ = planted("either_feature")
+    checkpoint, task, criterion, _, _ = planted("either_feature")
     config = ExtractConfig(
         target_loss_nats=0.15, restarts=1, granularity="edge", method="attribution"
     )
     circuit = run_extraction(checkpoint, task, config).circuit
-    model, kept = judge.model, NodeSet(circuit.nodes.channels, judge.model.arch.widths)
+    model, kept = criterion.model, NodeSet(circuit.nodes.channels, criterion.model.arch.widths)
     assert circuit.granularity == "edge"
     assert circuit.minimality.edges_1_minimal
     assert circuit.minimality.nodes_1_minimal
     assert circuit.n_edges_induced == len(edges_between(model, kept)) >= circuit.n_edges
-    cut = cut_model(model, kept, circuit.edges, judge.values)
+    cut = cut_model(model, kept, circuit.edges, criterion.values)
     pairs = checkpoint.encode(task.up_to("test", config.n_test))
-    loss = float(pair_losses(masked_differences(cut, pairs, kept, judge.values)).mean())
+    loss = float(pair_losses(masked_differences(cut, pairs, kept, criterion.values)).mean())
     assert circuit.loss_nats.circuit == pytest.approx(loss, abs=1e-5)
 
 
@@ -494,13 +499,13 @@ def test_tuning_does_not_depend_on_the_cores_and_goes_on(planted, tmp_path, monk
     """Rounds are of a fixed size; finished tries are told again, not done again."""
     checkpoint, task, _, _, _ = planted("neuron_chain")
     config = ExtractConfig(target_loss_nats=0.15, tune=5, pruning=SHORT)
-    straight = run_extraction(checkpoint, task, config, partial=Partial(tmp_path))
+    straight = run_extraction(checkpoint, task, config, out=tmp_path)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     again = run_extraction(checkpoint, task, config)
     assert again.pruning == straight.pruning
     told = set()
     resumed = run_extraction(
-        checkpoint, task, config, partial=Partial(tmp_path), progress=lambda *s: told.add(s[0])
+        checkpoint, task, config, out=tmp_path, resume=True, progress=lambda *s: told.add(s[0])
     )
     assert resumed.pruning == straight.pruning
     assert not any(stage.startswith("masks") for stage in told)
@@ -527,29 +532,29 @@ def test_tuning_without_optuna_says_what_to_install(planted, monkeypatch):
 
 def test_the_plain_algorithm_finds_the_planted_circuit(planted):
     """It stands for the paper in the benchmark: its circuit meets the target and holds ours."""
-    _, _, judge, train, truth = planted("neuron_chain")
+    _, _, criterion, train, truth = planted("neuron_chain")
     settings = plain_pruning.Settings(n_steps=60, pressure=1e-3, lr=0.05)
-    target = judge.target_loss_nats
+    target = criterion.target_loss_nats
     found = plain_pruning.prune_plainly(
-        judge.model, train, judge.pairs, judge.values, target, settings
+        criterion.model, train, criterion.pairs, criterion.values, target, settings
     )
     assert found >= truth.circuits[0]
-    assert len(found) < len(NodeSet.full(judge.model.arch.widths)) / 2
+    assert len(found) < len(NodeSet.full(criterion.model.arch.widths)) / 2
     hopeless = plain_pruning.prune_plainly(
-        judge.model, train, judge.pairs, judge.values, 1e-9, settings
+        criterion.model, train, criterion.pairs, criterion.values, 1e-9, settings
     )
     assert hopeless is None
 
 
 def test_the_plain_algorithm_bisects_as_the_papers_schedule_does(planted):
     """From the same scores, the same nodes."""
-    _, _, judge, _, _ = planted("both_features")
-    widths = judge.model.arch.widths
+    _, _, criterion, _, _ = planted("both_features")
+    widths = criterion.model.arch.widths
     flat = torch.rand(sum(widths.values()), generator=torch.Generator().manual_seed(3))
     parts = dict(zip(widths, flat.split(list(widths.values())), strict=True))
     scores = Scores(ranks=parts, learned=NodeSet.full(widths))
-    lenient = replace(judge, is_strict=False, pushed=())
+    lenient = replace(criterion, is_strict=False, pushed=())
     plain = plain_pruning._bisect(
-        judge.model, judge.pairs, judge.values, judge.target_loss_nats, flat
+        criterion.model, criterion.pairs, criterion.values, criterion.target_loss_nats, flat
     )
     assert plain == bisect_scores(scores, lenient)

@@ -8,10 +8,12 @@ import torch
 from tiny import nodes
 
 from circuitkit.checkpoints import load_checkpoint
-from circuitkit.extraction import ExtractConfig, Partial, PruningConfig, run_extraction
-from circuitkit.extraction.learn import Scores
-from circuitkit.extraction.partial import FILE, search_key
+from circuitkit.circuit import CircuitFolder
+from circuitkit.circuit.folder import SEARCH as FILE
+from circuitkit.extraction import ExtractConfig, PruningConfig, SavedSearch, run_extraction
+from circuitkit.extraction.mask_learning import Scores
 from circuitkit.extraction.restarts import single_threaded
+from circuitkit.extraction.resume import search_key
 from circuitkit.planted import plant
 from circuitkit.task import load_task
 
@@ -47,7 +49,7 @@ def killed_at(stage, inputs, folder, config=CONFIG):
             raise KilledError(stage)
 
     with pytest.raises(KilledError, match=stage):
-        run_extraction(*inputs, config, partial=Partial(folder), progress=progress)
+        run_extraction(*inputs, config, out=folder, progress=progress)
 
 
 @pytest.mark.parametrize("stage", ["means", "eliminate 1", "masks 2"])
@@ -56,7 +58,7 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(tmp_path, inputs, straigh
     killed_at(stage, inputs, tmp_path)
     told = set()
     resumed = run_extraction(
-        *inputs, CONFIG, partial=Partial(tmp_path), progress=lambda *step: told.add(step[0])
+        *inputs, CONFIG, out=tmp_path, resume=True, progress=lambda *step: told.add(step[0])
     )
     assert content(resumed) == straight
     before = ["means", "masks 1", "eliminate 1", "masks 2", "eliminate 2"]
@@ -70,12 +72,12 @@ def test_what_another_extraction_left_is_not_taken_up(tmp_path, inputs):
     killed_at("masks 2", inputs, tmp_path)
     key = json.loads((tmp_path / FILE).read_text())["key"]
     widths = inputs[0].load_model().arch.widths
-    partial = Partial(tmp_path)
-    partial.begin(key)
-    assert partial.scores(0, widths) is not None
-    partial.begin("0" * 64)
-    assert partial.scores(0, widths) is None
-    assert partial.means(widths) is None
+    saved = SavedSearch(CircuitFolder(tmp_path))
+    saved.begin(key)
+    assert saved.scores(0, widths) is not None
+    saved.begin("0" * 64)
+    assert saved.scores(0, widths) is None
+    assert saved.means(widths) is None
 
 
 def test_whatever_an_extraction_depends_on_is_in_its_key(inputs):
@@ -97,7 +99,7 @@ def test_a_damaged_record_is_no_record(tmp_path, inputs, straight):
     """The search begins anew rather than failing or guessing."""
     killed_at("masks 1", inputs, tmp_path)
     (tmp_path / FILE).write_text("{")
-    assert content(run_extraction(*inputs, CONFIG, partial=Partial(tmp_path))) == straight
+    assert content(run_extraction(*inputs, CONFIG, out=tmp_path, resume=True)) == straight
 
 
 def test_scores_come_back_exactly(tmp_path):
@@ -109,7 +111,7 @@ def test_scores_come_back_exactly(tmp_path):
         ranks=ranks, learned=nodes("0.attn.q:1"), history=((0.1 + 0.2, 3, 1e-4 / 3),),
         within=nodes("0.attn.q:1", "0.attn.q:2"),
     )  # fmt: skip
-    first, second = Partial(tmp_path), Partial(tmp_path)
+    first, second = (SavedSearch(CircuitFolder(tmp_path)) for _ in range(2))
     first.begin("k")
     first.keep_scores(0, scores)
     second.begin("k")

@@ -11,14 +11,14 @@ from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.extraction import measure_means
 from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant
-from circuitkit.planted.prompts import random_text, task_lines, word_tokenizer
+from circuitkit.planted.planted_prompts import random_text, task_lines, word_tokenizer
 from circuitkit.planted.variation import Variation
 from circuitkit.planted.wiring import Wiring
 from circuitkit.task import load_task
 from circuitkit.validation import validate
-from circuitkit.validation.forms import loss_by_form, that_miss
-from circuitkit.validation.necessary import check_necessary
-from circuitkit.validation.sufficient import check_sufficient
+from circuitkit.validation.claims.necessary import check_necessary
+from circuitkit.validation.claims.sufficient import check_sufficient
+from circuitkit.validation.form_losses import loss_by_form, that_miss
 
 
 def opened(folder, model, tokenizer, lines, reference):

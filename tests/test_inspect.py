@@ -10,7 +10,7 @@ from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.checkpoints.inspection import SAMPLE_TOKENS, inspect_checkpoint
 from circuitkit.errors import CheckpointError
 from circuitkit.model import record_tap
-from circuitkit.model.activity import kurtosis, measure_activity
+from circuitkit.model.activation_statistics import kurtosis, measure_activity
 from circuitkit.nodes import FINAL_RESID, SITE_KINDS, Site
 
 

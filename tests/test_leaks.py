@@ -8,8 +8,8 @@ import pytest
 
 from circuitkit.errors import TaskError
 from circuitkit.task import Leaks, load_task
-from circuitkit.validation.leaks import measure_leaks
-from circuitkit.words import NAMES
+from circuitkit.task.leaks import measure_leaks
+from circuitkit.task.words import NAMES
 
 NOISE = 0.06
 """Four standard errors of a share of 1,024 prompts."""

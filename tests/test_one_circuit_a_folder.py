@@ -13,8 +13,8 @@ from test_cli import cli
 
 import circuitkit as ck
 from circuitkit.checkpoints.reference import describe_reference, load_reference, sample_sha256
-from circuitkit.circuit import FILE, Circuit
-from circuitkit.circuit_files import BESIDE, forget_other
+from circuitkit.circuit import FILE, Circuit, CircuitFolder
+from circuitkit.circuit.folder import MADE_FROM_CIRCUIT
 from circuitkit.errors import MismatchError
 from circuitkit.extraction import Means
 from circuitkit.planted import plant
@@ -120,7 +120,7 @@ def test_a_sample_is_its_ids_and_their_shape(made):
 def test_another_extraction_leaves_nothing_of_the_one_before(copy):
     """Neither a task, a verdict, a report nor a file of a name that is no longer written."""
     out = copy / "circuit"
-    for name in BESIDE:
+    for name in MADE_FROM_CIRCUIT:
         if not (out / name).exists():
             (out / name).write_text("of the circuit before")
     built_in = ("--task", "for_while", "--reference-tokens", 1024, "--target-loss", 1e-9)
@@ -191,6 +191,6 @@ def test_a_circuit_that_cannot_be_read_is_another(tmp_path):
     """What a damaged file was is not known."""
     (tmp_path / FILE).write_text("{")
     (tmp_path / "validation.json").write_text("{}")
-    forget_other(tmp_path, tiny_circuit())
+    CircuitFolder(tmp_path).forget_other(tiny_circuit())
     assert not list(tmp_path.iterdir())
-    forget_other(tmp_path, tiny_circuit())
+    CircuitFolder(tmp_path).forget_other(tiny_circuit())

@@ -17,12 +17,12 @@ from circuitkit.checkpoints import load_checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.errors import UsageError
 from circuitkit.extraction import measure_means, zero_means
-from circuitkit.extraction.judge import PUSH, Judge
-from circuitkit.extraction.masked import masked_differences, tapped_differences
+from circuitkit.extraction.criterion import PUSH, Criterion
+from circuitkit.extraction.masked_model import masked_differences, tapped_differences
 from circuitkit.model import pair_losses, record_tap
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.planted import find_truth, plant, planted_names, truth, truth_of
-from circuitkit.planted.alive import find_alive
+from circuitkit.planted.live_nodes import find_alive
 from circuitkit.task import load_task
 
 NAMES = tuple(planted_names())
@@ -107,14 +107,14 @@ def test_under_zero_ablation_constants_count(grown, name):
 def test_the_judge_of_extraction_accepts_every_truth(grown, name):
     """So that what extraction misses is its own: neither bound nor drift refuse the truth."""
     at = grown(name)
-    judge = Judge(
+    criterion = Criterion(
         model=at.model,
         values=at.means.values,
         pushed=(at.means.pushed(PUSH), at.means.pushed(-PUSH)),
         pairs=at.pairs,
         target_loss_nats=TARGET,
     )
-    assert all(map(judge.meets, at.truth.circuits))
+    assert all(map(criterion.meets, at.truth.circuits))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
-from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Validation
 from circuitkit.extraction import measure_means
-from circuitkit.extraction.masked import masked_differences, tapped_differences
+from circuitkit.extraction.masked_model import masked_differences, tapped_differences
 from circuitkit.files import write_whole
+from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding, Validation
 from circuitkit.model import pair_losses
 from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant

@@ -11,13 +11,13 @@ from torch.nn.functional import cross_entropy
 from circuitkit.checkpoints.native import read_weights
 from circuitkit.nodes import SITE_KINDS
 from circuitkit.training import load_config, train
-from circuitkit.training.config import OptimizerConfig, SparsityConfig
-from circuitkit.training.folder import config_sha256
-from circuitkit.training.initial import initial_model, sinusoids
+from circuitkit.training.initialisation import initial_model, sinusoids
 from circuitkit.training.objective import limit_rms, next_token_loss, validation_loss
+from circuitkit.training.run_folder import config_sha256
+from circuitkit.training.run_state import load_state
 from circuitkit.training.schedule import l0_fraction_at, lr_at
-from circuitkit.training.sparsity import sparse_parameters
-from circuitkit.training.state import load_state
+from circuitkit.training.train_config import OptimizerConfig, SparsityConfig
+from circuitkit.training.weight_sparsity import sparse_parameters
 
 TOLERANCE = 5e-6
 EPS = "optimizer.eps=0.001"

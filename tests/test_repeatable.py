@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.extraction import PruningConfig, attribute, learn_masks
-from circuitkit.extraction.masked import gate_gradients
+from circuitkit.extraction.masked_model import gate_gradients
 from circuitkit.nodes import NodeSet
 from circuitkit.task import load_task
 from circuitkit.training import load_config, train

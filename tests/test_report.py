@@ -26,16 +26,16 @@ from hypothesis import strategies as st
 import circuitkit
 from circuitkit.circuit import Circuit
 from circuitkit.errors import MismatchError, ReportError, UsageError
-from circuitkit.evidence import Claim, Validation
+from circuitkit.findings import Claim, Validation
 from circuitkit.views import report as module
-from circuitkit.views import text
-from circuitkit.views.command import commands
+from circuitkit.views import safe_text
+from circuitkit.views.findings_section import GRADES
 from circuitkit.views.heatmap import MAX_COLUMNS, heatmap, shown_positions
-from circuitkit.views.origin import made
-from circuitkit.views.pages import page, summary_row
 from circuitkit.views.report import typeset, write_report, write_reports
-from circuitkit.views.results import GRADES
-from circuitkit.views.text import number, prose, token_text, token_texts
+from circuitkit.views.report_data import page, summary_row
+from circuitkit.views.rerun_command import commands
+from circuitkit.views.safe_text import number, prose, token_text, token_texts
+from circuitkit.views.search_section import made
 
 IN_A_FOLDER = (
     *("circuit.dot", "circuit.json", "circuit.svg", "edges.csv", "findings.csv"),
@@ -316,7 +316,7 @@ def test_numbers_are_set_as_in_a_paper():
 
 def test_the_examples_of_the_docstrings_run():
     """What the docstrings of ``text`` show is what happens."""
-    assert doctest.testmod(text).failed == 0
+    assert doctest.testmod(safe_text).failed == 0
 
 
 def test_views_never_import_torch():
@@ -335,7 +335,10 @@ def test_what_the_ranges_call_settable_the_fonts_have():
     import typst
 
     settable = "".join(
-        c for low, high in text.SETTABLE for c in map(chr, range(low, high + 1)) if prose(c) == c
+        c
+        for low, high in safe_text.SETTABLE
+        for c in map(chr, range(low, high + 1))
+        if prose(c) == c
     )
     assert len(settable) > 2500
     template = (module.shipped_folder("templates") / "report.typ").read_text()

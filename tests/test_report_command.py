@@ -14,13 +14,12 @@ from example_circuit import example_circuit, example_validation
 from test_cli import cli
 
 import circuitkit as ck
-from circuitkit.circuit import Circuit, Reference, SearchSettings
-from circuitkit.cli.sources import origin_of
-from circuitkit.extraction import PAPER, config
+from circuitkit.circuit import Circuit, CircuitFolder, Reference, SearchSettings
+from circuitkit.extraction import PAPER, extract_config
 from circuitkit.planted import plant
-from circuitkit.views.command import Origin, commands
-from circuitkit.views.pages import page, summary_row
-from circuitkit.views.text import prose, shell_word
+from circuitkit.views.report_data import page, summary_row
+from circuitkit.views.rerun_command import Origin, commands
+from circuitkit.views.safe_text import prose, shell_word
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def planted(tmp_path_factory) -> Path:
 
 def followed(folder: Path) -> Circuit:
     """What the command that the report prints makes; DIR is a copy of the folder."""
-    printed = page(Circuit.load(folder), None, origin_of(folder, Circuit.load(folder)))["commands"]
+    printed = page(Circuit.load(folder), None, CircuitFolder(folder).origin)["commands"]
     (line,) = (line for line in printed if line.startswith("circuitkit extract"))
     again = Path(shutil.copytree(folder, folder.parent / "again"))
     words = [word.replace("DIR", str(again)) for word in shlex.split(line)[1:]]
@@ -56,7 +55,7 @@ def followed(folder: Path) -> Circuit:
 )
 def test_the_printed_command_makes_the_same_circuit(planted, tmp_path, options, monkeypatch):
     """The same nodes, edges, reference and settings, whatever was asked for."""
-    monkeypatch.setattr(config, "PAPER", replace(PAPER, n_steps=60))
+    monkeypatch.setattr(extract_config, "PAPER", replace(PAPER, n_steps=60))
     task, out = planted / "task.jsonl", tmp_path / "out"
     ran = cli("extract", planted, "--task", task, "--out", out, *options, "-q")
     assert ran.code in (0, 1), ran.err

@@ -11,7 +11,7 @@ import pytest
 from tiny_run import N_STEPS, Stopped, contents, stopping_after, tiny_config
 
 from circuitkit.checkpoints import load_checkpoint
-from circuitkit.training import load_config, state, train
+from circuitkit.training import load_config, run_state, train
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_ctrl_c_finishes_the_step_saves_and_stops(config, straight, tmp_path):
         train(config, tmp_path / "run", report=pressing_ctrl_c_after(3, seen))
     assert seen[-1] == 3
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert "after step 3" in state.last_save(tmp_path / "run")
+    assert "after step 3" in run_state.last_save(tmp_path / "run")
     assert train(config, tmp_path / "run", resume=True).training["resumed_at_step"] == 3
     assert contents(tmp_path / "run") == contents(straight)
 

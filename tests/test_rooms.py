@@ -12,27 +12,25 @@ PACKAGE = Path(__file__).parents[1] / "circuitkit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
-    {"errors", "nodes", "words"},
+    {"errors", "nodes", "progress"},
     {"files"},
     {"provenance"},
-    {"templates"},
-    {"pairs"},
-    {"task_files"},
-    {"task"},
+    {"findings", "task"},
     {"circuit"},
-    {"circuit_files", "evidence"},
+    {"statistics"},
     {"model", "views"},
     {"corpora"},
     {"checkpoints"},
     {"compiled"},
     {"training", "extraction"},
+    {"competence"},
     {"validation", "planted"},
     {"cli"},
     {"__main__"},
 )
 """A room imports from lower floors, and within itself."""
 
-LIGHT = ("circuitkit", *(f"circuitkit.{noun}" for noun in ("nodes", "circuit", "task", "evidence")))
+LIGHT = ("circuitkit", *(f"circuitkit.{noun}" for noun in ("nodes", "circuit", "task", "findings")))
 HEAVY = ("torch", "safetensors", "tokenizers")
 
 
@@ -105,7 +103,31 @@ def test_nouns_and_views_import_no_torch():
 
 def test_the_check_for_torch_would_notice():
     """A planted failure: the engine does import torch."""
-    assert "torch" in imported_by("circuitkit.model.config")
+    assert "torch" in imported_by("circuitkit.model.architecture")
+
+
+def names_of(paths):
+    """What each file is called, and each room by its folder."""
+    return [path.parent.name if path.stem == "__init__" else path.stem for path in paths]
+
+
+def test_no_two_modules_share_a_name():
+    """Nor does a module share one with a room: a name says where to look."""
+    names = names_of(path for path in FILES if path.stem != "__main__")
+    assert [name for name in sorted(set(names)) if names.count(name) > 1] == []
+
+
+def test_the_check_for_names_would_notice():
+    """A planted failure: two files of one name, and a file named as its room."""
+    paths = [Path("a/trial.py"), Path("b/trial.py"), Path("c/__init__.py"), Path("c/c.py")]
+    assert names_of(paths) == ["trial", "trial", "c", "c"]
+
+
+def test_rooms_stand_at_the_top():
+    """Beside them only the words that every room speaks."""
+    top = {path.stem for path in FILES if path.parent == PACKAGE}
+    words = {"errors", "files", "findings", "nodes", "progress", "provenance"}
+    assert top == {"__init__", "__main__"} | words
 
 
 def test_no_file_is_called_utils():

@@ -7,7 +7,7 @@ import pytest
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.files import shipped_folder
 from circuitkit.task import builtin_tasks, load_task
-from circuitkit.validation.same_question import SAME, Question
+from circuitkit.validation.controls.same_question import SAME, Question
 
 TWINS = {"set_or_string", "set_or_string_fixedvarname"}
 

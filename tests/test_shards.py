@@ -12,8 +12,8 @@ from circuitkit.corpora import open_corpus
 from circuitkit.corpora.tokenizer import START
 from circuitkit.errors import CorpusError, TrainingError
 from circuitkit.training import shards
-from circuitkit.training.config import TrainingConfig
 from circuitkit.training.shards import batch_windows, build_shard, learn_tokenizer
+from circuitkit.training.train_config import TrainingConfig
 
 N_CTX = 16
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny import OPTIONS, tiny_model
 
-from circuitkit.training.config import OptimizerConfig, SparsityConfig
 from circuitkit.training.schedule import l0_fraction_at, lr_at
-from circuitkit.training.sparsity import keep_mask, l0_fraction, project, sparse_parameters
+from circuitkit.training.train_config import OptimizerConfig, SparsityConfig
+from circuitkit.training.weight_sparsity import keep_mask, l0_fraction, project, sparse_parameters
 
 DENSE = ("ln_", "wpe", "sink_logit", "bigram_table")
 

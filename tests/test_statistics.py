@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from circuitkit.validation import statistics
-from circuitkit.validation.decision import TOO_FEW_NOTE, Requirement, decide, joined
-from circuitkit.validation.statistics import (
+from circuitkit.statistics import intervals
+from circuitkit.statistics.decision import TOO_FEW_NOTE, Requirement, decide, joined
+from circuitkit.statistics.intervals import (
     FEWEST,
     TOO_FEW,
     Estimate,
@@ -38,7 +38,7 @@ def clustered(rng, n_clusters=20, size=6, mean=0.0):
 
 @pytest.fixture
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(statistics, "N_RESAMPLES", 400)
+    monkeypatch.setattr(intervals, "N_RESAMPLES", 400)
 
 
 def share_covered(estimates, truth):
@@ -201,7 +201,7 @@ def test_where_every_pair_is_right_templates_bound_the_accuracy():
     right, wrong = (proportion(np.full(len(names), value), names, seed=0) for value in (1.0, 0.0))
     assert (right.effect, right.high) == (1.0, 1.0)
     assert stats.beta(20.5, 0.5).cdf(right.low) == pytest.approx(0.05)
-    assert right.method == statistics.FEW_DIFFER
+    assert right.method == intervals.FEW_DIFFER
     assert (wrong.low, wrong.high) == pytest.approx((0.0, 1 - right.low))
 
 
@@ -223,7 +223,7 @@ def test_a_few_templates_with_a_miss_do_not_void_the_bound(n_missed):
     hits[[20 * i for i in range(n_missed)]] = 0
     estimate = proportion(hits, names, seed=0)
     assert 0.95 < estimate.low < estimate.effect < estimate.high
-    assert estimate.method == statistics.FEW_DIFFER
+    assert estimate.method == intervals.FEW_DIFFER
 
 
 @pytest.mark.parametrize("n_off", [0, 1, 4])
@@ -235,7 +235,7 @@ def test_a_few_templates_off_chance_do_not_void_the_bounds(n_off):
     estimate = proportion(hits, names, seed=0)
     assert 0.40 < estimate.low <= estimate.effect <= estimate.high < 0.60
     assert estimate.low < 0.5 < estimate.high
-    assert estimate.method == statistics.FEW_DIFFER
+    assert estimate.method == intervals.FEW_DIFFER
 
 
 def test_a_difference_of_accuracies_stays_between_its_ends():

@@ -13,7 +13,7 @@ from example_circuit import (
     tiny_circuit,
 )
 
-from circuitkit.evidence import Finding
+from circuitkit.findings import Finding
 from circuitkit.views.tables import (
     edges_frame,
     findings_frame,

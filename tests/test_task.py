@@ -351,7 +351,7 @@ def test_a_hostile_template_is_refused_at_once(tmp_path, source, message):
 
 def test_many_slow_templates_are_given_up(tmp_path, monkeypatch):
     """Each is within its bounds; together they would take for ever."""
-    monkeypatch.setattr("circuitkit.pairs.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("circuitkit.task.pair_sources.PATIENCE_SECONDS", 0)
     with pytest.raises(TaskError, match=r"mine\.toml: forms\[1\]\.a\.prompt .*more than 0 s"):
         load_task(written(tmp_path, PLAIN))
 

@@ -8,12 +8,12 @@ import torch
 from tiny import tiny_checkpoint, tiny_model
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
+from circuitkit.competence import ability
+from circuitkit.competence.task_check import check_task
 from circuitkit.corpora import open_corpus
 from circuitkit.corpora.tokenizer import train_tokenizer
 from circuitkit.errors import TaskError
 from circuitkit.task import builtin_tasks, load_task
-from circuitkit.validation import competent
-from circuitkit.validation.task_check import check_task
 
 
 def corpus_reader(folder):
@@ -33,7 +33,7 @@ def corpus_reader(folder):
 def do_well(monkeypatch):
     """Any model answers everything rightly: what is asked about is the task."""
     right = lambda model, pairs, tap: torch.full((2 * len(pairs),), 3.0)  # noqa: E731
-    monkeypatch.setattr(competent, "tapped_differences", right)
+    monkeypatch.setattr(ability, "tapped_differences", right)
 
 
 @pytest.fixture(scope="module")

@@ -12,34 +12,29 @@ from tiny import nodes as parse_nodes
 from tiny import tiny_model
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
-from circuitkit.evidence import Claim, Finding
+from circuitkit.circuit.folder import THOROUGH as FILE
 from circuitkit.extraction import ExtractConfig, PruningConfig, measure_means
-from circuitkit.extraction.means import silent
+from circuitkit.findings import Claim, Finding
 from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant
-from circuitkit.planted.prompts import random_text, task_lines, word_tokenizer
+from circuitkit.planted.planted_prompts import random_text, task_lines, word_tokenizer
 from circuitkit.planted.variation import Variation
 from circuitkit.planted.wiring import Wiring
+from circuitkit.progress import silent
+from circuitkit.statistics.intervals import Estimate
+from circuitkit.statistics.jackknife import jackknife
 from circuitkit.task import load_task
-from circuitkit.validation.statistics import Estimate
-from circuitkit.validation.thorough import (
-    THOROUGH_CHECKS,
-    Sibling,
-    ThoroughTrial,
-    attention,
-    complete,
-    specific,
-    stable,
-    suite,
-)
-from circuitkit.validation.thorough.attention import pattern
-from circuitkit.validation.thorough.edge_sufficient import check_edge_sufficient
-from circuitkit.validation.thorough.independence import distance_correlation, share_better
-from circuitkit.validation.thorough.jackknife import jackknife
-from circuitkit.validation.thorough.nulls import KINDS, null_problems
-from circuitkit.validation.thorough.saved import FILE, SavedFindings
-from circuitkit.validation.thorough.search import own_problem, search
-from circuitkit.validation.thorough.suite import Thorough, run_thorough
+from circuitkit.validation import attention_patterns
+from circuitkit.validation.attention_patterns import pattern
+from circuitkit.validation.claim_test import ClaimTest
+from circuitkit.validation.claims import claims_of, complete, specific, stable
+from circuitkit.validation.claims.edge_sufficient import check_edge_sufficient
+from circuitkit.validation.claims.independence import distance_correlation, share_better
+from circuitkit.validation.controls.null_problems import KINDS, null_problems
+from circuitkit.validation.controls.repeated_search import own_problem, search
+from circuitkit.validation.saved_findings import SavedFindings
+from circuitkit.validation.search_trial import SearchTrial, Sibling
+from circuitkit.validation.suites import Thorough, run_thorough
 from circuitkit.validation.trial import Trial
 
 QUICK = ExtractConfig(
@@ -57,7 +52,8 @@ def few_sets():
 
 
 SEARCHES = (Claim.SEARCH_NULL, Claim.STABLE)
-LOOKS = tuple(claim for claim in THOROUGH_CHECKS if claim not in (*SEARCHES, Claim.SPECIFIC))
+THOROUGH = {claim: test.check for claim, test in claims_of("thorough").items()}
+LOOKS = tuple(claim for claim in THOROUGH if claim not in (*SEARCHES, Claim.SPECIFIC))
 
 
 def trial_of(checkpoint, task, nodes, siblings=(), search=QUICK, n_pairs=96, **changes):
@@ -70,7 +66,7 @@ def trial_of(checkpoint, task, nodes, siblings=(), search=QUICK, n_pairs=96, **c
         reference=checkpoint.load_reference(),
         pairs=checkpoint.encode(task.up_to("test", n_pairs, circuit.seed)), seed=circuit.seed,
     )  # fmt: skip
-    return ThoroughTrial.of(trial, search, siblings)
+    return SearchTrial.of(trial, search, siblings)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +121,7 @@ def smallest(grown, name, **changes):
 @pytest.mark.parametrize("claim", LOOKS)
 def test_a_true_circuit_passes(true_grown, name, claim):
     """Of detectors and a copying head, of six voters."""
-    finding = THOROUGH_CHECKS[claim](true_grown(name))
+    finding = THOROUGH[claim](true_grown(name))
     assert (finding.claim, finding.outcome) == (claim, "pass"), finding.note
     assert finding.threshold
     assert finding.threshold_source
@@ -137,7 +133,7 @@ def test_a_true_circuit_passes(true_grown, name, claim):
 @pytest.mark.parametrize("claim", LOOKS)
 def test_one_test_pair_is_no_crash(small, claim):
     """What needs more is not run, or undecided; the worst case has pairs of its own."""
-    finding = THOROUGH_CHECKS[claim](trial_of(*small, parse_nodes(*TRUE), n_pairs=1))
+    finding = THOROUGH[claim](trial_of(*small, parse_nodes(*TRUE), n_pairs=1))
     if claim is Claim.WORST_CASE:
         assert finding.n_pairs > 1
     else:
@@ -148,14 +144,15 @@ def test_one_test_pair_is_no_crash(small, claim):
 def test_a_blind_circuit_is_right_half_of_the_time(true_grown, monkeypatch):
     """A tie is half an answer for the worst case, the patched patterns and stability too."""
     trial = true_grown("closing_quote")
-    monkeypatch.setattr(ThoroughTrial, "kept", lambda _, nodes, pairs: torch.zeros(2 * len(pairs)))
-    worst = THOROUGH_CHECKS[Claim.WORST_CASE](trial)
+    monkeypatch.setattr(SearchTrial, "kept", lambda _, nodes, pairs: torch.zeros(2 * len(pairs)))
+    worst = THOROUGH[Claim.WORST_CASE](trial)
     assert worst.effect == 0.5
     assert "0.500 right" in worst.note
     found = [stable.Found(nodes=trial.nodes, size=None, n_questions=0)]
     assert set(stable._agreement(trial, found)) == {0.5}
-    monkeypatch.setattr(attention, "logit_differences", lambda logits, _: torch.zeros(len(logits)))
-    assert "as the circuit does: accuracy 0.500" in attention.distance_of_patterns(
+    none = lambda logits, _: torch.zeros(len(logits))  # noqa: E731
+    monkeypatch.setattr(attention_patterns, "logit_differences", none)
+    assert "as the circuit does: accuracy 0.500" in attention_patterns.distance_of_patterns(
         trial, trial.few[:8]
     )
 
@@ -163,14 +160,14 @@ def test_a_blind_circuit_is_right_half_of_the_time(true_grown, monkeypatch):
 @pytest.mark.parametrize("claim", SEARCHES)
 def test_a_true_circuit_passes_what_searches(true_small, claim):
     """Nothing as small for any null; other seeds and halves find what behaves alike."""
-    finding = THOROUGH_CHECKS[claim](true_small)
+    finding = THOROUGH[claim](true_small)
     assert finding.outcome == "pass", finding.note
 
 
 @pytest.mark.parametrize("claim", LOOKS)
 def test_a_finding_repeats(true_small, claim):
     """The same trial, the same finding, byte for byte."""
-    first, second = (THOROUGH_CHECKS[claim](true_small) for _ in range(2))
+    first, second = (THOROUGH[claim](true_small) for _ in range(2))
     assert first.model_dump_json() == second.model_dump_json()
 
 
@@ -194,7 +191,7 @@ def test_a_wrong_circuit_that_meets_the_target_is_caught(grown, claim, name):
     """Half of what does the task, or a trap: small, sufficient and wrong."""
     trial = smallest(grown, name)
     assert trial.circuit.loss_nats.circuit < 0.15
-    assert THOROUGH_CHECKS[claim](trial).outcome == "fail"
+    assert THOROUGH[claim](trial).outcome == "fail"
 
 
 @pytest.mark.parametrize("claim", LOOKS)
@@ -202,13 +199,13 @@ def test_a_circuit_that_lacks_a_node_is_caught(grown, claim):
     """By every claim that looks at what the circuit does."""
     found, checkpoint, task = grown("closing_quote")
     gone = NodeSet.of([next(iter(found.mechanism))])
-    finding = THOROUGH_CHECKS[claim](trial_of(checkpoint, task, found.mechanism - gone))
+    finding = THOROUGH[claim](trial_of(checkpoint, task, found.mechanism - gone))
     assert finding.outcome == "fail", finding.note
 
 
 def test_what_is_cancelled_is_named(grown):
     """The nodes whose return breaks the circuit are those of its opposite."""
-    finding = THOROUGH_CHECKS[Claim.ADVERSARIAL_RESTORE](smallest(grown, "cancellation_trap"))
+    finding = THOROUGH[Claim.ADVERSARIAL_RESTORE](smallest(grown, "cancellation_trap"))
     assert finding.note.startswith("the complement holds cancelling pathways: ")
     assert "1.attn.v" in finding.note
 
@@ -217,7 +214,7 @@ def test_the_worst_template_is_named(grown):
     """A circuit that knows one of two signs is wrong wherever the other one stands."""
     found, checkpoint, task = grown("either_feature")
     blind = NodeSet.of(n for n in found.mechanism if n.site.block != "attn")
-    finding = THOROUGH_CHECKS[Claim.WORST_CASE](trial_of(checkpoint, task, blind))
+    finding = THOROUGH[Claim.WORST_CASE](trial_of(checkpoint, task, blind))
     assert finding.outcome == "fail"
     assert "worst template: test-" in finding.note
     assert finding.n_pairs == 384
@@ -263,7 +260,7 @@ def test_a_circuit_that_harms_its_own_task_alone_is_specific(two_tasks, no_built
     """The task of the circuit beside it stays whole; the matrix has both rows."""
     checkpoint, (side, height), (ours, theirs) = two_tasks
     sibling = Sibling(task=height, circuit=circuit_of(checkpoint, height, theirs))
-    finding = THOROUGH_CHECKS[Claim.SPECIFIC](trial_of(checkpoint, side, ours, (sibling,)))
+    finding = THOROUGH[Claim.SPECIFIC](trial_of(checkpoint, side, ours, (sibling,)))
     assert finding.outcome == "pass", finding.note
     own, theirs = finding.note.split(" | ")
     assert own == "its own task loses 1.00; the others: height 0.00"
@@ -280,7 +277,7 @@ def test_a_task_that_asks_the_same_is_no_other_task(tmp_path, two_tasks, no_buil
         Sibling(task=task, circuit=circuit_of(checkpoint, task, nodes))
         for task, nodes in ((again, ours), (height, theirs))
     )
-    finding = THOROUGH_CHECKS[Claim.SPECIFIC](trial_of(checkpoint, side, ours, siblings))
+    finding = THOROUGH[Claim.SPECIFIC](trial_of(checkpoint, side, ours, siblings))
     assert finding.outcome == "pass", finding.note
     assert finding.n_draws == 1
     assert finding.note.endswith("asks the same: again, not counted")
@@ -290,7 +287,7 @@ def test_a_circuit_that_harms_another_task_as_well_is_not_specific(two_tasks, no
     """Both heads in one circuit."""
     checkpoint, (side, height), (ours, theirs) = two_tasks
     sibling = Sibling(task=height, circuit=circuit_of(checkpoint, height, theirs))
-    finding = THOROUGH_CHECKS[Claim.SPECIFIC](trial_of(checkpoint, side, ours | theirs, (sibling,)))
+    finding = THOROUGH[Claim.SPECIFIC](trial_of(checkpoint, side, ours | theirs, (sibling,)))
     assert finding.outcome == "fail"
 
 
@@ -299,13 +296,13 @@ def test_a_circuit_that_harms_nothing_is_not_specific(two_tasks, no_built_in):
     checkpoint, (side, height), (_, theirs) = two_tasks
     sibling = Sibling(task=height, circuit=circuit_of(checkpoint, height, theirs))
     empty = NodeSet(widths=checkpoint.architecture.widths)
-    finding = THOROUGH_CHECKS[Claim.SPECIFIC](trial_of(checkpoint, side, empty, (sibling,)))
+    finding = THOROUGH[Claim.SPECIFIC](trial_of(checkpoint, side, empty, (sibling,)))
     assert finding.outcome == "fail"
 
 
 def test_without_another_task_it_is_not_run(true_small):
     """And says so, and which could not be asked."""
-    finding = THOROUGH_CHECKS[Claim.SPECIFIC](true_small)
+    finding = THOROUGH[Claim.SPECIFIC](true_small)
     assert finding.outcome == "not_run"
     assert finding.note == (
         "the checkpoint does no other task that could be asked; 20 tasks cannot be asked of this "
@@ -318,7 +315,7 @@ def test_without_another_task_it_is_not_run(true_small):
 
 def test_a_trap_fails_the_search_null(grown):
     """The opposite of the shortcut is a circuit for the inverted labels, and as small."""
-    finding = THOROUGH_CHECKS[Claim.SEARCH_NULL](smallest(grown, "cancellation_trap"))
+    finding = THOROUGH[Claim.SEARCH_NULL](smallest(grown, "cancellation_trap"))
     assert finding.outcome == "fail"
     assert finding.p_value > 0.05
     assert f"stopped after {finding.n_draws} of 19 draws" in finding.note
@@ -331,9 +328,9 @@ def test_neither_everything_nor_nothing_is_a_small_circuit(small, share):
     widths = checkpoint.architecture.widths
     nodes = NodeSet.full(widths) if share else NodeSet(widths=widths)
     trial = trial_of(checkpoint, task, nodes)
-    found = {claim: THOROUGH_CHECKS[claim](trial).outcome for claim in LOOKS}
+    found = {claim: THOROUGH[claim](trial).outcome for claim in LOOKS}
     if share:
-        assert THOROUGH_CHECKS[Claim.SEARCH_NULL](trial).outcome == "fail"
+        assert THOROUGH[Claim.SEARCH_NULL](trial).outcome == "fail"
     else:
         assert "pass" not in found.values()
 
@@ -367,7 +364,7 @@ def test_a_wrong_circuit_is_not_what_other_seeds_find(small, monkeypatch):
     """A circuit that lacks its value channel answers otherwise."""
     monkeypatch.setattr(stable, "N_SEARCHES", 3)
     trial = trial_of(*small, parse_nodes(*(set(TRUE) - {TRUE[1]})))
-    assert THOROUGH_CHECKS[Claim.STABLE](trial).outcome == "fail"
+    assert THOROUGH[Claim.STABLE](trial).outcome == "fail"
 
 
 # Statistics
@@ -480,7 +477,9 @@ def counted(monkeypatch):
 
         return check
 
-    monkeypatch.setattr(suite, "THOROUGH_CHECKS", {c: fake(c) for c in THOROUGH_CHECKS})
+    for claim, test in claims_of("thorough").items():
+        faked = ClaimTest(declared=test.declared, check=fake(claim))
+        monkeypatch.setitem(claims_of("thorough"), claim, faked)
     return ran, stop
 
 
@@ -495,10 +494,10 @@ def test_a_stopped_suite_goes_on_where_it_stopped(true_small, tmp_path, counted)
     stop.append(Claim.STABLE)
     with pytest.raises(KeyboardInterrupt):
         run(true_small, tmp_path)
-    assert ran == list(THOROUGH_CHECKS)[:4]
+    assert ran == list(THOROUGH)[:4]
     stop.clear()
     found = run(true_small, tmp_path)
-    assert ran == list(THOROUGH_CHECKS)
+    assert ran == list(THOROUGH)
     assert found == run(true_small, None)
     assert found[0].forward_passes == 2
 
@@ -509,12 +508,12 @@ def test_findings_of_other_inputs_are_not_taken_up(true_small, small, tmp_path, 
     run(true_small, tmp_path)
     other = trial_of(*small, parse_nodes(*TRUE[:3]))
     run(other, tmp_path)
-    assert len(ran) == 2 * len(THOROUGH_CHECKS)
+    assert len(ran) == 2 * len(THOROUGH)
     (tmp_path / FILE).write_text("{")
     run(other, tmp_path)
-    assert len(ran) == 3 * len(THOROUGH_CHECKS)
+    assert len(ran) == 3 * len(THOROUGH)
     run(other, tmp_path)
-    assert len(ran) == 3 * len(THOROUGH_CHECKS)
+    assert len(ran) == 3 * len(THOROUGH)
 
 
 def test_nothing_is_written_without_a_folder(tmp_path):
@@ -536,4 +535,4 @@ def test_where_integrity_fails_nothing_runs(true_small, counted):
 
 def test_the_suite_has_every_thorough_claim_in_order():
     """Those of the design, and no other."""
-    assert tuple(THOROUGH_CHECKS) == tuple(Claim)[tuple(Claim).index(Claim.SEARCH_NULL) :]
+    assert tuple(THOROUGH) == tuple(Claim)[tuple(Claim).index(Claim.SEARCH_NULL) :]

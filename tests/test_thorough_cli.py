@@ -13,12 +13,12 @@ from test_thorough import QUICK
 from test_validation import planted
 
 import circuitkit.extraction
-from circuitkit.circuit import Circuit
-from circuitkit.cli import thorough_folder
-from circuitkit.evidence import Claim, Validation
+from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.extraction import ExtractConfig
-from circuitkit.validation import beats_controls
-from circuitkit.validation.thorough import search_null, specific, stable, suite
+from circuitkit.findings import Claim, Validation
+from circuitkit.validation.claim_test import ClaimTest
+from circuitkit.validation.claims import beats_controls, claims_of, search_null, specific, stable
+from circuitkit.validation.validate_folder import thorough_inputs
 
 SMALL = partial(
     ExtractConfig, n_train=QUICK.n_train, n_select=QUICK.n_select, n_test=48, pruning=QUICK.pruning
@@ -68,7 +68,9 @@ def stop_at(claim, monkeypatch):
     def interrupted(trial):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(suite, "THOROUGH_CHECKS", {**suite.THOROUGH_CHECKS, claim: interrupted})
+    declared = claims_of("thorough")[claim].declared
+    stopped = ClaimTest(declared=declared, check=interrupted)
+    monkeypatch.setitem(claims_of("thorough"), claim, stopped)
 
 
 def test_the_long_suite_leaves_every_finding(done):
@@ -92,7 +94,7 @@ def test_the_long_suite_tells_how_far_it_is(done):
 def test_the_searches_are_those_of_the_extraction(done):
     """With the settings that its folder holds, at the pressure that the chosen restart began at."""
     asked = SMALL()
-    config = thorough_folder.thorough_of(done.folder, Circuit.load(done.folder)).search
+    config = thorough_inputs(CircuitFolder(done.folder), Circuit.load(done.folder)).search
     began = json.loads((done.folder / "pruning.json").read_text())["history"][0][2]
     assert config == replace(asked, pruning=replace(asked.learning, pressure_start=began))
 
@@ -103,7 +105,7 @@ def test_of_tuned_settings_the_searches_have_those_that_won(copy):
     won = {**record["restarts"][0], "pruning": {**record["config"]["pruning"], "lr": 0.0123}}
     record |= {"restarts": [*record["restarts"], won], "chosen_restart": len(record["restarts"])}
     (copy / "pruning.json").write_text(json.dumps(record))
-    config = thorough_folder.thorough_of(copy, Circuit.load(copy)).search
+    config = thorough_inputs(CircuitFolder(copy), Circuit.load(copy)).search
     assert config.learning.lr == 0.0123
 
 
@@ -119,7 +121,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypat
     assert not (copy / "validation.json").exists()
     kept = copy / "thorough.json"
     before = json.loads(kept.read_text())["findings"] if kept.exists() else []
-    assert len(before) == list(suite.THOROUGH_CHECKS).index(claim)
+    assert len(before) == list(claims_of("thorough")).index(claim)
     assert cli(*shlex.split(told)[1:]).code == done.ran.code
     assert findings(copy) == findings(done.folder)
     assert not kept.exists()
@@ -148,7 +150,7 @@ def test_circuits_beside_this_one_are_asked_too(copy):
     other = circuit.model_copy(update={"means_sha256": "0" * 64})
     shutil.copytree(copy, copy.parent / "other")
     other.save(copy.parent / "other")
-    found = thorough_folder.thorough_of(copy, circuit).siblings
+    found = thorough_inputs(CircuitFolder(copy), circuit).siblings
     assert [sibling.circuit for sibling in found] == [circuit]
 
 
@@ -162,11 +164,12 @@ def test_a_wrong_record_of_the_search_is_refused(copy, text):
     (copy / "pruning.json").write_text(text)
     ran = cli("validate", copy, "--thorough", "-q")
     assert ran.code == 2
-    assert "pruning.json does not hold the settings of an extraction" in ran.err
+    problem = "is not JSON" if text == "{" else "does not hold the settings of an extraction"
+    assert f"pruning.json {problem}" in ran.err
 
 
 def test_without_a_record_the_search_is_a_plain_one(copy):
     """Of the circuit's seed."""
     (copy / "pruning.json").unlink()
     circuit = Circuit.load(copy)
-    assert thorough_folder.thorough_of(copy, circuit).search == ExtractConfig(seed=circuit.seed)
+    assert thorough_inputs(CircuitFolder(copy), circuit).search == ExtractConfig(seed=circuit.seed)

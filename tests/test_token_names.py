@@ -19,8 +19,8 @@ from circuitkit.extraction import ExtractConfig, run_extraction
 from circuitkit.planted import plant
 from circuitkit.task import load_task
 from circuitkit.views.diagram import diagram
-from circuitkit.views.draw import render
-from circuitkit.views.pages import ALIKE, page
+from circuitkit.views.report_data import ALIKE, page
+from circuitkit.views.svg import render
 
 NANO = load_checkpoint("tinypython-nano")
 

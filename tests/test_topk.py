@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from circuitkit.model import topk
-from circuitkit.model.topk import keep_largest
+from circuitkit.model import activation_topk
+from circuitkit.model.activation_topk import keep_largest
 
 SHAPES = [(7,), (1, 1), (5, 12), (2, 3, 33), (4, 0, 6)]
 
@@ -78,7 +78,7 @@ def test_the_input_is_left_as_it_was():
 @pytest.mark.parametrize("rows", [1, 3, 257])
 def test_several_threads_find_what_one_finds(rows, monkeypatch):
     """Also when there are fewer rows than threads."""
-    monkeypatch.setattr(topk, "_WORTH_THREADS", 1)
+    monkeypatch.setattr(activation_topk, "_WORTH_THREADS", 1)
     x = random((rows, 40))
     alone = keep_largest(x, 10)
     torch.set_num_threads(4)

@@ -15,11 +15,10 @@ from tiny_run import Stopped, contents, stopping_after, tiny_config
 
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.errors import CheckpointError, ConfigError, TrainingError, UsageError
-from circuitkit.training import folder as run_folder
-from circuitkit.training import load_config, state, train, trainer
-from circuitkit.training.initial import initial_model
+from circuitkit.training import load_config, run_folder, run_state, train, trainer
+from circuitkit.training.initialisation import initial_model
 from circuitkit.training.objective import next_token_loss, validation_loss
-from circuitkit.training.sparsity import l0_fraction
+from circuitkit.training.weight_sparsity import l0_fraction
 
 
 @pytest.fixture(scope="module")
@@ -278,9 +277,9 @@ def test_a_full_disk_stops_and_names_the_last_save(config, tmp_path, monkeypatch
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return opened(path, mode, **options)
 
-    whole, opened = state.write_whole, Path.open
+    whole, opened = run_state.write_whole, Path.open
     if target == "write_whole":
-        monkeypatch.setattr(state, "write_whole", full)
+        monkeypatch.setattr(run_state, "write_whole", full)
     else:
         monkeypatch.setattr(Path, "open", full_open)
     with pytest.raises(
@@ -296,11 +295,11 @@ def test_a_corrupt_state_is_refused(config, straight, tmp_path):
     data = (straight / "state.safetensors").read_bytes()
     (tmp_path / "state.safetensors").write_bytes(data)
     with pytest.raises(TrainingError, match="was saved under another configuration"):
-        state.load_state(tmp_path, model, optimizer, "0" * 64)
+        run_state.load_state(tmp_path, model, optimizer, "0" * 64)
     for spoiled in (data[: len(data) // 2], b"", b"\x08" + b"\0" * 7 + b"{}      "):
         (tmp_path / "state.safetensors").write_bytes(spoiled)
         with pytest.raises(TrainingError, match=r"is not a training state|another configuration"):
-            state.load_state(tmp_path, model, optimizer, "0" * 64)
+            run_state.load_state(tmp_path, model, optimizer, "0" * 64)
 
 
 FC = "transformer.h.0.mlp.c_fc.weight"
@@ -328,7 +327,7 @@ def test_a_state_with_other_tensors_than_were_saved_is_refused(
     model = initial_model(config)
     optimizer = torch.optim.AdamW(model.parameters())
     with pytest.raises(TrainingError, match=match):
-        state.load_state(tmp_path, model, optimizer, run_folder.config_sha256(config))
+        run_state.load_state(tmp_path, model, optimizer, run_folder.config_sha256(config))
 
 
 def test_a_device_that_is_not_there_is_refused(config, tmp_path):

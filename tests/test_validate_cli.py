@@ -10,14 +10,14 @@ from tiny import zeroed
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.circuit import Circuit
-from circuitkit.evidence import Validation
 from circuitkit.extraction import measure_means
 from circuitkit.files import write_whole
+from circuitkit.findings import Validation
 from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
-from circuitkit.validation import beats_controls, minimal
+from circuitkit.validation.claims import beats_controls, minimal
 
 
 @pytest.fixture(autouse=True)

@@ -12,21 +12,22 @@ from tiny import random_nodes, tiny_architecture, zeroed
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.circuit import Circuit
+from circuitkit.competence.task_check import check_task
 from circuitkit.errors import CircuitError, MismatchError
-from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding
 from circuitkit.extraction import measure_means
-from circuitkit.extraction.edges import edges_between
+from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.means import zero_means
-from circuitkit.extraction.score import four_differences
+from circuitkit.extraction.scoring import four_differences
+from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding
 from circuitkit.model import Transformer
 from circuitkit.nodes import NodeSet
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
-from circuitkit.validation import beats_controls, grade_of, integrity, minimal, validate
-from circuitkit.validation.beats_controls import location_matched
-from circuitkit.validation.task_check import check_task
+from circuitkit.validation import grade_of, validate
+from circuitkit.validation.claim_test import ClaimTest
+from circuitkit.validation.claims import beats_controls, claims_of, integrity, minimal
+from circuitkit.validation.claims.beats_controls import location_matched
 from circuitkit.validation.trial import Trial
-from circuitkit.validation.validate import CHECKS
 from circuitkit.validation.verdict import weakest_of
 
 # The verdict
@@ -273,7 +274,8 @@ def outcomes(validation):
 def test_the_true_circuit_passes_every_claim(wide):
     """But for one that its task has no prompts for: B."""
     validation = validate(*wide, circuit_of(*wide, parse_nodes(*TRUE)))
-    assert outcomes(validation) == {c: "pass" for c in CHECKS if c is not Claim.FOLLOWS_OOD}
+    claims = claims_of("default")
+    assert outcomes(validation) == {c: "pass" for c in claims if c is not Claim.FOLLOWS_OOD}
     assert (validation.grade, validation.weakest) == ("B", "follows_ood")
     assert "no ood forms" in validation["follows_ood"].note
     assert validation.passes
@@ -462,7 +464,7 @@ def test_an_incompetent_model_has_no_circuit(small, tmp_path):
 
 def test_findings_come_in_the_order_of_the_suite(small):
     """One a claim of the default suite, each with its threshold and what can fool it."""
-    assert tuple(CHECKS) == DEFAULT_CLAIMS
+    assert tuple(claims_of("default")) == DEFAULT_CLAIMS
     validation = validate(*small, circuit_of(*small, parse_nodes(*TRUE)))
     assert tuple(f.claim for f in validation.findings) == DEFAULT_CLAIMS
     for finding in validation.findings:
@@ -554,7 +556,10 @@ def test_a_random_circuit_of_the_bundled_checkpoint_is_refused(nano, seed, monke
     means = measure_means(checkpoint.load_model(), reference)
     kept = random_nodes(checkpoint.architecture, 0.02, seed)
     circuit = circuit_of(*nano, kept, means, n_pairs=64)
-    monkeypatch.delitem(CHECKS, Claim.MINIMAL)  # a pass a node: slow, and tested above
+    untested = Finding(claim=Claim.MINIMAL, outcome="not_run", note="slow, and tested above")
+    declared = claims_of("default")[Claim.MINIMAL].declared
+    fake = ClaimTest(declared=declared, check=lambda trial: untested)
+    monkeypatch.setitem(claims_of("default"), Claim.MINIMAL, fake)
     monkeypatch.setattr(beats_controls, "N_DRAWS", 19)  # it need not be told from luck at 0.01
     validation = validate(*nano, circuit, means=means, reference=reference)
     assert validation["integrity"].outcome == "pass"

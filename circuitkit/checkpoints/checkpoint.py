@@ -12,7 +12,7 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from circuitkit.checkpoints.bundled import find_checkpoint
+from circuitkit.checkpoints.bundled import bundled_checkpoints, find_checkpoint
 from circuitkit.checkpoints.native import (
     CONFIG,
     REFERENCE,
@@ -25,9 +25,9 @@ from circuitkit.checkpoints.native import (
 )
 from circuitkit.checkpoints.tokenizer_file import read_tokenizer
 from circuitkit.errors import CheckpointError
-from circuitkit.files import read_bounded, sha256_files
+from circuitkit.files import as_path, read_bounded, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
-from circuitkit.model.copies import distinct
+from circuitkit.model.repeated_pairs import distinct
 from circuitkit.task import Pair, Split, Task
 
 _MOST_DRAWN = 8192
@@ -52,6 +52,12 @@ class Checkpoint:
     sha256: str
     training: dict[str, Any] | None = field(compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def where(self) -> str:
+        """What to type to name it: the name of a bundled checkpoint, else its folder."""
+        bundled = {path: name for name, path in bundled_checkpoints().items()}
+        return bundled.get(self.path, str(self.path.resolve()))
 
     def load_model(self, device: str | torch.device = "cpu") -> Transformer:
         """The model in float32, ready to run, without gradients on its weights.
@@ -112,13 +118,15 @@ class Checkpoint:
         return found
 
 
-def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """Read a bundled checkpoint by name, or a folder.
+def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
+    """Read a bundled checkpoint by name, or a folder; a checkpoint is returned as it is.
 
     Raises:
         CheckpointError: if it is no whole, consistent circuitkit checkpoint.
     """
-    folder = find_checkpoint(name_or_path)
+    if isinstance(name_or_path, Checkpoint):
+        return name_or_path
+    folder = find_checkpoint(as_path(name_or_path, "checkpoint: a bundled name or a folder"))
     config = read_config(folder / CONFIG)
     tokenizer, warnings = read_tokenizer(folder / TOKENIZER, config.architecture.vocab_size)
     if not (folder / WEIGHTS).is_file():

@@ -12,7 +12,7 @@ from typing import Any
 
 from circuitkit.checkpoints.checkpoint import Checkpoint
 from circuitkit.checkpoints.native import FORMAT, REFERENCE, TOKENIZER, WEIGHTS, stored_types
-from circuitkit.model.activity import Activity, measure_activity
+from circuitkit.model.activation_statistics import Activity, measure_activity
 from circuitkit.model.transformer import Layer, Transformer
 
 SAMPLE_TOKENS = 16_384

@@ -20,11 +20,10 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from circuitkit.circuit import first_problem
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_bounded, write_whole
 from circuitkit.model import Architecture, Transformer
-from circuitkit.provenance import STRICT
+from circuitkit.provenance import STRICT, first_problem
 
 FORMAT = "circuitkit.checkpoint/1"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

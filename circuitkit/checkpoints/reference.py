@@ -15,34 +15,42 @@ from circuitkit.checkpoints.native import REFERENCE, read_reference
 from circuitkit.circuit import Reference
 from circuitkit.corpora.text_files import files_below, pieces_of
 from circuitkit.errors import CheckpointError, CorpusError
-from circuitkit.files import read_bounded, sha256
+from circuitkit.files import as_path, read_bounded, sha256
 
 MAX_TOKENS = 1_000_000
 _MAX_TEXT_BYTES = 64 * 2**20
 
 
 def load_reference(
-    checkpoint: Checkpoint, path: Path | None = None, n_tokens: int | None = None
+    checkpoint: Checkpoint,
+    reference: Int[Tensor, "n length"] | str | Path | None = None,
+    n_tokens: int | None = None,
 ) -> Int[Tensor, "n length"]:
     """The sample that means are measured over.
 
     Args:
         checkpoint: whose own sample is the default, and whose tokenizer reads text.
-        path: a ``.safetensors``, a text file or a folder of text instead.
+        reference: tokens, a ``.safetensors``, a text file or a folder of text instead.
         n_tokens: at most so many tokens.
 
     Raises:
         CheckpointError: if the checkpoint has no sample, or no tokenizer for text.
         CorpusError: if there is no text, or less than one sequence of it.
     """
-    if path is None:
-        sample = checkpoint.load_reference()
-    elif path.suffix == ".safetensors":
-        sample = read_reference(path, checkpoint.architecture)
-    else:
-        sample = _tokenise(checkpoint, path)
+    sample = _read(checkpoint, reference)
     rows = len(sample) if n_tokens is None else max(1, n_tokens // sample.shape[1])
     return sample[:rows]
+
+
+def _read(checkpoint: Checkpoint, reference: Tensor | str | Path | None) -> Int[Tensor, "n length"]:
+    if reference is None:
+        return checkpoint.load_reference()
+    if isinstance(reference, Tensor):
+        return reference
+    path = as_path(reference, "reference: tokens, or the path of a text or .safetensors")
+    if path.suffix == ".safetensors":
+        return read_reference(path, checkpoint.architecture)
+    return _tokenise(checkpoint, path)
 
 
 def describe_reference(checkpoint: Checkpoint, sample: Int[Tensor, "n length"]) -> Reference:

@@ -27,7 +27,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"circuitkit.cli.{cmd_name}"), cmd_name)
+        return getattr(import_module(f"circuitkit.cli.{cmd_name}_command"), cmd_name)
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from circuitkit.checkpoints.competence import (
+from circuitkit.checkpoints.competence_json import (
     MAX_LOSS_NATS,
     MIN_ACCURACY,
     Competence,

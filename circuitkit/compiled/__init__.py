@@ -1,7 +1,7 @@
 """A circuit as a small exact program: equal to the masked model, at the cost of what is kept."""
 
-from circuitkit.compiled.foundation import Foundation
+from circuitkit.compiled.distinct_prompts import Prompts
+from circuitkit.compiled.folded_model import FoldedModel
 from circuitkit.compiled.program import CompiledCircuit, compile, compile_circuit
-from circuitkit.compiled.prompts import Prompts
 
-__all__ = ["CompiledCircuit", "Foundation", "Prompts", "compile", "compile_circuit"]
+__all__ = ["CompiledCircuit", "FoldedModel", "Prompts", "compile", "compile_circuit"]

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from circuitkit.compiled.foundation import Foundation
-from circuitkit.compiled.prompts import Prompts, Rows
+from circuitkit.compiled.distinct_prompts import Prompts, Rows
+from circuitkit.compiled.folded_model import FoldedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +36,14 @@ class KeptAttention:
     """The heads of a layer that a circuit needs.
 
     Args:
-        foundation: the model.
+        folded: the folded model.
         layer: which layer.
         q, k, v: the kept channels of the three sites.
     """
 
-    def __init__(self, foundation: Foundation, layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
-        block = foundation.model.layers[layer].attn
-        self.idle, self.d_head = foundation.idle_heads(layer), block.d_head
+    def __init__(self, folded: FoldedModel, layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
+        block = folded.model.layers[layer].attn
+        self.idle, self.d_head = folded.idle_heads(layer), block.d_head
         self.sink = block.attn_imp.sink_logit if hasattr(block, "attn_imp") else None
         heads = torch.cat([q, k]).div(self.d_head, rounding_mode="floor").unique()
         if self.sink is None:  # then a pattern moves nothing but kept values
@@ -53,7 +53,7 @@ class KeptAttention:
         self.even, self.patterned = (~patterned).nonzero()[:, 0], patterned.nonzero()[:, 0]
         self.even_head = v[self.even] // self.d_head
         self.q_at, self.k_at = (torch.isin(x // self.d_head, heads).nonzero()[:, 0] for x in (q, k))
-        values = {place: foundation.values[block.sites[place]] for place in "qkv"}
+        values = {place: folded.values[block.sites[place]] for place in "qkv"}
         self._lay_out(q[self.q_at], k[self.k_at], v[self.patterned], values)
         self.v, self.v_values = v, values["v"]
 

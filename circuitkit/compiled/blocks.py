@@ -1,7 +1,7 @@
 """The blocks of a compiled circuit: attention and MLP, read, computed and written.
 
 In: the tracked channels of the stream at some rows. Out: what the kept channels write
-back. Parts that circuits tried one after the other share are kept in the foundation.
+back. Parts that circuits tried one after the other share are kept in the folded model.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitkit.compiled.attention import KeptAttention
-from circuitkit.compiled.foundation import Foundation
+from circuitkit.compiled.distinct_prompts import Prompts, Rows
+from circuitkit.compiled.folded_model import FoldedModel
 from circuitkit.compiled.linear import KeptLinear
-from circuitkit.compiled.prompts import Prompts, Rows
-from circuitkit.compiled.read import KeptRead
+from circuitkit.compiled.residual_read import KeptRead
 from circuitkit.model import Tap
 from circuitkit.nodes import NodeSet, Site, transformer_sites
 
@@ -27,9 +27,9 @@ Channels = Int[Tensor, " kept"]
 class Plan:
     """The kept channels of every site, and the channels of the stream that are tracked."""
 
-    def __init__(self, foundation: Foundation, nodes: NodeSet) -> None:
-        self.foundation, self.nodes = foundation, nodes
-        arch = foundation.model.arch
+    def __init__(self, folded: FoldedModel, nodes: NodeSet) -> None:
+        self.folded, self.nodes = folded, nodes
+        arch = folded.model.arch
         self.kept = {site: self._indices(nodes[site]) for site in arch.widths}
         touched = [
             channel
@@ -47,16 +47,16 @@ class Plan:
         """The channels that one of the first writes may have changed."""
         if self.everything is not None:
             return self.everything
-        sites = self.foundation.writes[:n_writes]
+        sites = self.folded.writes[:n_writes]
         return self._indices(sorted({c for site in sites for c in self.nodes[site]}))
 
     def until(self, write: Site) -> tuple[tuple[int, ...], ...]:
         """The kept channels of every site up to a write: all that it depends on, but for rows."""
-        sites = transformer_sites(self.foundation.model.arch.n_layer)
+        sites = transformer_sites(self.folded.model.arch.n_layer)
         return tuple(self.nodes[site] for site in sites[: sites.index(write) + 1])
 
     def _indices(self, channels: Iterable[int]) -> Channels:
-        return torch.tensor(list(channels), dtype=torch.long, device=self.foundation.device)
+        return torch.tensor(list(channels), dtype=torch.long, device=self.folded.device)
 
 
 class _Write:
@@ -64,7 +64,7 @@ class _Write:
 
     def __init__(self, plan: Plan, site: Site) -> None:
         self.site = site
-        self.ablated = plan.foundation.values[site][plan.tracked]
+        self.ablated = plan.folded.values[site][plan.tracked]
         self.at = torch.searchsorted(plan.tracked, plan.kept[site])
 
     def add(self, x: Tensor, delta: Tensor | None) -> Float[Tensor, "rows tracked"]:
@@ -82,15 +82,15 @@ class _Block(ABC):
     """
 
     def __init__(self, plan: Plan, layer: int, block: str) -> None:
-        self.plan, self.foundation = plan, plan.foundation
-        self.block = getattr(self.foundation.model.layers[layer], block)
+        self.plan, self.folded = plan, plan.folded
+        self.block = getattr(self.folded.model.layers[layer], block)
         self.sites: Mapping[str, Site] = self.block.sites
         self.kept = {place: plan.kept[site] for place, site in self.sites.items()}
         self.write = _Write(plan, self.sites["resid_delta"])
         self.until = plan.until(self.sites["resid_delta"])
-        n_writes = self.foundation.writes.index(self.sites["resid_delta"])
+        n_writes = self.folded.writes.index(self.sites["resid_delta"])
         self.read = KeptRead(
-            self.foundation, self.sites["act_in"], tracked=plan.tracked,
+            self.folded, self.sites["act_in"], tracked=plan.tracked,
             written=plan.written(n_writes), n_writes=n_writes, kept=self.kept["act_in"],
         )  # fmt: skip
 
@@ -122,15 +122,15 @@ class _Block(ABC):
             self.plan.nodes[self.sites[place]],
             self.plan.nodes[self.sites[source]],
         )
-        return self.foundation.recent.get(key, lambda: self._linear(place, source))
+        return self.folded.recent.get(key, lambda: self._linear(place, source))
 
     def _linear(self, place: str, source: str) -> KeptLinear:
         site, kept = self.sites[place], self.kept[source]
-        weight, _ = self.foundation.weight(site)
+        weight, _ = self.folded.weight(site)
         return KeptLinear(
             columns=weight[:, kept],
-            idle_inputs=self.foundation.values[self.sites[source]][kept].double()[None],
-            idle=self.foundation.idle_write(site),
+            idle_inputs=self.folded.values[self.sites[source]][kept].double()[None],
+            idle=self.folded.idle_write(site),
             kept=self.kept[place],
             n_kept=self.block.n_kept.get(place),
             activation=self.block.activation if place == "post_act" else None,
@@ -145,20 +145,20 @@ class CompiledAttention(_Block):
         if not self.writes:
             return
         nodes = tuple(plan.nodes[self.sites[place]] for place in "qkv")
-        self.attention = self.foundation.recent.get((layer, nodes), lambda: self._heads(layer))
+        self.attention = self.folded.recent.get((layer, nodes), lambda: self._heads(layer))
         key = (self.sites["resid_delta"], nodes, plan.nodes[self.sites["resid_delta"]])
-        self.out = self.foundation.recent.get(key, lambda: self._out(layer))
+        self.out = self.folded.recent.get(key, lambda: self._out(layer))
         self.into = {p: self.linear(p, "act_in") for p in "qkv" if len(self.kept[p])}
 
     def _heads(self, layer: int) -> KeptAttention:
-        return KeptAttention(self.foundation, layer, *(self.kept[place] for place in "qkv"))
+        return KeptAttention(self.folded, layer, *(self.kept[place] for place in "qkv"))
 
     def _out(self, layer: int) -> KeptLinear:
-        weight, _ = self.foundation.weight(self.sites["resid_delta"])
+        weight, _ = self.folded.weight(self.sites["resid_delta"])
         return KeptLinear(
             columns=self.attention.columns(weight),
             idle_inputs=self.attention.idle_inputs(),
-            idle=self.foundation.idle_heads(layer).written,
+            idle=self.folded.idle_heads(layer).written,
             kept=self.kept["resid_delta"],
             n_kept=self.block.n_kept.get("resid_delta"),
         )

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from circuitkit.compiled.contest import Contest
-from circuitkit.compiled.prompts import Rows
+from circuitkit.compiled.distinct_prompts import Rows
+from circuitkit.compiled.partial_topk import Contest
 
 
 class KeptLinear:

@@ -18,26 +18,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.circuit import Circuit
+from circuitkit.compiled.answer_rows import KeptAnswerRows
 from circuitkit.compiled.blocks import CompiledAttention, CompiledMLP, Plan
-from circuitkit.compiled.ends import KeptEnd
-from circuitkit.compiled.foundation import Foundation
-from circuitkit.compiled.prompts import Prompts
+from circuitkit.compiled.distinct_prompts import Prompts
+from circuitkit.compiled.folded_model import FoldedModel
 from circuitkit.errors import CircuitError, MismatchError
 from circuitkit.model import EncodedPairs, Tap, Transformer
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site
 
 
 class CompiledCircuit:
-    """The masked model as a small program; made by ``compile_circuit`` or from a foundation."""
+    """The masked model as a small program; made by ``compile_circuit`` or from a folded model."""
 
-    def __init__(self, foundation: Foundation, nodes: NodeSet) -> None:
-        self.foundation = foundation
-        plan = Plan(foundation, nodes)
+    def __init__(self, folded: FoldedModel, nodes: NodeSet) -> None:
+        self.folded = folded
+        plan = Plan(folded, nodes)
         self.tracked = plan.tracked
-        layers = range(foundation.model.arch.n_layer)
+        layers = range(folded.model.arch.n_layer)
         self.attention = [CompiledAttention(plan, layer) for layer in layers]
         self.mlp = [CompiledMLP(plan, layer) for layer in layers]
-        self.end = KeptEnd(foundation, plan.tracked, plan.kept[FINAL_RESID])
+        self.answer_rows = KeptAnswerRows(folded, plan.tracked, plan.kept[FINAL_RESID])
         self.turn = max((layer for layer in layers if self.attention[layer].moves), default=-1)
 
     @torch.no_grad()
@@ -50,13 +50,13 @@ class CompiledCircuit:
     ) -> Float[Tensor, " rows"]:
         """As ``differences``, with gradients, and with a tap on the kept channels of each site."""
         if isinstance(prompts, EncodedPairs):
-            prompts = self.foundation.prepare(prompts)
-        return self.end(self._stream(prompts, tap), prompts, tap)
+            prompts = self.folded.prepare(prompts)
+        return self.answer_rows(self._stream(prompts, tap), prompts, tap)
 
     def _stream(self, prompts: Prompts, tap: Tap | None) -> Float[Tensor, "batch tracked"]:
         """The tracked channels of the stream at the end of every prompt."""
         rows = prompts.inputs if self.turn >= 0 else prompts.lasts
-        x = self.foundation.stream(prompts, 0)[:, self.tracked][rows.start]
+        x = self.folded.stream(prompts, 0)[:, self.tracked][rows.start]
         for layer, (attention, mlp) in enumerate(zip(self.attention, self.mlp, strict=True)):
             delta = None
             if attention.writes:
@@ -74,9 +74,9 @@ def compile_circuit(
     """Compile the circuit of ``nodes``, every other node at its ablation value.
 
     Equal to running the model under ``gate_tap`` with those nodes kept, to 1e-4 in
-    logits. Who compiles many circuits of one model makes the ``Foundation`` once.
+    logits. Who compiles many circuits of one model makes the ``FoldedModel`` once.
     """
-    return CompiledCircuit(Foundation(model, ablation_values), nodes)
+    return CompiledCircuit(FoldedModel(model, ablation_values), nodes)
 
 
 @runtime_checkable

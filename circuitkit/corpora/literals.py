@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuitkit.corpora.scope import Scope
-from circuitkit.words import ASIDES, DIGITS, EXTENSIONS, QUOTES, READ_FILES, WORDS, WRITE_FILES
+from circuitkit.task.words import ASIDES, DIGITS, EXTENSIONS, QUOTES, READ_FILES, WORDS, WRITE_FILES
 
 EMPTY = ("''", '""')
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from circuitkit.words import NAMES
+from circuitkit.task.words import NAMES
 
 T = TypeVar("T")
 

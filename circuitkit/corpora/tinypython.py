@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from circuitkit.corpora.blocks import emit_some
+from circuitkit.corpora.block_statements import emit_some
 from circuitkit.corpora.literals import EMPTY, condition
 from circuitkit.corpora.scope import Scope
-from circuitkit.words import CLASSES, DIGITS, FIELDS, FUNCTIONS, NAMES
+from circuitkit.task.words import CLASSES, DIGITS, FIELDS, FUNCTIONS, NAMES
 
 VALIDATION_SEED = 1_000_000
 """Seeds from here on are held out: no training run may use them."""

@@ -1,27 +1,27 @@
 """Extraction: means, mask learning, discretisation, elimination, edges, one scoring."""
 
-from circuitkit.extraction.attribute import attribute, shuffled
-from circuitkit.extraction.config import ExtractConfig
-from circuitkit.extraction.cut import cut_model
+from circuitkit.extraction.attribution import attribute, shuffled
+from circuitkit.extraction.criterion import Criterion
 from circuitkit.extraction.discretise import bisect_scores, discretise
-from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.eliminate import eliminate
+from circuitkit.extraction.edge_pruning import cut_model
+from circuitkit.extraction.elimination import eliminate
 from circuitkit.extraction.extract import Extraction, extract, run_extraction
-from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.learn import PAPER, PruningConfig, learn_masks
+from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.extraction.local_search import explore
+from circuitkit.extraction.mask_learning import PAPER, PruningConfig, learn_masks
 from circuitkit.extraction.means import Means, measure_means, zero_means
-from circuitkit.extraction.neighbours import explore
-from circuitkit.extraction.partial import Partial
-from circuitkit.extraction.score import four_differences
+from circuitkit.extraction.resume import SavedSearch
+from circuitkit.extraction.scoring import four_differences
 
 __all__ = [
     "PAPER",
+    "Criterion",
     "ExtractConfig",
     "Extraction",
-    "Judge",
     "Means",
-    "Partial",
     "PruningConfig",
+    "SavedSearch",
     "attribute",
     "bisect_scores",
     "cut_model",

@@ -1,6 +1,6 @@
 """Candidates: the few nodes of a large model among which a circuit is looked for.
 
-In: a model, training pairs, and the judge. Out: the nodes of largest attribution,
+In: a model, training pairs, and the criterion. Out: the nodes of largest attribution,
 |gradient × (activation - ablation value)| at some openness of all gates, enough of them
 to meet the target when all are kept; None when the model is small enough to look
 everywhere. A node that never leaves its ablation value on the task has attribution 0
@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.masked import gate_gradients, nodes_of
-from circuitkit.extraction.means import Progress, silent
+from circuitkit.extraction.criterion import Criterion
+from circuitkit.extraction.masked_model import gate_gradients, nodes_of
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet, Site
+from circuitkit.progress import Progress, silent
 
 SMALL_MODEL = 16_384
 """Nodes up to which all of them are candidates."""
@@ -32,39 +32,39 @@ OPENNESS = (1.0, 0.5, 0.25)
 
 def find_candidates(
     pairs: EncodedPairs,
-    judge: Judge,
+    criterion: Criterion,
     *,
     small_model: int = SMALL_MODEL,
     first: int = FIRST_CANDIDATES,
     progress: Progress = silent,
 ) -> NodeSet | None:
     """The nodes worth learning masks over, widened until together they meet the target."""
-    widths = judge.model.arch.widths
+    widths = criterion.model.arch.widths
     if sum(widths.values()) <= small_model:
         return None
-    moved = attribution(pairs, judge)
+    moved = attribution(pairs, criterion)
     best_rank = moved.argsort(dim=1, descending=True, stable=True).argsort(dim=1).amin(0)
     ranking = best_rank.masked_fill(moved.amax(0) == 0, len(best_rank)).argsort(stable=True)
     n_moved = int((moved.amax(0) > 0).sum())
     while first < n_moved:
         candidates = _chosen(ranking[:first], widths)
         progress("candidates", first, n_moved)
-        if judge.meets(candidates):
+        if criterion.meets(candidates):
             return candidates
         first *= 2
     return _chosen(ranking[:n_moved], widths)
 
 
-def attribution(pairs: EncodedPairs, judge: Judge) -> Float[Tensor, "openness nodes"]:
+def attribution(pairs: EncodedPairs, criterion: Criterion) -> Float[Tensor, "openness nodes"]:
     """How far, to first order, each node alone moves the logit difference.
 
     Over a few pairs, spread over all lengths, with all gates as far open as ``OPENNESS`` says.
     """
     order = pairs.by_length()
     some = pairs[order[:: max(1, len(order) // _N_PAIRS)][:_N_PAIRS]]
-    everything = NodeSet.full(judge.model.arch.widths)
+    everything = NodeSet.full(criterion.model.arch.widths)
     rows = [
-        gate_gradients(judge.model, some, everything, judge.values, lambda d: d, openness)
+        gate_gradients(criterion.model, some, everything, criterion.values, lambda d: d, openness)
         for openness in OPENNESS
     ]
     return torch.stack([torch.cat(list(row.values())).abs() for row in rows])

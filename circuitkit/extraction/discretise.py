@@ -8,9 +8,9 @@ that works. Source: ours (EXTRACTION section 5, step 4).
 
 from __future__ import annotations
 
-from circuitkit.extraction.gated import GatedModel
-from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.learn import Scores
+from circuitkit.extraction.criterion import Criterion
+from circuitkit.extraction.gated_model import GatedModel
+from circuitkit.extraction.mask_learning import Scores
 from circuitkit.nodes import Node, NodeSet
 
 _GRID = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0, 64.0)
@@ -33,19 +33,19 @@ def ranked_nodes(scores: Scores) -> list[Node]:
     return ranking if within is None else [node for node in ranking if node in within]
 
 
-def discretise(scores: Scores, judge: Judge) -> NodeSet | None:
+def discretise(scores: Scores, criterion: Criterion) -> NodeSet | None:
     """The learned set mended, or the smallest prefix of the ranking found to meet the target.
 
     None when the mask learning emptied itself and no prefix works either.
     """
     learned = scores.learned
-    if judge.meets(learned):
+    if criterion.meets(learned):
         return learned
-    mended = add_back(learned, judge, scores.within)
-    return mended if mended is not None else smallest_prefix(scores, judge)
+    mended = add_back(learned, criterion, scores.within)
+    return mended if mended is not None else smallest_prefix(scores, criterion)
 
 
-def add_back(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> NodeSet | None:
+def add_back(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None) -> NodeSet | None:
     """Add nodes by the gradient of their gates, the best of a few tried exactly, until it meets.
 
     None when a dozen additions, or for many nodes a fifth as many again, are not enough. (A
@@ -53,19 +53,19 @@ def add_back(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> Nod
     thousands.)
     """
     for _ in range(max(_MOST_ADDED, int(_SHARE_ADDED * len(nodes)))):
-        fresh = steepest(nodes, judge, within)[:_TRIED_EXACTLY]
+        fresh = steepest(nodes, criterion, within)[:_TRIED_EXACTLY]
         if not fresh:
             return None
         tried = [nodes | NodeSet.of([node]) for node in fresh]
-        nodes = min(tried, key=judge.bound)
-        if judge.meets(nodes):
+        nodes = min(tried, key=criterion.bound)
+        if criterion.meets(nodes):
             return nodes
     return None
 
 
-def steepest(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> list[Node]:
+def steepest(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None) -> list[Node]:
     """The nodes that are out and whose gate lowers the loss, to first order, the most first."""
-    falls = [(rise, node) for rise, node in loss_rises(nodes, judge, within) if rise < 0]
+    falls = [(rise, node) for rise, node in loss_rises(nodes, criterion, within) if rise < 0]
     return [
         node
         for _, node in sorted(falls)
@@ -74,11 +74,13 @@ def steepest(nodes: NodeSet, judge: Judge, within: NodeSet | None = None) -> lis
 
 
 def loss_rises(
-    nodes: NodeSet, judge: Judge, within: NodeSet | None = None
+    nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None
 ) -> list[tuple[float, Node]]:
     """How much the loss rises, to first order, as the gate of each node opens."""
-    some = judge.pairs[:: max(1, len(judge.pairs) // _GRADIENT_PAIRS)]
-    gated = GatedModel(judge.model, judge.values, None if within is None else within | nodes)
+    some = criterion.pairs[:: max(1, len(criterion.pairs) // _GRADIENT_PAIRS)]
+    gated = GatedModel(
+        criterion.model, criterion.values, None if within is None else within | nodes
+    )
     return [
         (rise, Node(site, channel))
         for site, slope in gated.gradients(some, nodes=nodes).items()
@@ -91,14 +93,14 @@ def size_around(scores: Scores) -> int:
     return max(_SMALLEST_AROUND, len(scores.learned))
 
 
-def smallest_prefix(scores: Scores, judge: Judge) -> NodeSet | None:
+def smallest_prefix(scores: Scores, criterion: Criterion) -> NodeSet | None:
     """Scan sizes upwards around the learned one, then bisect below the first that works."""
-    ranking, widths = ranked_nodes(scores), judge.model.arch.widths
+    ranking, widths = ranked_nodes(scores), criterion.model.arch.widths
     around = size_around(scores)
     sizes = sorted({min(len(ranking), max(1, round(around * g))) for g in _GRID} | {len(ranking)})
     low = 0
     for high in sizes:
-        if judge.meets(NodeSet.of(ranking[:high], widths)):
+        if criterion.meets(NodeSet.of(ranking[:high], widths)):
             break
         low = high
     else:
@@ -107,25 +109,25 @@ def smallest_prefix(scores: Scores, judge: Judge) -> NodeSet | None:
         middle = (low + high) // 2
         if middle in (low, high):
             break
-        if judge.meets(NodeSet.of(ranking[:middle], widths)):
+        if criterion.meets(NodeSet.of(ranking[:middle], widths)):
             high = middle
         else:
             low = middle
     return NodeSet.of(ranking[:high], widths)
 
 
-def bisect_scores(scores: Scores, judge: Judge) -> NodeSet | None:
+def bisect_scores(scores: Scores, criterion: Criterion) -> NodeSet | None:
     """The paper's way: bisect the number of nodes kept, best first, between none and all.
 
     None when not even all of them meet the target.
     """
-    ranking, widths = ranked_nodes(scores), judge.model.arch.widths
+    ranking, widths = ranked_nodes(scores), criterion.model.arch.widths
     low, high = 0, len(ranking)
-    if not judge.meets(NodeSet.of(ranking, widths)):
+    if not criterion.meets(NodeSet.of(ranking, widths)):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        if judge.meets(NodeSet.of(ranking[:middle], widths)):
+        if criterion.meets(NodeSet.of(ranking[:middle], widths)):
             high = middle
         else:
             low = middle

@@ -1,8 +1,8 @@
 """Extract: from a checkpoint and a task to the smallest circuit that does the task.
 
-In: a checkpoint, a task, a target loss. Out: an ``Extraction``: the circuit, the
-ablation values it was found under, and the record of the search. Source: Gao et
-al. 2025, sections 2.2 and A.5, and EXTRACTION section 5 for what is ours.
+In: a checkpoint, a task, a target loss. Out: an ``Extraction``: the circuit, the ablation
+values it was found under, and the record of the search; and, if asked, its folder. Source: Gao
+et al. 2025, sections 2.2 and A.5; what is ours: docs/extraction.md.
 """
 
 from __future__ import annotations
@@ -16,38 +16,37 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor
 
-from circuitkit.checkpoints import Checkpoint
-from circuitkit.checkpoints.asking import remarks
+from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.native import REFERENCE
-from circuitkit.checkpoints.reference import describe_reference
-from circuitkit.circuit import Circuit
-from circuitkit.circuit_files import forget_other
+from circuitkit.checkpoints.pair_remarks import remarks
+from circuitkit.checkpoints.reference import describe_reference, load_reference
+from circuitkit.circuit import Ablation, Circuit, CircuitFolder, Granularity
+from circuitkit.circuit.circuit_json import FILE as CIRCUIT
+from circuitkit.circuit.folder import PRUNING
+from circuitkit.errors import checked_call
 from circuitkit.extraction.candidates import find_candidates
-from circuitkit.extraction.config import DEFAULT, ExtractConfig
-from circuitkit.extraction.cut import Kept, drop_edges
+from circuitkit.extraction.circuit_record import Found, describe, search_record, settings_of
+from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.discretise import ranked_nodes
-from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.judge import PUSH, Judge
-from circuitkit.extraction.means import (
-    Means,
-    Progress,
-    halves_differ,
-    measure_means,
-    silent,
-    zero_means,
-)
-from circuitkit.extraction.neighbours import explore
-from circuitkit.extraction.partial import Partial, search_key
+from circuitkit.extraction.edge_pruning import Kept, drop_edges
+from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig, Method, Schedule
+from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.extraction.local_search import explore
+from circuitkit.extraction.mask_learning import PruningConfig
+from circuitkit.extraction.means import Means, halves_differ, measure_means, zero_means
 from circuitkit.extraction.restarts import run_restarts, single_threaded
-from circuitkit.extraction.results import Found, describe, settings_of, tell
+from circuitkit.extraction.resume import SavedSearch, search_key
 from circuitkit.extraction.search import Restart
-from circuitkit.extraction.target import Target, choose_target
+from circuitkit.extraction.target_loss import Target, choose_target
 from circuitkit.files import write_whole
 from circuitkit.model import EncodedPairs, Transformer
 from circuitkit.nodes import NodeSet
-from circuitkit.task import Split, Task
+from circuitkit.progress import Progress, shown
+from circuitkit.task import Split, Task, load_task
+from circuitkit.views.diagram import write_diagram
+from circuitkit.views.tables import write_tables
 
-FILE = "pruning.json"
+Sample = Int[Tensor, "n length"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +66,13 @@ class Extraction:
 
         Of another circuit that the folder held nothing is left.
         """
-        forget_other(Path(folder), self.circuit)
+        CircuitFolder(Path(folder)).forget_other(self.circuit)
         self.means.save(folder)
-        write_whole(Path(folder) / FILE, json.dumps(self.pruning) + "\n")
+        write_whole(Path(folder) / PRUNING, json.dumps(self.pruning) + "\n")
         self.circuit.save(folder)
+
+    def __repr__(self) -> str:
+        return f"Extraction({self.circuit!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,75 +83,164 @@ class _Splits:
     remarks: tuple[str, ...]
 
 
+@checked_call
+def extract(
+    checkpoint: Checkpoint | str | Path,
+    task: Task | str | Path,
+    *,
+    target_loss_nats: float | None = None,
+    ablation: Ablation = "mean",
+    method: Method = "pruning",
+    schedule: Schedule = "dual",
+    refine: bool = True,
+    granularity: Granularity = "node",
+    calibrate: bool = False,
+    restarts: int = 4,
+    tune: int = 0,
+    n_gradient_points: int = 1,
+    seed: int = 0,
+    n_train: int = 1024,
+    n_select: int = 192,
+    n_test: int = 512,
+    pruning: PruningConfig | None = None,
+    reference: Sample | str | Path | None = None,
+    reference_tokens: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Circuit:
+    """Find the smallest circuit of a checkpoint that does a task.
+
+    The settings are those of ``ExtractConfig``, the rest as in ``run_extraction``, which
+    returns the ablation values and the record of the search too.
+
+    Example:
+        >>> import circuitkit as ck
+        >>> circuit = ck.extract("tinypython-nano", "for_while", out="out/for_while")
+        ... # doctest: +SKIP
+    """
+    config = ExtractConfig(
+        target_loss_nats=target_loss_nats, ablation=ablation, method=method, schedule=schedule,
+        refine=refine, granularity=granularity, calibrate=calibrate, restarts=restarts, tune=tune,
+        n_gradient_points=n_gradient_points, seed=seed, n_train=n_train, n_select=n_select,
+        n_test=n_test, pruning=pruning,
+    )  # fmt: skip
+    return run_extraction(
+        checkpoint, task, config, reference=reference, reference_tokens=reference_tokens, out=out,
+        resume=resume, progress=progress,
+    ).circuit  # fmt: skip
+
+
+@checked_call
 def run_extraction(
-    checkpoint: Checkpoint,
-    task: Task,
+    checkpoint: Checkpoint | str | Path,
+    task: Task | str | Path,
     config: ExtractConfig = DEFAULT,
     *,
-    reference: Int[Tensor, "n length"] | None = None,
+    reference: Sample | str | Path | None = None,
+    reference_tokens: int | None = None,
     within: NodeSet | None = None,
-    partial: Partial | None = None,
-    progress: Progress = silent,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
 ) -> Extraction:
-    """Find the smallest circuit that does a task.
+    """Find the smallest circuit of a checkpoint that does a task, with everything around it.
 
     Args:
-        checkpoint: the model.
-        task: what the circuit has to do.
+        checkpoint: the model, a bundled name or a folder.
+        task: what the circuit has to do: a task, a built-in name or a file.
         config: a method, a target, how hard to try.
-        reference: the sample to measure means over; None for the checkpoint's own.
+        reference: the sample to measure means over: tokens, a text file, a folder of text or a
+            ``.safetensors``; None for the checkpoint's own.
+        reference_tokens: use at most so many tokens of it; None for all.
         within: the nodes a circuit may have, the others being ablated; None for all.
-        partial: where finished parts are kept, and taken up from; None for nowhere.
-        progress: told how far each stage is.
+        out: the folder to write, with diagram and tables; None for no folder.
+        resume: go on with a search that was stopped in ``out``; where this very extraction is
+            finished there, read it.
+        progress: called after each step; None shows a bar in a terminal or a notebook.
 
     Raises:
         TaskError: if the task cannot be asked of this checkpoint, or the checkpoint does not
             do it and no target was asked for.
         CheckpointError: if weights or reference are wrong.
+        UsageError: if ``out`` holds something else, or an argument is of the wrong kind.
     """
+    checkpoint, task = load_checkpoint(checkpoint), load_task(task)
+    where = str(Path(reference).resolve()) if isinstance(reference, str | Path) else None
+    sample = _sample(checkpoint, config, reference, reference_tokens)
     splits = _encode(checkpoint, task, config)
+    key = search_key(checkpoint, task, config, sample, within)
+    folder = None if out is None else CircuitFolder.claim(out)
+    with shown(progress) as report:
+        if folder and resume and (done := _finished(folder, key, checkpoint, report)):
+            return done
+        saved = SavedSearch(folder)
+        saved.begin(key, resume=resume)
+        extraction = _search(checkpoint, task, config, sample, within, splits, saved, report)
+        if folder:
+            sources = {"checkpoint": checkpoint.where, "reference": where, "search": key}
+            folder.save_sources(task, sources)
+            extraction.save(folder.path)
+            _draw(folder, extraction.circuit, report)
+            saved.end()
+    return extraction
+
+
+def _search(
+    checkpoint: Checkpoint, task: Task, config: ExtractConfig, sample: Tensor | None,
+    within: NodeSet | None, splits: _Splits, saved: SavedSearch, progress: Progress,
+) -> Extraction:  # fmt: skip
+    """The steps of the search, one call a step."""
     model = checkpoint.load_model()
     about = f"{task.name} on {checkpoint.name}"
     target = choose_target(model, splits.select, config.target_loss_nats, about)
-    partial = partial or Partial()
-    partial.begin(search_key(checkpoint, task, config, reference, within))
-    sample = _sample(checkpoint, config, reference)
-    means = partial.means(model.arch.widths)
+    means = saved.means(model.arch.widths)
     if means is None:
         means = _means(checkpoint, model, config, sample, progress)
-        partial.keep_means(means)
+        saved.keep_means(means)
     is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
-    judge = _judge(model, means, splits, target, config, is_pushed=is_pushed)
+    criterion = _criterion(model, means, splits, target, config, is_pushed=is_pushed)
     train, n_within = splits.train, None if within is None else len(within)
     if within is None:
-        within = find_candidates(train, judge, progress=progress)
+        within = find_candidates(train, criterion, progress=progress)
     with single_threaded() as n_workers:
-        restarts = run_restarts(train, judge, config, within, partial, progress, n_workers)
-        found = _settle(restarts, judge, train, config, within, progress)
-    circuit = describe(checkpoint, task, config, judge, means, splits.test, found, target)
+        restarts = run_restarts(train, criterion, config, within, saved, progress, n_workers)
+        found = _settle(restarts, criterion, train, config, within, progress)
+    circuit = describe(checkpoint, task, config, criterion, means, splits.test, found, target)
     circuit = circuit.model_copy(
         update={
             "search": settings_of(config, n_within),
             "reference": None if sample is None else describe_reference(checkpoint, sample),
         }
     )
-    pruning = tell(config, restarts, found, splits.remarks)
+    pruning = search_record(config, restarts, found, splits.remarks)
     return Extraction(circuit=circuit, means=means, pruning=pruning, remarks=splits.remarks)
 
 
-def extract(
-    checkpoint: Checkpoint,
-    task: Task,
-    *,
-    target_loss_nats: float | None = None,
-    seed: int = 0,
-    partial: Partial | None = None,
-    progress: Progress = silent,
-    **options: Any,
-) -> Circuit:
-    """``run_extraction`` for those who want the circuit alone; ``options`` as ``ExtractConfig``."""
-    config = ExtractConfig(target_loss_nats=target_loss_nats, seed=seed, **options)
-    return run_extraction(checkpoint, task, config, partial=partial, progress=progress).circuit
+def _finished(
+    folder: CircuitFolder, key: str, checkpoint: Checkpoint, progress: Progress
+) -> Extraction | None:
+    """What a folder holds, if it is what this very extraction would find."""
+    if not (folder.path / CIRCUIT).exists() or folder.sources.get("search") != key:
+        return None
+    circuit = folder.circuit
+    if not folder.is_drawn:
+        _draw(folder, circuit, progress)
+    pruning = folder.pruning or {}
+    return Extraction(
+        circuit=circuit,
+        means=Means.load(folder.path, checkpoint.architecture.widths),
+        pruning=pruning,
+        remarks=tuple(pruning.get("remarks", ())),
+    )
+
+
+def _draw(folder: CircuitFolder, circuit: Circuit, progress: Progress) -> None:
+    """Write what is drawn from the circuit: its tables, its diagram."""
+    write_tables(circuit, folder.path)
+    progress("diagram", 0, 1)
+    write_diagram(circuit, folder.path)
+    progress("diagram", 1, 1)
 
 
 def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Splits:
@@ -171,14 +262,14 @@ def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Split
 
 
 def _sample(
-    checkpoint: Checkpoint, config: ExtractConfig, reference: Tensor | None
-) -> Tensor | None:
-    """The sample to measure over; zeros need none, but the checkpoint's own is kept account of."""
-    if reference is not None:
-        return reference
-    if config.ablation == "zero" and not (checkpoint.path / REFERENCE).exists():
+    checkpoint: Checkpoint, config: ExtractConfig, reference: Sample | str | Path | None,
+    n_tokens: int | None,
+) -> Sample | None:  # fmt: skip
+    """The sample to measure over; zeros need none, but the checkpoint's own is recorded."""
+    has_none = reference is None and not (checkpoint.path / REFERENCE).exists()
+    if has_none and config.ablation == "zero":
         return None
-    return checkpoint.load_reference()
+    return load_reference(checkpoint, reference, n_tokens)
 
 
 def _means(
@@ -190,13 +281,13 @@ def _means(
     return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
 
 
-def _judge(
+def _criterion(
     model: Transformer, means: Means, splits: _Splits, target: Target, config: ExtractConfig,
     *, is_pushed: bool,
-) -> Judge:  # fmt: skip
+) -> Criterion:  # fmt: skip
     """Who decides: by the upper bound and the drift, or by the mean loss as the paper does."""
     is_strict = config.schedule != "paper"
-    return Judge(
+    return Criterion(
         model=model,
         values=means.values,
         pushed=(means.pushed(PUSH), means.pushed(-PUSH)) if is_strict and is_pushed else (),
@@ -207,18 +298,18 @@ def _judge(
 
 
 def _settle(
-    restarts: list[Restart], judge: Judge, train: EncodedPairs, config: ExtractConfig,
+    restarts: list[Restart], criterion: Criterion, train: EncodedPairs, config: ExtractConfig,
     within: NodeSet | None, progress: Progress,
 ) -> Found:  # fmt: skip
     """The best restart, moved to what is smaller near it; edge by edge if asked."""
     best = min(restarts, key=lambda restart: restart.size)
     if best.outcome != "target_met" or not config.refine:
-        edges = edges_between(judge.model, best.nodes)
+        edges = edges_between(criterion.model, best.nodes)
         return Found(restart=best, kept=Kept(nodes=best.nodes, edges=edges))
     met = [restart.nodes for restart in restarts if restart.outcome == "target_met"]
-    nodes, *others = explore(met, judge, train, within=within, progress=progress)
-    kept = Kept(nodes=nodes, edges=edges_between(judge.model, nodes))
+    nodes, *others = explore(met, criterion, train, within=within, progress=progress)
+    kept = Kept(nodes=nodes, edges=edges_between(criterion.model, nodes))
     if config.granularity == "edge":
-        kept = drop_edges(nodes, judge, ranked_nodes(best.scores), progress)
+        kept = drop_edges(nodes, criterion, ranked_nodes(best.scores), progress)
     alternatives = tuple(other for other in others if len(other) <= len(nodes))
     return Found(restart=best, kept=kept, alternatives=alternatives)

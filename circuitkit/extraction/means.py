@@ -8,7 +8,7 @@ measured on the very model that is pruned, activation top-k on.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from circuitkit.circuit_files import MEANS as FILE
+from circuitkit.circuit.folder import MEANS as FILE
 from circuitkit.errors import CircuitError
 from circuitkit.files import sha256, write_whole
 from circuitkit.model import Transformer
 from circuitkit.nodes import Site
+from circuitkit.progress import Progress, silent
 
 FORMAT = "circuitkit.means/1"
 _ABOUT = {"format": str, "ablation": str, "n_tokens": int, "checkpoint_sha256": str}
 _TOKENS_A_BATCH = 2048
-
-Progress = Callable[[str, int, int], None]
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress for those who do not want to hear it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

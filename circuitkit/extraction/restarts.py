@@ -17,23 +17,23 @@ from threading import Event
 
 import torch
 
-from circuitkit.extraction.config import ExtractConfig
-from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.means import Progress
-from circuitkit.extraction.partial import Partial
+from circuitkit.extraction.criterion import Criterion
+from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.extraction.resume import SavedSearch
 from circuitkit.extraction.search import Restart, follow, in_force, rank
-from circuitkit.extraction.tune import AT_ONCE, Tuning
+from circuitkit.extraction.tuning import AT_ONCE, Tuning
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
+from circuitkit.progress import Progress
 
 
 def run_restarts(
-    train: EncodedPairs, judge: Judge, config: ExtractConfig, within: NodeSet | None,
-    partial: Partial, progress: Progress, n_workers: int,
+    train: EncodedPairs, criterion: Criterion, config: ExtractConfig, within: NodeSet | None,
+    saved: SavedSearch, progress: Progress, n_workers: int,
 ) -> list[Restart]:  # fmt: skip
     """As many as the config allows, ``n_workers`` at a time."""
-    runs = _Runs(train=train, judge=judge, within=within, partial=partial, progress=progress)
+    runs = _Runs(train=train, criterion=criterion, within=within, saved=saved, progress=progress)
     with ThreadPoolExecutor(n_workers) as pool:
         try:
             return (_tuned if config.tune else _until_twice)(runs, config, pool, n_workers)
@@ -62,7 +62,7 @@ def _tuned(
 ) -> list[Restart]:
     """Other settings each time, a round at a time."""
     restarts: list[Restart] = []
-    model = runs.judge.model
+    model = runs.criterion.model
     n_edges_model = len(edges_between(model, NodeSet.full(model.arch.widths)))
     tuning = Tuning.around(config.learning, config.seed)
     while len(restarts) < config.tune:
@@ -80,24 +80,24 @@ class _Runs:
     """What all restarts share."""
 
     train: EncodedPairs
-    judge: Judge
+    criterion: Criterion
     within: NodeSet | None
-    partial: Partial
+    saved: SavedSearch
     progress: Progress
     stopped: Event = field(default_factory=Event)
 
     def one(self, index: int, config: ExtractConfig) -> Restart:
-        """A restart, or what is kept of it; its judge counts for itself."""
-        judge, told = replace(self.judge, n_asked=0), self._told(index)
-        scores = self.partial.scores(index, judge.model.arch.widths)
+        """A restart, or what is kept of it; its criterion counts for itself."""
+        criterion, told = replace(self.criterion, n_asked=0), self._told(index)
+        scores = self.saved.scores(index, criterion.model.arch.widths)
         if scores is None:
             seed = 1000 * config.seed + index
-            scores = rank(self.train, judge, config, seed, within=self.within, progress=told)
-            self.partial.keep_scores(index, scores)
-        restart = self.partial.restart(index, scores, in_force(scores, config))
+            scores = rank(self.train, criterion, config, seed, within=self.within, progress=told)
+            self.saved.keep_scores(index, scores)
+        restart = self.saved.restart(index, scores, in_force(scores, config))
         if restart is None:
-            restart = follow(scores, judge, config, told)
-            self.partial.keep_restart(index, restart)
+            restart = follow(scores, criterion, config, told)
+            self.saved.keep_restart(index, restart)
         return restart
 
     def _told(self, index: int) -> Progress:

@@ -1,6 +1,6 @@
 """One search: rank the nodes by some method, discretise, eliminate.
 
-In: training pairs, the judge, a config. Out: a ``Restart``, a candidate circuit with the
+In: training pairs, the criterion, a config. Out: a ``Restart``, a candidate circuit with the
 scores it came from. Several of them differ in their seed.
 """
 
@@ -11,8 +11,8 @@ from functools import partial
 from statistics import fmean
 
 from circuitkit.circuit import Outcome
-from circuitkit.extraction.attribute import attribute, shuffled
-from circuitkit.extraction.config import ExtractConfig
+from circuitkit.extraction.attribution import attribute, shuffled
+from circuitkit.extraction.criterion import Criterion
 from circuitkit.extraction.discretise import (
     bisect_scores,
     discretise,
@@ -20,13 +20,13 @@ from circuitkit.extraction.discretise import (
     size_around,
     smallest_prefix,
 )
-from circuitkit.extraction.edges import edges_between
-from circuitkit.extraction.eliminate import eliminate
-from circuitkit.extraction.judge import Judge
-from circuitkit.extraction.learn import PruningConfig, Scores, learn_masks
-from circuitkit.extraction.means import Progress, silent
+from circuitkit.extraction.elimination import eliminate
+from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.extraction.mask_learning import PruningConfig, Scores, learn_masks
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
+from circuitkit.progress import Progress, silent
 
 _LOST = 2.0
 """A learning that ends above so many times the target was pressed too hard to come back."""
@@ -53,7 +53,7 @@ class Restart:
 
 def search(
     train: EncodedPairs,
-    judge: Judge,
+    criterion: Criterion,
     config: ExtractConfig,
     seed: int,
     *,
@@ -61,13 +61,13 @@ def search(
     progress: Progress = silent,
 ) -> Restart:
     """Rank, discretise, eliminate: one candidate circuit."""
-    scores = rank(train, judge, config, seed, within=within, progress=progress)
-    return follow(scores, judge, config, progress)
+    scores = rank(train, criterion, config, seed, within=within, progress=progress)
+    return follow(scores, criterion, config, progress)
 
 
 def rank(
     train: EncodedPairs,
-    judge: Judge,
+    criterion: Criterion,
     config: ExtractConfig,
     seed: int,
     *,
@@ -83,16 +83,17 @@ def rank(
     if config.method == "pruning":
         asked = config.learning
         learn = partial(
-            learn_masks, judge.model, train, judge.values,
-            target_loss_nats=judge.target_loss_nats, seed=seed, within=within, progress=progress,
+            learn_masks, criterion.model, train, criterion.values,
+            target_loss_nats=criterion.target_loss_nats, seed=seed, within=within,
+            progress=progress,
         )  # fmt: skip
         scores = learn(config=asked)
-        lost = asked.gentler > 1 and _last_loss(scores, asked) > _LOST * judge.target_loss_nats
-        if lost and not _is_near(scores, _discretise(scores, judge, config)):
+        lost = asked.gentler > 1 and _last_loss(scores, asked) > _LOST * criterion.target_loss_nats
+        if lost and not _is_near(scores, _discretise(scores, criterion, config)):
             scores = learn(config=asked.of_restart(1))
         return scores
     scores = attribute(
-        judge.model, train, judge.values, n_points=config.n_gradient_points, seed=seed,
+        criterion.model, train, criterion.values, n_points=config.n_gradient_points, seed=seed,
         within=within, progress=progress,
     )  # fmt: skip
     return shuffled(scores, seed) if config.method == "random" else scores
@@ -116,28 +117,28 @@ def in_force(scores: Scores, config: ExtractConfig) -> PruningConfig:
 
 
 def follow(
-    scores: Scores, judge: Judge, config: ExtractConfig, progress: Progress = silent
+    scores: Scores, criterion: Criterion, config: ExtractConfig, progress: Progress = silent
 ) -> Restart:
     """From a ranking to a circuit."""
-    asked = judge.n_asked
-    nodes = _discretise(scores, judge, config)
+    asked = criterion.n_asked
+    nodes = _discretise(scores, criterion, config)
     outcome: Outcome = "target_met"
     if nodes is None:
-        everything = scores.within or NodeSet.full(judge.model.arch.widths)
+        everything = scores.within or NodeSet.full(criterion.model.arch.widths)
         emptied = config.method == "pruning" and not len(scores.learned)
         outcome = "collapsed" if emptied else "target_missed"
         nodes = scores.learned if config.method == "pruning" else everything
     elif config.refine:
-        nodes = eliminate(nodes, judge, ranked_nodes(scores), progress)
+        nodes = eliminate(nodes, criterion, ranked_nodes(scores), progress)
     return Restart(
         learning=in_force(scores, config), scores=scores, outcome=outcome, nodes=nodes,
-        n_edges=len(edges_between(judge.model, nodes)), n_judged=judge.n_asked - asked,
+        n_edges=len(edges_between(criterion.model, nodes)), n_judged=criterion.n_asked - asked,
     )  # fmt: skip
 
 
-def _discretise(scores: Scores, judge: Judge, config: ExtractConfig) -> NodeSet | None:
+def _discretise(scores: Scores, criterion: Criterion, config: ExtractConfig) -> NodeSet | None:
     if config.method != "pruning":
-        return smallest_prefix(scores, judge)
+        return smallest_prefix(scores, criterion)
     if config.schedule == "paper":
-        return bisect_scores(scores, judge)
-    return discretise(scores, judge)
+        return bisect_scores(scores, criterion)
+    return discretise(scores, criterion)

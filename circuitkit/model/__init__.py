@@ -8,9 +8,9 @@ In: an ``Architecture`` and tokens. Out: logits, and at each site whatever a
 ``Tap`` makes of the activations there.
 """
 
-from circuitkit.model.config import Architecture
+from circuitkit.model.architecture import Architecture
 from circuitkit.model.encode import encode_pairs
-from circuitkit.model.pairs import (
+from circuitkit.model.encoded_pairs import (
     EncodedPairs,
     agreement,
     hits,

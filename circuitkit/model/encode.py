@@ -12,11 +12,11 @@ from dataclasses import replace
 import torch
 
 from circuitkit.errors import TaskError
-from circuitkit.model.copies import refuse_contradictions
-from circuitkit.model.pairs import EncodedPairs
-from circuitkit.model.reading import Read, read_sides, special_texts
-from circuitkit.pairs import told_at
+from circuitkit.model.encoded_pairs import EncodedPairs
+from circuitkit.model.repeated_pairs import refuse_contradictions
+from circuitkit.model.tokenise import Read, read_sides, special_texts
 from circuitkit.task import Pair, Prompt
+from circuitkit.task.pairs import naming_place
 
 
 def encode_pairs(
@@ -37,7 +37,7 @@ def encode_pairs(
             for side in read]  # fmt: skip
     for i, row in enumerate(rows):
         pair, name = pairs[i % len(pairs)], "ab"[i // len(pairs)]
-        with told_at(pair.where(f"{name}.prompt")):
+        with naming_place(pair.where(f"{name}.prompt")):
             _check_length(row, pair.b if name == "b" else pair.a, n_ctx)
     answers = torch.tensor([side.answer for side in read])
     last = torch.tensor([len(row) - 1 for row in rows])

@@ -18,9 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from circuitkit.model.config import Architecture
+from circuitkit.model.activation_topk import keep_largest
+from circuitkit.model.architecture import Architecture
 from circuitkit.model.taps import Tap
-from circuitkit.model.topk import keep_largest
 from circuitkit.nodes import FINAL_RESID, Site
 
 ACTIVATIONS = {

@@ -1,7 +1,7 @@
 """Models whose circuits are known: wired by hand, the truth about them found by brute force."""
 
 from circuitkit.planted.catalogue import plant, planted_names
-from circuitkit.planted.planted import Planted, truth_of
+from circuitkit.planted.planted_model import Planted, truth_of
 from circuitkit.planted.truth import Truth, find_truth
 
 __all__ = ["Planted", "Truth", "find_truth", "plant", "planted_names", "truth_of"]

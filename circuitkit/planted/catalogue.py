@@ -10,8 +10,8 @@ from circuitkit.nodes import NodeSet
 from circuitkit.planted import copying, logic, traps
 from circuitkit.planted.noise import lay_noise
 from circuitkit.planted.plan import Plan
-from circuitkit.planted.planted import Planted
-from circuitkit.planted.prompts import random_text, task_lines, word_tokenizer
+from circuitkit.planted.planted_model import Planted
+from circuitkit.planted.planted_prompts import random_text, task_lines, word_tokenizer
 from circuitkit.planted.variation import Variation
 
 MECHANISMS: dict[str, Callable[[Variation], Plan]] = {

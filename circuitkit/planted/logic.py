@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuitkit.planted.plan import Plan
-from circuitkit.planted.prompts import Layout
+from circuitkit.planted.planted_prompts import Layout
 from circuitkit.planted.variation import Variation
 from circuitkit.planted.wiring import NO_SINK, Nodes, Wiring
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from circuitkit.planted.prompts import Sides
+from circuitkit.planted.planted_prompts import Sides
 from circuitkit.planted.wiring import Nodes, Wiring
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from circuitkit.planted.plan import Plan
-from circuitkit.planted.prompts import Layout
+from circuitkit.planted.planted_prompts import Layout
 from circuitkit.planted.variation import Variation
 from circuitkit.planted.wiring import Nodes, Wiring
 

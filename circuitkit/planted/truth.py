@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from circuitkit.compiled import CompiledCircuit, Foundation, Prompts
+from circuitkit.compiled import CompiledCircuit, FoldedModel, Prompts
 from circuitkit.errors import UsageError
 from circuitkit.extraction import Means, edges_between
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import Edge, NodeSet, Site
-from circuitkit.planted.alive import Alive, find_alive
+from circuitkit.planted.live_nodes import Alive, find_alive
 
 MAX_SETS = 2_000_000
 
@@ -115,12 +115,12 @@ class _Trial:
     target_loss_nats: float
     n_tried: int = 0
     refused_nats: float = math.inf
-    foundation: Foundation = field(init=False)
+    folded: FoldedModel = field(init=False)
     prompts: Prompts = field(init=False)
 
     def __post_init__(self) -> None:
-        self.foundation = Foundation(self.model, self.values)
-        self.prompts = self.foundation.prepare(self.pairs)
+        self.folded = FoldedModel(self.model, self.values)
+        self.prompts = self.folded.prepare(self.pairs)
 
     def losses(self, sets: Iterable[Places]) -> dict[Places, float]:
         """The sets that meet the target, each with its mean loss in nats."""
@@ -135,7 +135,7 @@ class _Trial:
         return met
 
     def _loss(self, chosen: Places) -> float:
-        circuit = CompiledCircuit(self.foundation, self.nodes(chosen))
+        circuit = CompiledCircuit(self.folded, self.nodes(chosen))
         return float(pair_losses(circuit.differences(self.prompts)).mean())
 
     def nodes(self, chosen: Places) -> NodeSet:

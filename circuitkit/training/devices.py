@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from circuitkit.errors import ConfigError, TrainingError
-from circuitkit.training.config import RunConfig
+from circuitkit.training.train_config import RunConfig
 
 _FIRST = "CIRCUITKIT_FIRST_PROCESS"
 

@@ -5,7 +5,7 @@ Source: Gao et al. 2025, section A.2.
 
 from __future__ import annotations
 
-from circuitkit.training.config import OptimizerConfig, SparsityConfig
+from circuitkit.training.train_config import OptimizerConfig, SparsityConfig
 
 
 def l0_fraction_at(step: int, n_steps: int, config: SparsityConfig) -> float:

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from circuitkit.corpora import open_corpus
 from circuitkit.corpora.tokenizer import START, train_tokenizer
 from circuitkit.errors import CorpusError, TrainingError
-from circuitkit.training.config import TrainingConfig
+from circuitkit.training.train_config import TrainingConfig
 
 _DOCUMENTS_A_BATCH = 1000
 _TOKENIZER_DOCUMENTS = 20_000

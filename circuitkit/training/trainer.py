@@ -31,17 +31,13 @@ from circuitkit.errors import TrainingError
 from circuitkit.files import write_whole
 from circuitkit.model import Transformer
 from circuitkit.provenance import circuitkit_version
-from circuitkit.training.config import TrainingConfig
 from circuitkit.training.devices import Devices, devices_of
-from circuitkit.training.folder import claim, config_sha256, settled
-from circuitkit.training.initial import adamw, initial_model
+from circuitkit.training.initialisation import adamw, initial_model
 from circuitkit.training.interrupt import deferred_interrupt
 from circuitkit.training.matmul import bfloat16_matmuls
 from circuitkit.training.objective import limit_rms, next_token_loss, validation_loss
-from circuitkit.training.schedule import l0_fraction_at, lr_at
-from circuitkit.training.shards import batch_windows, build_shard, learn_tokenizer
-from circuitkit.training.sparsity import l0_fraction, project
-from circuitkit.training.state import (
+from circuitkit.training.run_folder import claim, config_sha256, settled
+from circuitkit.training.run_state import (
     METRICS,
     append_metrics,
     last_save,
@@ -49,6 +45,10 @@ from circuitkit.training.state import (
     rewind_metrics,
     save_state,
 )
+from circuitkit.training.schedule import l0_fraction_at, lr_at
+from circuitkit.training.shards import batch_windows, build_shard, learn_tokenizer
+from circuitkit.training.train_config import TrainingConfig
+from circuitkit.training.weight_sparsity import l0_fraction, project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

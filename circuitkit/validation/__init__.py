@@ -4,9 +4,10 @@ One file a claim. Each says in its docstring what can fool it; the verdict is
 their conjunction.
 """
 
-from circuitkit.validation.thorough.suite import Thorough
-from circuitkit.validation.thorough.trial import Sibling
+from circuitkit.validation.search_trial import Sibling
+from circuitkit.validation.suites import Thorough
 from circuitkit.validation.validate import validate
+from circuitkit.validation.validate_folder import validate_folder
 from circuitkit.validation.verdict import grade_of
 
-__all__ = ["Sibling", "Thorough", "grade_of", "validate"]
+__all__ = ["Sibling", "Thorough", "grade_of", "validate", "validate_folder"]

@@ -1,6 +1,6 @@
-"""The six ways to ablate: what a node that is out is replaced by.
+"""The six kinds of ablation: what the ablated nodes are replaced by.
 
-In: the trial, a batch of its pairs. Out: for every site a value that broadcasts against
+In: where values come from, a batch of pairs. Out: for every site a value that broadcasts against
 ``(rows, seq, width)``. Source: VALIDATION section 1.
 
 ``mean``: over the reference. ``zero``. ``mean_task``: over the task's training prompts.
@@ -13,18 +13,16 @@ at the end from there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, get_args
+from functools import cached_property
+from typing import Literal, Protocol, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitkit.extraction.masked import PAIRS_A_BATCH, gates_of
+from circuitkit.extraction.masked_model import PAIRS_A_BATCH, gates_of
 from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, record_tap
 from circuitkit.nodes import NodeSet, Site
-
-if TYPE_CHECKING:
-    from circuitkit.validation.trial import Trial
 
 Kind = Literal[
     "mean", "zero", "mean_task", "resample_joint", "resample_independent", "resample_pair"
@@ -34,9 +32,27 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Values = Mapping[Site, Tensor]
 
 
+class AblationSource(Protocol):
+    """What the values of ablated nodes are taken from; a trial is one.
+
+    ``pool`` holds activations at reference tokens; ``passes`` counts forward passes.
+    """
+
+    model: Transformer
+    seed: int
+    passes: int
+
+    @cached_property
+    def pool(self) -> dict[Site, Float[Tensor, "token width"]]: ...
+    @cached_property
+    def reference_means(self) -> Values: ...
+    @cached_property
+    def task_means(self) -> Values: ...
+
+
 @torch.no_grad()
 def ablated_differences(
-    trial: Trial,
+    source: AblationSource,
     kind: Kind,
     nodes: NodeSet,
     pairs: EncodedPairs,
@@ -47,55 +63,61 @@ def ablated_differences(
     ``circuit_model`` is what is run, where edges are cut. The values that ablated nodes take
     are those of the trial's model.
     """
-    generator = torch.Generator().manual_seed(trial.seed)
-    gates = gates_of(nodes, trial.model.arch.widths)
-    model = circuit_model or trial.model
+    generator = torch.Generator().manual_seed(source.seed)
+    gates = gates_of(nodes, source.model.arch.widths)
+    model = circuit_model or source.model
 
     def run(batch: EncodedPairs) -> Tensor:
-        trial.passes += 1
-        values = STILL[kind](trial) if kind in STILL else DRAWN[kind](trial, batch, generator)
+        source.passes += 1
+        values = STILL[kind](source) if kind in STILL else DRAWN[kind](source, batch, generator)
         tap = gate_tap(gates, values)
         return logit_differences(model(batch.tokens, tap, batch.last)[:, 0], batch)
 
     return pairs.each(PAIRS_A_BATCH, run)
 
 
-def _zeros(trial: Trial) -> Values:
-    return {site: torch.zeros(width) for site, width in trial.model.arch.widths.items()}
+def _zeros(source: AblationSource) -> Values:
+    return {site: torch.zeros(width) for site, width in source.model.arch.widths.items()}
 
 
-def _resample_joint(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+def _resample_joint(
+    source: AblationSource, batch: EncodedPairs, generator: torch.Generator
+) -> Values:
     return {
         site: x[torch.randint(len(x), (len(batch.tokens), 1), generator=generator)]
-        for site, x in trial.pool.items()
+        for site, x in source.pool.items()
     }
 
 
-def _resample_independent(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+def _resample_independent(
+    source: AblationSource, batch: EncodedPairs, generator: torch.Generator
+) -> Values:
     return {
         site: x.gather(
             0, torch.randint(len(x), (len(batch.tokens), x.shape[1]), generator=generator)
         )[:, None]
-        for site, x in trial.pool.items()
+        for site, x in source.pool.items()
     }
 
 
-def _resample_pair(trial: Trial, batch: EncodedPairs, generator: torch.Generator) -> Values:
+def _resample_pair(
+    source: AblationSource, batch: EncodedPairs, generator: torch.Generator
+) -> Values:
     seen: dict[Site, Tensor] = {}
-    trial.model(batch.tokens, record_tap(seen), batch.last)
-    trial.passes += 1
+    source.model(batch.tokens, record_tap(seen), batch.last)
+    source.passes += 1
     twin, at = _twins(torch.arange(len(batch.tokens))), twin_positions(batch)
     return {site: x[twin] if x.shape[1] == 1 else x[twin[:, None], at] for site, x in seen.items()}
 
 
-STILL: Mapping[Kind, Callable[[Trial], Values]] = {
-    "mean": lambda trial: trial.reference_means,
+STILL: Mapping[Kind, Callable[[AblationSource], Values]] = {
+    "mean": lambda source: source.reference_means,
     "zero": _zeros,
-    "mean_task": lambda trial: trial.task_means,
+    "mean_task": lambda source: source.task_means,
 }
 """The ways whose values are the same for every prompt: a circuit under one can be compiled."""
 
-DRAWN: Mapping[Kind, Callable[[Trial, EncodedPairs, torch.Generator], Values]] = {
+DRAWN: Mapping[Kind, Callable[[AblationSource, EncodedPairs, torch.Generator], Values]] = {
     "resample_joint": _resample_joint,
     "resample_independent": _resample_independent,
     "resample_pair": _resample_pair,

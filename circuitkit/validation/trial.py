@@ -14,25 +14,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.checkpoints.asking import remarks
+from circuitkit.checkpoints.pair_remarks import remarks
 from circuitkit.circuit import Circuit
-from circuitkit.compiled import CompiledCircuit, Foundation, compile_circuit
-from circuitkit.extraction.cut import cut_model
-from circuitkit.extraction.judge import PUSH
-from circuitkit.extraction.means import Means, Progress, silent
-from circuitkit.extraction.score import FourDifferences, four_differences
+from circuitkit.compiled import CompiledCircuit, FoldedModel, compile_circuit
+from circuitkit.extraction.criterion import PUSH
+from circuitkit.extraction.edge_pruning import cut_model
+from circuitkit.extraction.means import Means
+from circuitkit.extraction.scoring import FourDifferences, four_differences
 from circuitkit.model import (
     EncodedPairs,
     Transformer,
-    agreement,
-    hits,
-    pair_losses,
     record_tap,
 )
+from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import Edge, NodeSet, Site
+from circuitkit.progress import Progress, silent
+from circuitkit.statistics.intervals import Estimate, cluster_ratio
 from circuitkit.task import SPLITS, Split, Task
 from circuitkit.validation.ablations import STILL, Kind, ablated_differences, means_over
-from circuitkit.validation.statistics import Estimate, cluster_ratio
 
 LN2 = log(2)
 """The pair loss, in nats, of anything blind to the pair."""
@@ -145,7 +144,7 @@ class Trial:
         self.passes += 1
         if values is not None:
             return compile_circuit(self._cut(values), nodes, values).differences(pairs)
-        return CompiledCircuit(self.foundation, nodes).differences(pairs)
+        return CompiledCircuit(self.folded, nodes).differences(pairs)
 
     def other_differences(
         self, nodes: NodeSet, pairs: EncodedPairs, edges: Collection[Edge] | None = None
@@ -159,18 +158,18 @@ class Trial:
             cut = cut_model(self.model, nodes, edges, self.values)
             if cut is not self.model:
                 return compile_circuit(cut, nodes, self.values).differences(pairs)
-        return CompiledCircuit(self.model_foundation, nodes).differences(pairs)
+        return CompiledCircuit(self.whole_folded, nodes).differences(pairs)
 
     @cached_property
-    def foundation(self) -> Foundation:
+    def folded(self) -> FoldedModel:
         """What every part of the circuit, compiled, shares."""
-        return Foundation(self.circuit_model, self.values)
+        return FoldedModel(self.circuit_model, self.values)
 
     @cached_property
-    def model_foundation(self) -> Foundation:
+    def whole_folded(self) -> FoldedModel:
         """What every other compiled circuit shares; the same where no edge is cut."""
         whole = self.circuit_model is self.model
-        return self.foundation if whole else Foundation(self.model, self.values)
+        return self.folded if whole else FoldedModel(self.model, self.values)
 
     def drift(self, nodes: NodeSet, pairs: EncodedPairs) -> float:
         """The spread of the circuit's losses under means pushed as the search pushes them."""
@@ -225,20 +224,3 @@ class Trial:
     def ablated_complement(self, kind: Kind, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
         """The model's logit differences, the circuit's nodes ablated in one of the six ways."""
         return ablated_differences(self, kind, ~self.nodes, pairs)
-
-
-def losses_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
-    """Pair losses in nats as an array, one a pair."""
-    return pair_losses(differences).double().numpy()
-
-
-def hits_of(differences: Float[Tensor, " rows"]) -> NDArray[np.float64]:
-    """The share of a pair's two prompts answered rightly, one a pair; a tie is half an answer."""
-    return hits(differences).double().view(2, -1).mean(0).numpy()
-
-
-def agreement_of(
-    differences: Float[Tensor, " rows"], others: Float[Tensor, " rows"]
-) -> NDArray[np.float64]:
-    """The share of a pair's two prompts on which both prefer the same answer, one a pair."""
-    return agreement(differences, others).double().view(2, -1).mean(0).numpy()

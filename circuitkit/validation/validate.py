@@ -6,62 +6,35 @@ and competence come first: where either fails, the rest is not run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from jaxtyping import Int
 from torch import Tensor
 
-from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit import Circuit
-from circuitkit.errors import CircuitError, MismatchError
-from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Validation
-from circuitkit.extraction.means import Means, Progress, measure_means, silent, zero_means
+from circuitkit.errors import CircuitError, MismatchError, checked_call
+from circuitkit.extraction.means import Means, measure_means, zero_means
+from circuitkit.findings import Validation
 from circuitkit.model import Transformer
+from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import NodeSet
-from circuitkit.task import Task
-from circuitkit.validation.beats_controls import check_beats_controls
-from circuitkit.validation.competent import check_competent
-from circuitkit.validation.cost import timed
-from circuitkit.validation.faithful import check_faithful
-from circuitkit.validation.follows_ood import check_follows_ood
-from circuitkit.validation.forms import loss_by_form
-from circuitkit.validation.generalises import check_generalises
-from circuitkit.validation.integrity import check_integrity
-from circuitkit.validation.minimal import check_minimal
-from circuitkit.validation.necessary import check_necessary
-from circuitkit.validation.no_norm_leak import check_no_norm_leak
-from circuitkit.validation.rivals import rivals_among
-from circuitkit.validation.robust_to_ablation import check_robust_to_ablation
-from circuitkit.validation.same_question import Question
-from circuitkit.validation.stochastic_restore import check_stochastic_restore
-from circuitkit.validation.sufficient import check_sufficient
-from circuitkit.validation.thorough.suite import Thorough, run_thorough
-from circuitkit.validation.trial import Trial, losses_of
+from circuitkit.progress import Progress, shown
+from circuitkit.task import Task, load_task
+from circuitkit.validation.controls.rivals import rivals_among
+from circuitkit.validation.controls.same_question import Question
+from circuitkit.validation.form_losses import loss_by_form
+from circuitkit.validation.suites import Thorough, run_default, run_thorough
+from circuitkit.validation.trial import Trial
 from circuitkit.validation.verdict import grade_of, weakest_of
 
-CHECKS: dict[Claim, Callable[[Trial], Finding]] = {
-    Claim.INTEGRITY: check_integrity,
-    Claim.COMPETENT: check_competent,
-    Claim.SUFFICIENT: check_sufficient,
-    Claim.FAITHFUL: check_faithful,
-    Claim.NECESSARY: check_necessary,
-    Claim.BEATS_CONTROLS: check_beats_controls,
-    Claim.ROBUST_TO_ABLATION: check_robust_to_ablation,
-    Claim.STOCHASTIC_RESTORE: check_stochastic_restore,
-    Claim.NO_NORM_LEAK: check_no_norm_leak,
-    Claim.MINIMAL: check_minimal,
-    Claim.GENERALISES: check_generalises,
-    Claim.FOLLOWS_OOD: check_follows_ood,
-}
-"""The claims that this version tests; the others are reported as not run."""
 
-_STOPS = (Claim.INTEGRITY, Claim.COMPETENT)
-
-
+@checked_call
 def validate(
-    checkpoint: Checkpoint,
-    task: Task,
+    checkpoint: Checkpoint | str | Path,
+    task: Task | str | Path,
     circuit: Circuit,
     *,
     means: Means | None = None,
@@ -70,21 +43,52 @@ def validate(
     others: Sequence[Circuit] = (),
     other_tasks: Sequence[Task] = (),
     thorough: Thorough | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Validation:
-    """Put every claim about a circuit to the test, on prompts the search never saw.
+    """Test every claim about a circuit, on prompts that the search never saw.
 
-    ``means`` are the ablation values of the extraction; without them they are
-    measured again over the checkpoint's reference. ``others`` are circuits of other tasks
-    on the same checkpoint, which this one is compared with; ``other_tasks`` are their tasks
-    (built-in ones need not be given), by which one that asks the same is recognised and left
-    out. ``thorough`` asks for the long suite too, minutes instead of seconds.
+    Args:
+        checkpoint: the model that the circuit is of, a bundled name or a folder.
+        task: what the circuit does: a task, a built-in name or a file.
+        circuit: what is tested; ``validate_folder`` tests that of a folder.
+        means: the ablation values of the extraction; without them they are measured again
+            over the reference.
+        reference: the sample of the extraction; None for the checkpoint's own.
+        n_pairs: test pairs; None for as many as the extraction scored.
+        others: circuits of other tasks on the same checkpoint, to compare with.
+        other_tasks: their tasks, by which one that asks the same is recognised and left out;
+            built-in ones need not be given.
+        thorough: asks for the thorough suite too, minutes instead of seconds.
+        progress: called after each step; None shows a bar in a terminal or a notebook.
 
     Raises:
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
         CircuitError: if the circuit names nodes that the model does not have.
+        TaskError: if a pair of the task cannot be asked.
+        UsageError: if an argument is of the wrong kind.
     """
+    checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     _check_belongs(checkpoint, task, circuit)
+    with shown(progress) as report:
+        trial = _trial(
+            checkpoint, task, circuit, means, reference, n_pairs, others, other_tasks, report
+        )
+        findings = run_default(trial)
+        if thorough is not None:
+            findings += run_thorough(trial, thorough, findings)
+    return Validation(
+        grade=grade_of(findings), weakest=weakest_of(findings), circuit_sha256=circuit.sha256,
+        findings=findings,
+        forms=loss_by_form(losses_of(trial.scored.circuit), trial.clusters, trial.seed),
+    )  # fmt: skip
+
+
+def _trial(
+    checkpoint: Checkpoint, task: Task, circuit: Circuit, means: Means | None,
+    reference: Tensor | None, n_pairs: int | None, others: Sequence[Circuit],
+    other_tasks: Sequence[Task], progress: Progress,
+) -> Trial:  # fmt: skip
+    """Everything that claims are tested on, refused here if it does not belong together."""
     model = checkpoint.load_model()
     _check_nodes(circuit, model)
     sample = checkpoint.load_reference() if reference is None else reference
@@ -102,29 +106,7 @@ def validate(
         seed=circuit.seed, progress=progress,
     )  # fmt: skip
     trial.read_splits()
-    findings = _run(trial)
-    if thorough is not None:
-        findings += run_thorough(trial, thorough, findings)
-    return Validation(
-        grade=grade_of(findings), weakest=weakest_of(findings), circuit_sha256=circuit.sha256,
-        findings=findings,
-        forms=loss_by_form(losses_of(trial.scored.circuit), trial.clusters, trial.seed),
-    )  # fmt: skip
-
-
-def _run(trial: Trial) -> tuple[Finding, ...]:
-    findings: list[Finding] = []
-    stopped = ""
-    for i, claim in enumerate(DEFAULT_CLAIMS):
-        trial.progress("claims", i, len(DEFAULT_CLAIMS))
-        if stopped or claim not in CHECKS:
-            note = stopped or "this version of circuitkit does not test it"
-            findings.append(Finding(claim=claim, outcome="not_run", note=note))
-            continue
-        findings.append(timed(CHECKS[claim], trial))
-        if claim in _STOPS and findings[-1].outcome == "fail":
-            stopped = f"{claim} fails, so that nothing after it would mean anything"
-    return tuple(findings)
+    return trial
 
 
 def _check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:

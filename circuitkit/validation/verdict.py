@@ -2,19 +2,17 @@
 
 A default and thorough suite pass, and the search finds nothing a quarter as small where there
 is nothing to find · B default passes · C sufficient and necessary (the paper's own level), and
-random circuits do not do as well · C-redundant sufficient, with a backup · F otherwise.
-Source: VALIDATION section 4; that luck is F is ours: keeping everything is sufficient and
-necessary too.
+random circuits do not do as well · C-redundant sufficient, with a backup · F otherwise. A claim
+that was added to the documented ones has to pass for B, where it is tested. Source: ours
+(docs/validation.md#grades); that luck is F: keeping everything is sufficient and necessary too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from circuitkit.evidence import DEFAULT_CLAIMS, Claim, Finding, Grade, Outcome
-
-MIN_CLUSTERS = 12
-"""With fewer templates the grade is capped at C."""
+from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding, Grade, Outcome
+from circuitkit.statistics.decision import MIN_CLUSTERS
 
 LUCK = 0.05
 """The p-value against random circuits above which a circuit is called luck."""
@@ -29,9 +27,9 @@ _BASE = (Claim.INTEGRITY, Claim.COMPETENT, Claim.SUFFICIENT)
 def grade_of(findings: Sequence[Finding]) -> Grade:
     """The grade that findings add up to; a claim that is absent counts as not run."""
     by_claim = {finding.claim: finding for finding in findings}
-    outcome: dict[Claim, Outcome] = {
-        c: by_claim[c].outcome if c in by_claim else "not_run" for c in Claim
-    }
+    outcome: dict[str, Outcome] = dict.fromkeys(Claim, "not_run")
+    outcome |= {claim: finding.outcome for claim, finding in by_claim.items()}
+    asked = (*DEFAULT_CLAIMS, *(claim for claim in outcome if claim not in Claim))
     few = any(0 < by_claim[c].n_clusters < MIN_CLUSTERS for c in _BASE if c in by_claim)
     if not all(outcome[claim] == "pass" for claim in _BASE):
         return "F"
@@ -41,7 +39,7 @@ def grade_of(findings: Sequence[Finding]) -> Grade:
         return "C-redundant" if redundant else "F"
     if _is_luck(by_claim.get(Claim.BEATS_CONTROLS)):
         return "F"
-    if few or not _passes(outcome, DEFAULT_CLAIMS, may_miss=Claim.FOLLOWS_OOD):
+    if few or not _passes(outcome, asked, may_miss=Claim.FOLLOWS_OOD):
         return "C"
     return "A" if _passes(outcome, tuple(Claim)) and _small(by_claim[Claim.SEARCH_NULL]) else "B"
 
@@ -56,12 +54,12 @@ def _is_luck(controls: Finding | None) -> bool:
 
 
 def _passes(
-    outcome: dict[Claim, Outcome], claims: Sequence[Claim], may_miss: Claim | None = None
+    outcome: dict[str, Outcome], claims: Sequence[str], may_miss: Claim | None = None
 ) -> bool:
     return all(outcome[c] == "pass" or (c == may_miss and outcome[c] == "not_run") for c in claims)
 
 
-def weakest_of(findings: Sequence[Finding]) -> Claim:
+def weakest_of(findings: Sequence[Finding]) -> str:
     """The claim that keeps the grade from a better one: of several the worst, then the first.
 
     Where nothing does, the first finding of the worst outcome there is.
@@ -81,5 +79,6 @@ def _keeps_back(finding: Finding, grade: Grade) -> bool:
     if grade == "C":
         few = claim is Claim.COMPETENT and 0 < finding.n_clusters < MIN_CLUSTERS
         may_miss = claim is Claim.FOLLOWS_OOD and finding.outcome == "not_run"
-        return claim in DEFAULT_CLAIMS and (few or not (passes or may_miss))
+        asked = claim in DEFAULT_CLAIMS or claim not in Claim
+        return asked and (few or not (passes or may_miss))
     return not passes or (claim is Claim.SEARCH_NULL and not _small(finding))

@@ -18,11 +18,11 @@ from circuitkit.circuit import Circuit, head_pairs
 from circuitkit.files import write_whole
 from circuitkit.nodes import Edge
 from circuitkit.views import dot
-from circuitkit.views.draw import render
-from circuitkit.views.ends import answers, tokens
 from circuitkit.views.legend import legend
-from circuitkit.views.rows import MAX_LABELLED, heads, lanes, rows
-from circuitkit.views.text import prose
+from circuitkit.views.safe_text import prose
+from circuitkit.views.site_rows import MAX_LABELLED, heads, lanes, rows
+from circuitkit.views.svg import render
+from circuitkit.views.tokens_and_answers import answers, tokens
 
 MAX_NODES = 800
 """Above this there is only a placeholder."""

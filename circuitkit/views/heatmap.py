@@ -12,9 +12,9 @@ from typing import Any
 
 from circuitkit.circuit import Circuit, Side, Surroundings
 from circuitkit.nodes import Node
-from circuitkit.views.example import cues
+from circuitkit.views.example_pair import cues
 from circuitkit.views.palette import kind_of
-from circuitkit.views.text import number, token_texts
+from circuitkit.views.safe_text import number, token_texts
 
 MAX_COLUMNS = 24
 MAX_ROWS = 60

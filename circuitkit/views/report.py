@@ -11,64 +11,75 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from circuitkit.circuit import FILE as CIRCUIT_FILE
-from circuitkit.circuit import Circuit
-from circuitkit.circuit_files import forget_other
-from circuitkit.errors import MismatchError, ReportError
-from circuitkit.evidence import Validation
-from circuitkit.files import claim_folder, shipped_folder, write_whole
-from circuitkit.views.command import Origin
+from circuitkit.circuit import Circuit, CircuitFolder, Origin
+from circuitkit.circuit.folder import REPORT
+from circuitkit.errors import MismatchError, ReportError, checked_call
+from circuitkit.files import as_path, shipped_folder, write_whole
+from circuitkit.findings import Validation
 from circuitkit.views.diagram import write_diagram
-from circuitkit.views.pages import page, summary_row
+from circuitkit.views.report_data import page, summary_row
 from circuitkit.views.tables import write_findings, write_tables
-
-FILE = "report.pdf"
 
 Pair = tuple[Circuit, Validation | None]
 
 
+@checked_call
 def write_report(
-    out: str | Path,
-    circuit: Circuit,
+    out: str | Path | CircuitFolder,
+    circuit: Circuit | None = None,
     validation: Validation | None = None,
     origin: Origin | None = None,
 ) -> Path:
     """Write the report of a circuit, and return the path of its PDF.
 
     Args:
-        out: a path that ends in ``.pdf``, or a folder, which then also gets the circuit,
-            its validation, the diagram and the tables.
-        circuit: what to report on.
-        validation: what was found out about it; without it the report says "not validated".
+        out: the folder of a circuit, which also gets its diagram and tables; with ``circuit``
+            given, a folder to write it to, or a path that ends in ``.pdf``.
+        circuit: what to report on; None for the circuit and the validation of the folder.
+        validation: its validation; without it the report says "not validated".
         origin: where its checkpoint, task and reference are, for the command that it prints.
 
     Raises:
+        CircuitError: if ``circuit`` is None and the folder holds none.
         MismatchError: if the validation is of another circuit.
         ReportError: if a picture or the page cannot be drawn.
         UsageError: if ``out`` cannot be written to, or is a folder that holds something else.
     """
-    path = Path(out)
+    if circuit is None:
+        folder = CircuitFolder.open(out)
+        circuit, validation, origin = folder.circuit, folder.validation, folder.origin
+        out = folder.path
+    path = out.path if isinstance(out, CircuitFolder) else as_path(out)
     pdf = typeset([(circuit, validation)], [origin])
     if path.suffix.lower() == ".pdf":
         write_whole(path, pdf)
         return path
-    claim_folder(path, CIRCUIT_FILE, "a report")
+    CircuitFolder.claim(path, "a report")
     _write_nouns(path, circuit, validation)
-    write_whole(path / FILE, pdf)
-    return path / FILE
+    write_whole(path / REPORT, pdf)
+    return path / REPORT
 
 
-def write_reports(
-    path: str | Path, pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()
-) -> Path:
+@checked_call
+def write_reports(path: str | Path, circuits: Sequence[str | Path | CircuitFolder | Pair]) -> Path:
     """Write one PDF about several circuits, a table of them all in front.
 
+    Args:
+        path: the PDF to write.
+        circuits: folders, or circuits each with its validation (or None).
+
     Raises:
+        CircuitError: if a folder holds no circuit.
         MismatchError: if a validation is of another circuit.
         ReportError: if there is nothing to report, or a page cannot be drawn.
         UsageError: if ``path`` cannot be written to.
     """
-    write_whole(Path(path), typeset(pairs, origins))
+    pairs, origins = [], []
+    for given in circuits:
+        folder = None if isinstance(given, tuple) else CircuitFolder.open(given)
+        pairs.append((folder.circuit, folder.validation) if folder else given)
+        origins.append(folder.origin if folder else None)
+    write_whole(as_path(path), typeset(pairs, origins))
     return Path(path)
 
 
@@ -101,7 +112,7 @@ def _report(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> dic
 
 
 def _write_nouns(folder: Path, circuit: Circuit, validation: Validation | None) -> None:
-    forget_other(folder, circuit)
+    CircuitFolder(folder).forget_other(circuit)
     circuit.save(folder)
     write_diagram(circuit, folder)
     write_tables(circuit, folder)

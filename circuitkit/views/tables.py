@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from circuitkit.circuit import Circuit
-from circuitkit.evidence import Validation
 from circuitkit.files import write_whole
+from circuitkit.findings import Validation
 from circuitkit.nodes import Node
 from circuitkit.views.palette import kind_of
 

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from circuitkit.validation import statistics
+from circuitkit.statistics import intervals
 
 SIZES, N_SAMPLES = (2, 3, 4, 5, 6, 8, 12, 20), 400
 
@@ -21,7 +21,7 @@ def row(n: int, rng: np.random.Generator) -> str:
     """How often each bound holds for ``n`` templates, and the width of the interval."""
     names, low, high, width = [str(i) for i in range(n)], 0, 0, []
     for seed in range(N_SAMPLES):
-        found = statistics.cluster_mean(rng.normal(size=n), names, seed)
+        found = intervals.cluster_mean(rng.normal(size=n), names, seed)
         low, high = low + (found.low <= 0), high + (found.high >= 0)
         width.append(found.high - found.low)
     middle, wide = np.quantile(width, [0.5, 0.9])
@@ -30,7 +30,7 @@ def row(n: int, rng: np.random.Generator) -> str:
 
 def main() -> None:
     """A row a number of templates."""
-    statistics.FEWEST = 2
+    intervals.FEWEST = 2
     rng = np.random.default_rng(0)
     sys.stdout.write(
         "| templates | lower bound holds | upper | width, median | 90 % |\n|---|---|---|---|---|\n"

@@ -30,8 +30,8 @@ from goal import tell
 
 from circuitkit import ExtractConfig, load_checkpoint, load_task, measure_means, run_extraction
 from circuitkit.checkpoints import Checkpoint, save_checkpoint
-from circuitkit.compiled import CompiledCircuit, Foundation
-from circuitkit.extraction.masked import masked_differences
+from circuitkit.compiled import CompiledCircuit, FoldedModel
+from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.model import Architecture, Transformer
 from circuitkit.nodes import SITE_KINDS, Node, NodeSet
 from circuitkit.task import Task
@@ -181,8 +181,8 @@ def compare(checkpoint: Checkpoint, task: Task) -> list[Measured]:
     nodes = planted_nodes(model.arch)
     some = checkpoint.encode(task.up_to("select", N_PAIRS, 0))
     slow, masked = seconds(lambda: masked_differences(model, some, nodes, means.values), 3)
-    foundation = Foundation(model, means.values)
-    prompts, circuit = foundation.prepare(some), CompiledCircuit(foundation, nodes)
+    folded = FoldedModel(model, means.values)
+    prompts, circuit = folded.prepare(some), CompiledCircuit(folded, nodes)
 
     def anew():
         prompts.written.made.clear()

@@ -1,6 +1,6 @@
 """Whether any single node of a gallery circuit could go, tried on the masked model.
 
-Independent of the search: no compiled circuit, no judge, the upper bound and the drift under
+Independent of the search: no compiled circuit, no criterion, the upper bound and the drift under
 pushed ablation values computed here. On the selection pairs that the search was judged by.
 Without folders, those of the sparse checkpoints: a dense circuit takes many minutes.
 
@@ -24,7 +24,7 @@ from shown import Shown, shown_folders
 from torch import Tensor
 
 from circuitkit import Node, NodeSet
-from circuitkit.extraction.masked import masked_differences
+from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.model import EncodedPairs, pair_losses
 from circuitkit.nodes import Site
 

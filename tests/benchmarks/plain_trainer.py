@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from circuitkit.model.config import Architecture
+from circuitkit.model.architecture import Architecture
 
 Weights = dict[str, Tensor]
 

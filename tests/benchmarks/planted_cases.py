@@ -30,11 +30,11 @@ from circuitkit.extraction import (
 from circuitkit.files import write_whole
 from circuitkit.model import Transformer
 from circuitkit.planted import Planted, plant
-from circuitkit.planted.alive import find_alive
-from circuitkit.planted.planted import TASK
+from circuitkit.planted.live_nodes import find_alive
+from circuitkit.planted.planted_model import TASK
 from circuitkit.provenance import Named, record
 from circuitkit.task import Task
-from circuitkit.validation.controls import location_matched
+from circuitkit.validation.controls.same_size import location_matched
 
 TARGET_NATS = 0.15
 N_PASSENGERS = 20

@@ -34,7 +34,7 @@ from goal import tell
 from circuitkit import Checkpoint, Circuit, Task, load_checkpoint, load_task
 from circuitkit.extraction import PAPER, extract, measure_means, zero_means
 from circuitkit.planted import Truth, find_truth, plant, planted_names
-from circuitkit.planted.planted import TARGET_NATS
+from circuitkit.planted.planted_model import TARGET_NATS
 
 VARIATIONS: tuple[dict[str, Any], ...] = (
     {},

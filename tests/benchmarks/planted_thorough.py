@@ -22,12 +22,13 @@ import torch
 
 from circuitkit import load_checkpoint, load_task
 from circuitkit.checkpoints import save_checkpoint
-from circuitkit.evidence import Claim
 from circuitkit.extraction import ExtractConfig, measure_means, run_extraction
-from circuitkit.extraction.edges import edges_between
+from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.findings import Claim
 from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant, planted_names
-from circuitkit.validation.thorough import THOROUGH_CHECKS, ThoroughTrial
+from circuitkit.validation.claims import claims_of
+from circuitkit.validation.search_trial import SearchTrial
 from circuitkit.validation.trial import Trial
 
 VARIATIONS: tuple[dict[str, Any], ...] = (
@@ -50,7 +51,7 @@ def circuits(name: str, found: Any) -> Iterator[tuple[str, NodeSet]]:
         yield "wrong but sufficient", smallest
 
 
-def trials(name: str, seed: int) -> Iterator[tuple[str, ThoroughTrial]]:
+def trials(name: str, seed: int) -> Iterator[tuple[str, SearchTrial]]:
     """Plant a model, and put each of its circuits on trial."""
     found = plant(name, seed=seed, **VARIATIONS[seed % len(VARIATIONS)])
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +75,7 @@ def trials(name: str, seed: int) -> Iterator[tuple[str, ThoroughTrial]]:
                 circuit=extracted.model_copy(update=changes | counts),
                 means=means, reference=reference, pairs=pairs, seed=0,
             )  # fmt: skip
-            yield kind, ThoroughTrial.of(trial, search)
+            yield kind, SearchTrial.of(trial, search)
 
 
 def main() -> None:
@@ -85,12 +86,12 @@ def main() -> None:
     parser.add_argument("--searches", action="store_true", help="the claims that search, too")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    claims = [c for c in THOROUGH_CHECKS if given.searches or c not in SEARCHES]
+    claims = [c for c in claims_of("thorough") if given.searches or c not in SEARCHES]
     passed, tried, odd = Counter(), Counter(), []
     for name in given.names or planted_names():
         for seed in range(given.seeds):
             for kind, trial in trials(name, seed):
-                outcomes = {str(c): THOROUGH_CHECKS[c](trial).outcome for c in claims}
+                outcomes = {str(c): claims_of("thorough")[c](trial).outcome for c in claims}
                 ran = {claim: told for claim, told in outcomes.items() if told != "not_run"}
                 ran["all of them"] = "pass" if set(ran.values()) == {"pass"} else "fail"
                 tried.update((kind, claim) for claim in ran)

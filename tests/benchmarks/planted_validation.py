@@ -57,7 +57,7 @@ class Judged:
         return "refused" if self.grade == "F" else "flagged"
 
 
-def judge(case: Case) -> Judged:
+def judged(case: Case) -> Judged:
     """Run the default suite on a case."""
     began = time.perf_counter()
     found = validate(case.checkpoint, case.task, case.circuit, means=case.means)
@@ -97,7 +97,7 @@ def run(name: str, seed: int) -> list[Judged]:
     """All cases of a model and a seed."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        return [judge(case) for case in cases_of(name, seed, Path(folder))]
+        return [judged(case) for case in cases_of(name, seed, Path(folder))]
 
 
 def confusion(judged: Sequence[Judged]) -> Iterator[str]:
@@ -156,7 +156,7 @@ def report(judged: Sequence[Judged]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Judge all cases, then print the tables."""
+    """Criterion all cases, then print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="planted models; all by default")
     parser.add_argument("--seeds", type=int, default=3, help="of every model (default 3)")

@@ -1,7 +1,7 @@
 """What other seeds find: the size of a task's circuit over three seeds, and why sizes differ.
 
 The first is the gallery's. A seed draws other pairs, train and selection, and other starting
-scores. Where edges differ by more than a quarter, the smallest circuit is put before the judges
+scores. Where edges differ by more than a quarter, the smallest circuit is put before the criteria
 of all seeds: if one refuses it (the bound of its loss exceeds the target, or its loss drifts by
 more than 0.01 nats as the ablation values are pushed), their draw asks for more; if all take
 it, their searches missed it.
@@ -16,13 +16,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from extraction_methods import Measured
 from goal import tell
 from shown import GALLERY, Shown
 
 from circuitkit import NodeSet, load_task
-from circuitkit.extraction import Judge, extract
-from circuitkit.extraction.judge import PUSH
+from circuitkit.extraction import Criterion, extract
+from circuitkit.extraction.criterion import PUSH
 
 WITHIN = 1.25
 
@@ -34,15 +33,15 @@ def found(shown: Shown, seeds: Sequence[int]) -> Iterator[tuple[NodeSet, int] | 
         if seed != shown.config["seed"]:
             circuit = extract(
                 shown.checkpoint, load_task(circuit.task.name), seed=seed,
-                partial=Measured(shown.means), restarts=shown.config["restarts"],
+                restarts=shown.config["restarts"],
             )  # fmt: skip
         nodes = NodeSet(circuit.nodes.channels, shown.model.arch.widths)
         yield None if circuit.outcome != "target_met" else (nodes, circuit.n_edges)
 
 
-def judge_of(shown: Shown, seed: int) -> Judge:
+def judge_of(shown: Shown, seed: int) -> Criterion:
     """As the search of that seed was judged."""
-    return Judge(
+    return Criterion(
         model=shown.model, values=shown.means.values,
         pushed=(shown.means.pushed(PUSH), shown.means.pushed(-PUSH)),
         pairs=shown.pairs("select", shown.config["n_select"], seed),
@@ -52,11 +51,11 @@ def judge_of(shown: Shown, seed: int) -> Judge:
 
 def why(shown: Shown, nodes: NodeSet, seeds: Sequence[int]) -> str:
     """Why the other seeds did not end at this circuit."""
-    judges = {seed: judge_of(shown, seed) for seed in seeds}
+    criteria = {seed: judge_of(shown, seed) for seed in seeds}
     refused = [
-        f"{seed} (bound {judge.bound(nodes):.3f}, drift {judge.drift(nodes):.3f})"
-        for seed, judge in judges.items()
-        if not judge.meets(nodes)
+        f"{seed} (bound {criterion.bound(nodes):.3f}, drift {criterion.drift(nodes):.3f})"
+        for seed, criterion in criteria.items()
+        if not criterion.meets(nodes)
     ]
     return "refused on the pairs of " + ", ".join(refused) if refused else "missed by the others"
 

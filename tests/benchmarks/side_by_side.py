@@ -17,7 +17,7 @@ from circuitkit import NodeSet, Transformer
 from circuitkit.model.transformer import Layer
 from circuitkit.nodes import Node
 from circuitkit.planted import Planted
-from circuitkit.planted.prompts import random_text, word_tokenizer
+from circuitkit.planted.planted_prompts import random_text, word_tokenizer
 from circuitkit.planted.wiring import FILLERS
 
 

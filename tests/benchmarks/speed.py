@@ -17,10 +17,10 @@ from goal import tell
 from shown import Shown, shown_folders
 
 from circuitkit import NodeSet
-from circuitkit.compiled import CompiledCircuit, Foundation
-from circuitkit.extraction.gated import GatedModel
-from circuitkit.extraction.masked import gate_gradients, masked_differences
-from circuitkit.model.topk import keep_largest
+from circuitkit.compiled import CompiledCircuit, FoldedModel
+from circuitkit.extraction.gated_model import GatedModel
+from circuitkit.extraction.masked_model import gate_gradients, masked_differences
+from circuitkit.model.activation_topk import keep_largest
 
 TASKS = ("bracket_counting", "for_while", "if_equals", "single_double_quote")
 N_PAIRS = 128
@@ -74,8 +74,8 @@ def topk_row(width: int) -> Row:
 def compiled_row(shown: Shown) -> Row:
     """A gallery circuit on its test pairs: the masked model against the compiled circuit."""
     model, nodes, values = shown.model, shown.nodes, shown.means.values
-    foundation, pairs = Foundation(model, values), shown.pairs("test", N_PAIRS)
-    prompts, compiled = foundation.prepare(pairs), CompiledCircuit(foundation, nodes)
+    folded, pairs = FoldedModel(model, values), shown.pairs("test", N_PAIRS)
+    prompts, compiled = folded.prepare(pairs), CompiledCircuit(folded, nodes)
     slow = seconds(lambda: masked_differences(model, pairs, nodes, values))
 
     def anew():

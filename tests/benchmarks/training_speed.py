@@ -19,10 +19,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from circuitkit.model import Transformer
 from circuitkit.training import load_config
-from circuitkit.training.initial import adamw, initial_model
+from circuitkit.training.initialisation import adamw, initial_model
 from circuitkit.training.matmul import bfloat16_matmuls, faster_in_bfloat16
 from circuitkit.training.objective import limit_rms, next_token_loss
-from circuitkit.training.sparsity import project
+from circuitkit.training.weight_sparsity import project
 
 SHAPES = ((2, 64, 32, 128), (2, 128, 32, 128), (4, 256, 8, 256))
 """Layers, d_model, sequences a batch, tokens a sequence."""

@@ -1,0 +1,36 @@
+"""The circuit, its folder and what a reader sees around it; no torch."""
+
+from circuitkit.circuit.circuit_json import (
+    FILE,
+    Ablation,
+    Calibration,
+    Circuit,
+    Granularity,
+    Minimality,
+    Outcome,
+    Reference,
+    Scores,
+    SearchSettings,
+)
+from circuitkit.circuit.folder import CircuitFolder, Origin
+from circuitkit.circuit.links import head_pairs, residual_links
+from circuitkit.circuit.surroundings import Side, Surroundings
+
+__all__ = [
+    "FILE",
+    "Ablation",
+    "Calibration",
+    "Circuit",
+    "CircuitFolder",
+    "Granularity",
+    "Minimality",
+    "Origin",
+    "Outcome",
+    "Reference",
+    "Scores",
+    "SearchSettings",
+    "Side",
+    "Surroundings",
+    "head_pairs",
+    "residual_links",
+]

@@ -1,0 +1,185 @@
+"""The folder of a circuit: its files, what it was made from, the circuits beside it.
+
+``extract`` leaves in it, beside the nouns, a copy of the task file (unless the task is built
+in) and where the checkpoint and the reference were, so that ``validate`` needs the folder alone.
+A folder never holds parts of two circuits. No torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from circuitkit.circuit.circuit_json import FILE as CIRCUIT
+from circuitkit.circuit.circuit_json import Circuit
+from circuitkit.errors import CircuitError
+from circuitkit.files import as_path, claim_folder, read_bounded, write_whole
+from circuitkit.findings import FILE as VALIDATION
+from circuitkit.findings import Validation
+from circuitkit.task import Task, load_task
+
+MEANS = "means.safetensors"
+PRUNING = "pruning.json"
+REPORT = "report.pdf"
+THOROUGH = "thorough.json"
+SEARCH = "search.json"
+_SOURCES = "sources.json"
+_TASK_COPIES = ("task.toml", "task.jsonl")
+_DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
+MADE_FROM_CIRCUIT = (
+    *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
+    REPORT,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What a circuit was made from, as a command names it.
+
+    Without a folder that says so (``is_known`` False) there are only the names.
+    """
+
+    checkpoint: str
+    task: str
+    reference: str | None = None
+    is_known: bool = True
+
+
+class Neighbour(NamedTuple):
+    """A circuit in a folder next to another."""
+
+    folder: CircuitFolder
+    circuit: Circuit
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitFolder:
+    """A folder that holds a circuit, or is about to."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, folder: str | Path | CircuitFolder) -> CircuitFolder:
+        """The folder of an existing circuit.
+
+        Raises:
+            CircuitError: if it holds no circuit.
+        """
+        opened = folder if isinstance(folder, cls) else cls(as_path(folder))
+        _ = opened.circuit
+        return opened
+
+    @classmethod
+    def claim(cls, folder: str | Path | CircuitFolder, purpose: str = "a circuit") -> CircuitFolder:
+        """A folder to write a circuit to: new, empty, or that of a circuit.
+
+        Raises:
+            UsageError: if it holds something else, or cannot be written to.
+        """
+        path = folder.path if isinstance(folder, cls) else as_path(folder)
+        claim_folder(path, (CIRCUIT, MEANS), purpose)
+        return cls(path)
+
+    @property
+    def circuit(self) -> Circuit:
+        """The circuit, read from disk at each use."""
+        return Circuit.load(self.path)
+
+    @property
+    def validation(self) -> Validation | None:
+        """The validation; None before there is one."""
+        return Validation.load(self.path) if (self.path / VALIDATION).exists() else None
+
+    @property
+    def task(self) -> Task:
+        """The task copied into the folder, else the built-in one of that name."""
+        copies = (self.path / name for name in _TASK_COPIES)
+        found = next((copy for copy in copies if copy.exists()), None)
+        return load_task(found or self.circuit.task.name)
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Where the circuit's sources were; nothing if ``extract`` did not make the folder."""
+        return self._record(_SOURCES) or {}
+
+    @property
+    def pruning(self) -> dict[str, Any] | None:
+        """The record of the search; None if there is none."""
+        return self._record(PRUNING)
+
+    def _record(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            record = json.loads(read_bounded(path, CircuitError, "a record of an extraction"))
+        except ValueError as error:
+            raise CircuitError(f"{path} is not JSON: {error}. Extract the circuit again.") from None
+        return record if isinstance(record, dict) else {}
+
+    @property
+    def origin(self) -> Origin | None:
+        """How a command names what the circuit was made from; None if the folder does not say."""
+        if not (sources := self.sources):
+            return None
+        circuit = self.circuit
+        copies = (f"DIR/{name}" for name in _TASK_COPIES if (self.path / name).exists())
+        return Origin(
+            checkpoint=sources.get("checkpoint", circuit.checkpoint.name),
+            task=next(copies, circuit.task.name),
+            reference=sources.get("reference"),
+        )
+
+    @property
+    def has_unfinished_search(self) -> bool:
+        """Whether an interrupted extraction can go on here."""
+        return (self.path / SEARCH).exists()
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether tables and diagram are there."""
+        return all((self.path / name).exists() for name in _DRAWN)
+
+    def beside(self) -> Iterator[Neighbour]:
+        """Circuits of the same checkpoint in the folders next to this one."""
+        checkpoint = self.circuit.checkpoint.sha256
+        for path in sorted(self.path.resolve().parent.glob(f"*/{CIRCUIT}")):
+            if path.parent == self.path.resolve():
+                continue
+            folder = CircuitFolder(path.parent)
+            with suppress(CircuitError):  # no fault of this circuit
+                circuit = folder.circuit
+                if circuit.checkpoint.sha256 == checkpoint:
+                    yield Neighbour(folder, circuit)
+
+    def save_sources(self, task: Task, sources: dict[str, Any]) -> None:
+        """Write where the sources are, and the task's file if it is not built in."""
+        write_whole(self.path / _SOURCES, json.dumps(sources, indent=1) + "\n")
+        if task.file is not None:
+            write_whole(self.path / f"task{task.file.suffix}", task.file.data)
+
+    def save_validation(self, validation: Validation) -> None:
+        """Write ``validation.json``; a report of an earlier verdict goes."""
+        (self.path / REPORT).unlink(missing_ok=True)
+        validation.save(self.path)
+
+    def forget_circuit(self) -> None:
+        """Remove the circuit, then all that was made from it but its ablation values."""
+        for name in (CIRCUIT, *MADE_FROM_CIRCUIT):
+            (self.path / name).unlink(missing_ok=True)
+
+    def forget_other(self, circuit: Circuit) -> None:
+        """Remove all that the folder holds of another circuit than this one."""
+        if not (self.path / CIRCUIT).exists():
+            return
+        try:
+            is_same = self.circuit == circuit
+        except CircuitError:
+            is_same = False
+        if not is_same:
+            self.forget_circuit()
+            (self.path / MEANS).unlink(missing_ok=True)

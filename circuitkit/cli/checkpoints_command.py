@@ -1,0 +1,98 @@
+"""``circuitkit checkpoints``: what is bundled, and which tasks a checkpoint does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
+from circuitkit.errors import UsageError
+
+_PAIRS = 512
+
+
+@click.command()
+@click.argument("checkpoint", required=False)
+@click.option(
+    "--pairs", "n_pairs", type=click.IntRange(1), help="Test pairs a task.  [default: 512]"
+)
+@click.option("--save", is_flag=True, help="Write competence.json into the checkpoint's folder.")
+@as_json
+@quiet
+def checkpoints(
+    checkpoint: str | None, *, n_pairs: int | None, save: bool, as_json: bool, quiet: bool
+) -> None:
+    """List the bundled checkpoints, or measure which built-in tasks CHECKPOINT does.
+
+    It does a task if its accuracy on the test split is at least 0.90 at the lower bound of
+    a 90 % interval, and its loss at most 0.35 nats.
+
+    \b
+    Example:
+      circuitkit checkpoints
+      circuitkit checkpoints tinypython-nano
+    """
+    if checkpoint is not None:
+        _measure(checkpoint, n_pairs or _PAIRS, save=save, as_json=as_json, quiet=quiet)
+    elif save or n_pairs:
+        given = "--save" if save else "--pairs"
+        raise UsageError(f"{given} is for measuring one checkpoint, but none is named; name it.")
+    else:
+        _list(as_json=as_json)
+
+
+def _measure(name: str, n_pairs: int, *, save: bool, as_json: bool, quiet: bool) -> None:
+    from circuitkit.checkpoints import load_checkpoint
+    from circuitkit.cli.checkpoint_text import competence_lines
+    from circuitkit.competence.measure import measure_competence
+
+    loaded = load_checkpoint(name)
+    with progress_bar(quiet=quiet) as progress:
+        competence = measure_competence(loaded, n_pairs, progress=progress)
+    lines = [competence.to_json().rstrip()] if as_json else competence_lines(competence)
+    click.echo("\n".join(lines))
+    if save:
+        competence.save(loaded.path)
+
+
+def _list(*, as_json: bool) -> None:
+    from circuitkit.checkpoints import bundled_checkpoints
+    from circuitkit.cli.checkpoint_text import bundled_lines
+
+    rows = [_row(name, folder) for name, folder in bundled_checkpoints().items()]
+    if as_json:
+        print_json(rows)
+    else:
+        click.echo("\n".join(bundled_lines(rows)))
+
+
+def _row(name: str, folder: Path) -> dict[str, Any]:
+    from circuitkit.checkpoints import load_checkpoint
+
+    checkpoint = load_checkpoint(folder)
+    training = checkpoint.training or {}
+    counts = [(p.numel(), int(p.count_nonzero())) for p in checkpoint.load_model().parameters()]
+    return {
+        "name": name,
+        "n_layer": checkpoint.architecture.n_layer,
+        "d_model": checkpoint.architecture.d_model,
+        "n_parameters": sum(n for n, _ in counts),
+        "n_nonzero": sum(nonzero for _, nonzero in counts),
+        "l0_fraction": training.get("l0_fraction"),
+        "n_tokens": training.get("n_tokens"),
+        "validation_loss_nats": training.get("validation_loss_nats"),
+        "sha256": checkpoint.sha256,
+        **_tasks(folder, checkpoint.sha256),
+    }
+
+
+def _tasks(folder: Path, sha256: str) -> dict[str, list[str] | None]:
+    """The tasks done and not done; None unless they were measured on these very weights."""
+    from circuitkit.checkpoints.competence_json import Competence
+
+    found = Competence.load(folder)
+    if found is None or found.sha256 != sha256:
+        return {"tasks_done": None, "tasks_not_done": None}
+    return {"tasks_done": found.done, "tasks_not_done": found.not_done}

@@ -1,0 +1,101 @@
+"""``circuitkit extract``: the smallest circuit that does a task."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
+from circuitkit.errors import UsageError
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--task", "task", required=True, help="A built-in name, a .toml or a .jsonl.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--target-loss", type=float, default=None,
+              help="Nats; 0.15 unless given, raised if the model itself misses that.")  # fmt: skip
+@click.option("--ablation", type=click.Choice(["mean", "zero"]), default="mean", show_default=True)
+@click.option("--method", type=click.Choice(["pruning", "attribution", "random"]),
+              default="pruning", show_default=True,
+              help="Where the ranking of nodes comes from.")  # fmt: skip
+@click.option("--schedule", type=click.Choice(["dual", "paper"]), default="dual",
+              show_default=True,
+              help="How masks are learned; paper: a fixed pressure, 2,000 steps.")  # fmt: skip
+@click.option("--refine/--no-refine", default=True, show_default=True,
+              help="Eliminate to 1-minimal; the paper does not.")  # fmt: skip
+@click.option("--gradient-points", type=click.IntRange(1), default=1, show_default=True,
+              help="Attribution: integrate the gradient over so many points.")  # fmt: skip
+@click.option("--granularity", type=click.Choice(["node", "edge"]), default="node",
+              show_default=True, help="edge: after nodes, drop edges too.")  # fmt: skip
+@click.option("--calibrate", is_flag=True, help="Fit a scale and a shift of the logit difference.")
+@click.option("--reference", type=click.Path(path_type=Path), default=None,
+              help="Text file, folder of text or .safetensors to measure means over.")  # fmt: skip
+@click.option("--reference-tokens", type=click.IntRange(1), default=None,
+              help="Use only so many tokens of the reference.")  # fmt: skip
+@click.option("--restarts", type=click.IntRange(1), default=4, show_default=True,
+              help="Searches to choose from; fewer if the smallest comes twice.")  # fmt: skip
+@click.option("--tune", type=click.IntRange(0), default=0, metavar="N",
+              help="Try N settings of mask learning, not restarts (needs optuna).")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--resume", is_flag=True,
+              help="Go on with a killed run; do nothing if --out holds this very one.")  # fmt: skip
+@as_json
+@quiet
+@click.pass_context
+def extract(
+    ctx: click.Context, checkpoint: str, task: str, out: Path, *, reference: Path | None,
+    reference_tokens: int | None, device: str, resume: bool, target_loss: float | None,
+    gradient_points: int, as_json: bool, quiet: bool, **settings: Any,
+) -> None:  # fmt: skip
+    """Find the smallest circuit of CHECKPOINT that does a task.
+
+    CHECKPOINT is a bundled name or a folder. Exit code 1 if the target is missed; the
+    best circuit found is saved all the same.
+
+    \b
+    Example:
+      circuitkit extract tinypython-nano --task bracket_counting --out out/brackets
+    """
+    from circuitkit.checkpoints import load_checkpoint
+    from circuitkit.circuit import CircuitFolder
+    from circuitkit.cli.circuit_text import in_words, summary
+    from circuitkit.extraction import ExtractConfig, run_extraction
+
+    _check_device(device)
+    config = ExtractConfig(
+        target_loss_nats=target_loss, n_gradient_points=gradient_points, **settings
+    )
+    opened = load_checkpoint(checkpoint)
+    print_notes(opened.warnings)
+    try:
+        with progress_bar(quiet=quiet) as progress:
+            extraction = run_extraction(
+                opened, task, config, reference=reference, reference_tokens=reference_tokens,
+                out=out, resume=resume, progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if CircuitFolder(out).has_unfinished_search:
+            again = [word for word in sys.argv[1:] if word != "--resume"]
+            command = shlex.join(["circuitkit", *again, "--resume"])
+            click.echo(f"interrupted and saved; go on with: {command}", err=True)
+        raise
+    print_notes(extraction.remarks)
+    circuit = extraction.circuit
+    if as_json:
+        print_json({"path": str(out), **summary(circuit)})
+    else:
+        click.echo(in_words(circuit, out))
+    ctx.exit(0 if circuit.outcome == "target_met" else 1)
+
+
+def _check_device(device: str) -> None:
+    if device != "cpu":
+        raise UsageError(
+            f"--device {device} cannot be used here: extraction is cpu only so far. Try cpu."
+        )

@@ -1,0 +1,117 @@
+"""``circuitkit tasks``: list, show and check tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from circuitkit.cli.console import as_json, print_json, print_notes
+
+if TYPE_CHECKING:
+    from circuitkit.task import Pair, Split, Task
+
+_SHOWN_PAIRS = 3
+
+
+@click.group()
+def tasks() -> None:
+    """List the built-in tasks, show one, or check one against a checkpoint.
+
+    \b
+    Example:
+      circuitkit tasks check bracket_counting --checkpoint tinypython-nano
+    """
+
+
+@tasks.command("list")
+@as_json
+def list_tasks(*, as_json: bool) -> None:
+    """List the built-in tasks: question, templates of each split, leaks."""
+    from circuitkit.cli.task_text import task_lines
+    from circuitkit.task import builtin_tasks, load_task
+
+    loaded = [load_task(name) for name in builtin_tasks()]
+    if as_json:
+        print_json([_listed(task) for task in loaded])
+    else:
+        click.echo("\n".join(task_lines(loaded)))
+
+
+def _listed(task: Task) -> dict[str, Any]:
+    return {"name": task.name, "question": task.question, **_figures(task)}
+
+
+def _figures(task: Task) -> dict[str, Any]:
+    from circuitkit.task import SPLITS
+
+    return {
+        "n_templates": {split: len(task.templates(split)) for split in SPLITS},
+        "leaks": task.leaks and task.leaks.model_dump(),
+        "breaks": list(task.shortcuts),
+    }
+
+
+@tasks.command()
+@click.argument("task")
+@as_json
+def show(task: str, *, as_json: bool) -> None:
+    """Show a task: question, leaks, a few pairs of each split, what its ood forms break."""
+    from circuitkit.cli.task_text import shown_lines
+    from circuitkit.task import SPLITS, load_task
+
+    loaded = load_task(task)
+    filled: list[Split] = [split for split in SPLITS if loaded.templates(split)]
+    pairs: dict[Split, Sequence[Pair]] = {s: loaded.up_to(s, _SHOWN_PAIRS) for s in filled}
+    if as_json:
+        print_json(_shown(loaded, pairs))
+    else:
+        click.echo("\n".join(shown_lines(loaded, pairs)))
+
+
+def _shown(task: Task, pairs: dict[Split, Sequence[Pair]]) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "question": task.question,
+        "source": task.source,
+        "sha256": task.sha256,
+        **_figures(task),
+        "pairs": {split: [_sides(pair) for pair in found] for split, found in pairs.items()},
+    }
+
+
+def _sides(pair: Pair) -> dict[str, Any]:
+    sides = {
+        name: {"prompt": side.text or list(side.tokens or ()), "answer": side.answer}
+        for name, side in (("a", pair.a), ("b", pair.b))
+    }
+    return {**sides, "template": pair.template}
+
+
+@tasks.command()
+@click.argument("task")
+@click.option("--checkpoint", required=True, help="A bundled name or a folder.")
+@click.option("--pairs", "n_pairs", default=512, show_default=True, type=click.IntRange(1))
+@as_json
+@click.pass_context
+def check(ctx: click.Context, task: str, checkpoint: str, n_pairs: int, *, as_json: bool) -> None:
+    """Check that a checkpoint can be asked a task, and how well the model does it.
+
+    Answers are single tokens, prompts fit, no prompt comes in two splits; how often less
+    than the prompt tells the answer; loss and accuracy on the test split with 90 %
+    intervals. Exit code 1 if there is a problem.
+    """
+    from circuitkit.checkpoints import load_checkpoint
+    from circuitkit.cli.task_text import checked_lines
+    from circuitkit.competence.task_check import check_task
+    from circuitkit.task import load_task
+
+    loaded = load_checkpoint(checkpoint)
+    print_notes(loaded.warnings)
+    result = check_task(loaded, load_task(task), n_pairs)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo("\n".join(checked_lines(result)))
+    ctx.exit(1 if result["problems"] else 0)

@@ -1,0 +1,87 @@
+"""``circuitkit validate``: how far to trust a circuit."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from circuitkit.cli.console import as_json, print_notes, progress_bar, quiet
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--checkpoint", default=None, help="If it is no longer where it was.")
+@click.option("--reference", type=click.Path(path_type=Path), default=None,
+              help="What means were measured over, if it is no longer where it was.")  # fmt: skip
+@click.option("--pairs", "n_pairs", type=click.IntRange(2), default=None,
+              help="Test pairs; as many as the extraction scored unless given.")  # fmt: skip
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="The long suite as well: minutes, taken up where it was stopped.",
+)
+@as_json
+@quiet
+@click.pass_context
+def validate(
+    ctx: click.Context, folder: Path, checkpoint: str | None, reference: Path | None,
+    n_pairs: int | None, *, thorough: bool, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Put every claim about a circuit to the test; exit code 1 if the verdict fails.
+
+    Circuits of other tasks on the same checkpoint, in the folders beside DIR, are compared
+    with.
+
+    \b
+    Example:
+      circuitkit validate out/brackets
+      circuitkit validate out/brackets --thorough
+    """
+    from circuitkit.circuit import CircuitFolder
+    from circuitkit.validation.validate_folder import checkpoint_of, validate_folder
+
+    opened = CircuitFolder.open(folder)
+    model = checkpoint_of(opened, opened.circuit, checkpoint)
+    print_notes(model.warnings)
+    try:
+        with progress_bar(quiet=quiet) as progress:
+            validation = validate_folder(
+                opened, checkpoint=model, reference=reference, n_pairs=n_pairs, thorough=thorough,
+                progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if thorough:
+            click.echo(_how_to_go_on(folder, checkpoint, reference, n_pairs), err=True)
+        raise
+    if as_json:
+        click.echo(validation.model_dump_json(indent=1))
+    else:
+        _print(validation, folder)
+    ctx.exit(0 if validation.passes else 1)
+
+
+def _how_to_go_on(
+    folder: Path, checkpoint: str | None, reference: Path | None, n_pairs: int | None
+) -> str:
+    given = {"--checkpoint": checkpoint, "--reference": reference, "--pairs": n_pairs}
+    options = [str(x) for name, value in given.items() if value for x in (name, value)]
+    again = shlex.join(["circuitkit", "validate", str(folder), *options, "--thorough"])
+    return f"interrupted; every finished claim of the long suite is saved; go on with: {again}"
+
+
+def _print(validation, folder: Path) -> None:
+    for f in validation.findings:
+        if f.outcome == "not_run" and not f.threshold:
+            continue
+        interval = "" if None in (f.low, f.high) else f" [{f.low:.3f}, {f.high:.3f}]"
+        effect = "" if f.effect is None else f"{f.effect:.3f}{interval} {f.unit}"
+        click.echo(f"{f.claim:<20} {f.outcome:<13} {effect}")
+        if f.note:
+            click.echo(f"{'':<34} {f.note}")
+    waiting = [f.claim for f in validation.findings if f.outcome == "not_run" and not f.threshold]
+    if waiting:
+        click.echo(f"not run: {', '.join(waiting)}")
+    click.echo(f"grade {validation.grade}; weakest finding: {validation.weakest}")
+    click.echo(f"next: circuitkit report {shlex.quote(str(folder))}")

@@ -1,0 +1,1 @@
+"""Competence: whether a checkpoint does a task, and whether a task can be asked of it."""

@@ -1,0 +1,99 @@
+"""Check a task against a checkpoint: can it be asked, does less than the prompt tell, is it done.
+
+A task and a checkpoint go in; out comes what was counted and measured, and what is
+wrong in words, each with what to do. What makes a task impossible to ask is an error.
+Each answer is right on one side of a pair and wrong on the other: no answer is right
+in more than half of the prompts, so preferring one of them is chance.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.pair_remarks import remarks, repeated_prompts
+from circuitkit.competence.ability import measure_ability
+from circuitkit.competence.task_problems import ability_problems, leak_problems
+from circuitkit.model import EncodedPairs
+from circuitkit.statistics.intervals import Estimate
+from circuitkit.task import SPLITS, Leaks, Pair, Split, Task
+from circuitkit.task.leaks import measure_leaks
+
+
+def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[str, Any]:
+    """What the task is like for this checkpoint, and what is wrong with it in words.
+
+    Loss and accuracy are on the test split, with 90 % intervals; lengths and duplicates
+    on ``n_pairs`` of every split; leaks as ``measure_leaks`` has them, None without
+    pairs to fit them on.
+
+    Raises:
+        TaskError: if a prompt of any split does not fit, or an answer is not one token
+            of its own after its prompt; with file, key and value.
+    """
+    every = _ask(checkpoint, task, n_pairs)
+    leaks = _leaks(checkpoint, task)
+    asked = every["test"][:n_pairs]
+    ability = measure_ability(checkpoint.load_model(), asked)
+    done = {"loss_nats": _plain(ability.loss_nats), "accuracy": _plain(ability.accuracy)}
+    problems = [
+        *leak_problems(task, leaks),
+        *remarks(every),
+        *ability_problems(done["accuracy"], len(set(asked.templates))),
+    ]
+    return {
+        "task": task.name,
+        "checkpoint": checkpoint.name,
+        "n_pairs": len(asked),
+        "n_templates": len(set(asked.templates)),
+        **done,
+        "n_tokens": _lengths(every.values()),
+        "answers": _answers(asked.pairs),
+        "duplicates": len(repeated_prompts(every)),
+        "leaks": leaks and leaks.model_dump(),
+        "declared_leaks": task.leaks and task.leaks.model_dump(),
+        "problems": problems,
+    }
+
+
+def _ask(checkpoint: Checkpoint, task: Task, n_pairs: int) -> dict[Split, EncodedPairs]:
+    """Pairs of every split that has some, every template among them."""
+    filled: list[Split] = [split for split in SPLITS if task.templates(split) or split == "test"]
+    return {
+        split: checkpoint.ask(task, split, max(n_pairs, len(task.templates(split))))
+        for split in filled
+    }
+
+
+def _leaks(checkpoint: Checkpoint, task: Task) -> Leaks | None:
+    if not task.templates("train"):
+        return None
+    return measure_leaks(
+        lambda text: checkpoint.tokenizer.encode(text, add_special_tokens=False).ids,  # type: ignore
+        task,
+    )
+
+
+def _lengths(encoded: Iterable[EncodedPairs]) -> dict[str, int]:
+    """Tokens of the prompts as the model reads them, a start token included."""
+    lengths = np.concatenate([pairs.last.numpy() + 1 for pairs in encoded])
+    return {
+        "min": int(lengths.min()),
+        "median": int(np.median(lengths)),
+        "max": int(lengths.max()),
+    }
+
+
+def _answers(pairs: Sequence[Pair]) -> dict[str, float]:
+    """How often each answer is the right one, the most frequent first."""
+    times = Counter(str(side.answer) for pair in pairs for side in (pair.a, pair.b))
+    return {answer: n / times.total() for answer, n in times.most_common()}
+
+
+def _plain(estimate: Estimate) -> dict[str, float | None]:
+    low, high = estimate.bounds
+    return {"mean": estimate.effect, "low": low, "high": high}

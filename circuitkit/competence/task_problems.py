@@ -1,0 +1,58 @@
+"""What is wrong with a task, in words: the figures of a check go in, sentences come out.
+
+Each says what to do. The limits are ours: they ask of a file that it says what its
+circuit may be instead of an answer to its question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from circuitkit.checkpoints.competence_json import MIN_ACCURACY as ACCURACY
+from circuitkit.statistics.decision import MIN_CLUSTERS
+from circuitkit.task import Leaks, Task
+from circuitkit.task.pair_sources import FixedPairs
+
+MOST_LEAKS = {"last_token": 0.60, "bag_of_tokens": 0.90, "length": 0.75}
+"""Such a share has to be declared in the file."""
+
+DECLARED_WITHIN = 0.05
+
+_MEND = {
+    "last_token": "end both prompts in the same token",
+    "bag_of_tokens": "add forms in which both sides hold the same tokens",
+    "length": "vary the lengths of both prompts",
+}
+
+
+def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
+    """Shares that the file keeps to itself, or has wrong; fixed pairs have no place to say."""
+    if measured is None or isinstance(task.origin, FixedPairs):
+        return []
+    declared = task.leaks
+    shares = measured.model_dump()
+    if declared is None:
+        said = ", ".join(f"{name} = {share:.2f}" for name, share in shares.items())
+        return [
+            f"{name} tells the answer in {share:.2f} of prompts: {_MEND[name]}, "
+            f"or let the file say so in [leaks]: {said}"
+            for name, share in shares.items()
+            if share >= MOST_LEAKS[name]
+        ]
+    return [
+        f"[leaks] {name} = {said:.2f} in the file, but {shares[name]:.2f} measured: correct it"
+        for name, said in declared.model_dump().items()
+        if abs(said - shares[name]) > DECLARED_WITHIN
+    ]
+
+
+def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> list[str]:
+    """A model that does not do the task, or too few templates to tell."""
+    low = accuracy["low"]
+    told = "of too few templates is not known" if low is None else f"{low:.3f} is below {ACCURACY}"
+    weak = f"accuracy lower bound {told}: no circuit of it is to be trusted"
+    few = f"{n_templates} test templates; fewer than {MIN_CLUSTERS} cap the grade: add forms"
+    return [
+        *([] if low is not None and low >= ACCURACY else [weak]),
+        *([] if n_templates >= MIN_CLUSTERS else [few]),
+    ]

@@ -1,0 +1,55 @@
+"""Activation top-k where few channels move and the others are fixed.
+
+In: the magnitudes of the fixed channels, once; those of the moving ones, for every
+row. Out: the smallest magnitude that is kept, exactly as over all channels: with m
+moving channels only the fixed ones ranked ``n_kept - m`` to ``n_kept`` can be it, so
+those few are all that is compared. Source: ours (EXTRACTION section 6).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuitkit.model.activation_topk import smallest_kept
+
+
+class Contest:
+    """The channels of a site that compete to be among the ``n_kept`` largest.
+
+    Args:
+        fixed: magnitudes of all channels where nothing moves; one row, or several of
+            which every row of the batch names one.
+        moving: the channels that move, left out of ``fixed``.
+        n_kept: how many survive.
+        n_more: how many channels move beyond those of ``fixed``.
+    """
+
+    def __init__(
+        self,
+        fixed: Float[Tensor, "tables width"],
+        moving: Int[Tensor, " moving"],
+        n_kept: int,
+        n_more: int = 0,
+    ) -> None:
+        n_fixed, n_moving = fixed.shape[1] - len(moving), len(moving) + n_more
+        above = max(0, n_kept - n_moving - 1)
+        self.decided = n_kept >= n_fixed + n_moving
+        self.n_kept = n_kept - above
+        if not self.decided:
+            ranked = fixed.index_fill(1, moving, -1.0).sort(dim=1, descending=True).values
+            self.fixed = ranked[:, above : min(n_kept, n_fixed)]
+
+    @torch.no_grad()
+    def survive(
+        self,
+        magnitude: Float[Tensor, "rows some"],
+        moving: Float[Tensor, "rows moving"],
+        table: Int[Tensor, " rows"] | None,
+    ) -> Bool[Tensor, "rows some"]:
+        """Whether each magnitude is among the largest, ``moving`` being all that move."""
+        if self.decided:
+            return torch.ones_like(magnitude, dtype=torch.bool)
+        fixed = self.fixed.expand(len(moving), -1) if table is None else self.fixed[table]
+        return magnitude >= smallest_kept(torch.cat([fixed, moving], 1), self.n_kept)

@@ -1,0 +1,155 @@
+"""What a search found, as ``circuit.json`` and ``pruning.json`` tell it.
+
+In: the inputs of an extraction and the circuits found. Out: a ``Circuit``, scored once on
+the test split, and the record of the search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.circuit import Circuit, Minimality, SearchSettings
+from circuitkit.extraction.calibration import calibrated_loss, fit_calibration
+from circuitkit.extraction.criterion import DRIFT_NATS, Criterion
+from circuitkit.extraction.edge_pruning import Kept, cut_model
+from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig
+from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.extraction.mask_learning import PruningConfig
+from circuitkit.extraction.masked_model import masked_differences
+from circuitkit.extraction.means import Means
+from circuitkit.extraction.measured_surroundings import describe_surroundings
+from circuitkit.extraction.scoring import FourDifferences, four_differences
+from circuitkit.extraction.search import Restart
+from circuitkit.extraction.target_loss import Target
+from circuitkit.model import EncodedPairs
+from circuitkit.nodes import NodeSet
+from circuitkit.provenance import Named, record
+from circuitkit.task import Task
+
+FORMAT = "circuitkit.pruning/1"
+MOST_ALTERNATIVES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The circuit, the restart it came from, and other circuits that are no larger."""
+
+    restart: Restart
+    kept: Kept
+    alternatives: tuple[NodeSet, ...] = ()
+
+    @property
+    def is_minimal(self) -> bool:
+        """Whether elimination went to its end."""
+        return self.restart.outcome == "target_met"
+
+
+def describe(
+    checkpoint: Checkpoint, task: Task, config: ExtractConfig, criterion: Criterion, means: Means,
+    test: EncodedPairs, found: Found, target: Target,
+) -> Circuit:  # fmt: skip
+    """Score the circuit on the test split and tell everything about it."""
+    model, nodes, edges = criterion.model, found.kept.nodes, found.kept.edges
+    cut = cut_model(model, nodes, edges, criterion.values)
+    scored = four_differences(model, test, nodes, criterion.values, circuit_model=cut)
+    refined = found.is_minimal and config.refine
+    return Circuit(
+        task=Named(name=task.name, sha256=task.sha256),
+        checkpoint=Named(name=checkpoint.name, sha256=checkpoint.sha256),
+        means_sha256=means.sha256,
+        ablation=config.ablation,
+        target_loss_nats=criterion.target_loss_nats,
+        requested_target_loss_nats=target.requested_nats,
+        granularity=config.granularity,
+        method=_method(config),
+        seed=config.seed,
+        outcome=found.restart.outcome,
+        nodes=nodes,
+        edges=edges,
+        n_nodes=len(nodes),
+        n_edges=len(edges),
+        n_edges_induced=len(edges_between(model, nodes)),
+        alternatives=found.alternatives[:MOST_ALTERNATIVES],
+        loss_nats=scored.losses(),
+        accuracy=scored.accuracies(),
+        n_pairs=len(test),
+        minimality=Minimality(
+            nodes_1_minimal=refined, edges_1_minimal=refined and config.granularity == "edge",
+            split="select", n_pairs=len(criterion.pairs), n_templates=criterion.n_templates,
+            max_drift_nats=DRIFT_NATS if criterion.is_strict and criterion.pushed else None,
+        ),
+        calibration=_calibrate(config, criterion, nodes, cut, scored, test),
+        surroundings=describe_surroundings(
+            checkpoint, model, task, nodes, criterion.values, circuit_model=cut
+        ),
+        provenance=record("circuitkit extract", config.to_dict(), config.seed),
+    )  # fmt: skip
+
+
+def settings_of(config: ExtractConfig, n_within: int | None) -> SearchSettings | None:
+    """What of the settings is not the default and nothing else in the circuit's file says."""
+    plain, usual = asdict(config), asdict(DEFAULT)
+    said = ("restarts", "tune", "n_gradient_points", "n_train", "n_select", "n_test")
+    found = {name: plain[name] for name in said if plain[name] != usual[name]}
+    if config.pruning not in (None, replace(config, pruning=None).learning):
+        learning = asdict(PruningConfig())
+        found["pruning"] = {k: v for k, v in plain["pruning"].items() if v != learning[k]}
+    if n_within is not None:
+        found["n_within"] = n_within
+    return SearchSettings(**found) if found else None
+
+
+def _method(config: ExtractConfig) -> str | None:
+    """How the circuit was found, where that is not the default way."""
+    usual = ExtractConfig()
+    named = [
+        value
+        for value in (config.method, config.schedule)
+        if value not in (usual.method, usual.schedule)
+    ]
+    return " ".join([*named, *([] if config.refine else ["unrefined"])]) or None
+
+
+def _calibrate(
+    config: ExtractConfig, criterion: Criterion, nodes: NodeSet, cut: Any, scored: FourDifferences,
+    test: EncodedPairs,
+):  # fmt: skip
+    if not config.calibrate:
+        return None
+    fitted = fit_calibration(
+        masked_differences(cut, criterion.pairs, nodes, criterion.values), criterion.pairs
+    )
+    return fitted.model_copy(update={"loss_nats": calibrated_loss(scored.circuit, test, fitted)})
+
+
+def search_record(
+    config: ExtractConfig, restarts: Sequence[Restart], found: Found, remarks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """``pruning.json``: the settings, every restart's way and size, the scores of the best.
+
+    ``remarks`` on the pairs are there only if there are any.
+    """
+    best = found.restart
+    return {
+        "format": FORMAT,
+        "config": config.to_dict(),
+        "outcome": best.outcome,
+        **({"remarks": list(remarks)} if remarks else {}),
+        "chosen_restart": restarts.index(best),
+        "restarts": [
+            {
+                "outcome": restart.outcome,
+                "n_nodes_learned": len(restart.scores.learned),
+                "n_nodes": len(restart.nodes),
+                "n_edges": restart.n_edges,
+                "n_judged": restart.n_judged,
+                "pruning": asdict(restart.learning),
+            }
+            for restart in restarts
+        ],
+        "history": [list(row) for row in best.scores.history],
+        "scores": {str(s): [round(x, 4) for x in r.tolist()] for s, r in best.scores.ranks.items()},
+    }

@@ -1,0 +1,87 @@
+"""What an extraction is asked for: a method, a target, and how hard to try."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from circuitkit.circuit import Ablation, Granularity
+from circuitkit.errors import UsageError
+from circuitkit.extraction.mask_learning import PAPER, PruningConfig
+
+Method = Literal["pruning", "attribution", "random"]
+Schedule = Literal["dual", "paper"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractConfig:
+    """What an extraction is asked for.
+
+    ``target_loss_nats`` None asks for 0.15, raised when the model itself misses it.
+    ``method`` says where the ranking of nodes comes from: learned masks, attribution
+    (``n_gradient_points`` 1 is the plain gradient, more integrate it), or attribution dealt
+    anew among the nodes of each site. ``schedule="paper"`` learns masks at a fixed size
+    pressure and bisects on the scores, judged by the mean loss; with ``refine=False``
+    nothing comes after that: the algorithm of Gao et al. 2025, section A.5. ``pruning`` None
+    is the schedule's own settings. ``restarts`` is a limit: the search ends when the
+    smallest circuit has been found twice. ``tune`` tries so many settings of mask learning
+    instead, around those of the schedule (0: none).
+    """
+
+    target_loss_nats: float | None = None
+    ablation: Ablation = "mean"
+    method: Method = "pruning"
+    schedule: Schedule = "dual"
+    refine: bool = True
+    granularity: Granularity = "node"
+    calibrate: bool = False
+    restarts: int = 4
+    tune: int = 0
+    n_gradient_points: int = 1
+    seed: int = 0
+    n_train: int = 1024
+    n_select: int = 192
+    n_test: int = 512
+    pruning: PruningConfig | None = None
+
+    def __post_init__(self) -> None:
+        target = self.target_loss_nats
+        if target is not None and not 0 < target < float("inf"):
+            raise UsageError(f"target loss {target}: expected a positive number of nats.")
+        for name in ("restarts", "n_gradient_points", "n_train", "n_select", "n_test"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)}: expected at least 1.")
+        for name in ("seed", "tune"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} {getattr(self, name)}: expected 0 or more.")
+        self._check_combination()
+
+    def _check_combination(self) -> None:
+        if self.method != "pruning" and self.schedule != "dual":
+            raise UsageError(
+                f"method {self.method!r} learns no masks, so schedule {self.schedule!r} means "
+                "nothing to it. Use method 'pruning', or leave the schedule out."
+            )
+        if self.method != "pruning" and self.tune:
+            raise UsageError(
+                f"method {self.method!r} learns no masks, so there is nothing to tune. "
+                "Use method 'pruning', or leave tune out."
+            )
+        if self.granularity == "edge" and not self.refine:
+            raise UsageError(
+                "granularity 'edge' drops edges one by one, which refine=False forbids. "
+                "Use granularity 'node', or refine."
+            )
+
+    @property
+    def learning(self) -> PruningConfig:
+        """The settings of mask learning in force."""
+        return self.pruning or (PAPER if self.schedule == "paper" else PruningConfig())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting as a plain value, for a file or a hash."""
+        return asdict(self) | {"pruning": asdict(self.learning)}
+
+
+DEFAULT = ExtractConfig()
+"""What is asked for unless something else is."""

@@ -1,0 +1,159 @@
+"""Resume: what a stopped extraction leaves behind, so that it goes on to the same bytes.
+
+In: a folder and what is being extracted. Out: the ablation values and every finished ranking
+and restart, read back exactly, if they are of this very extraction; else nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.circuit import CircuitFolder
+from circuitkit.circuit.folder import SEARCH
+from circuitkit.errors import CircuitError
+from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.mask_learning import PruningConfig, Scores
+from circuitkit.extraction.means import Means
+from circuitkit.extraction.search import Restart
+from circuitkit.files import read_bounded, sha256, write_whole
+from circuitkit.nodes import Node, NodeSet, Site
+from circuitkit.provenance import record
+from circuitkit.task import Task
+
+_FORMAT = "circuitkit.search/1"
+_MAX_BYTES = 2**31
+
+
+@dataclass(slots=True)
+class SavedSearch:
+    """The finished parts of one extraction, in a folder or (None) nowhere."""
+
+    folder: CircuitFolder | None = None
+    key: str = ""
+    parts: dict[str, Any] | None = None
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def begin(self, key: str, *, resume: bool = True) -> None:
+        """Go on with what the folder holds under this key; forget what is of another."""
+        self.key, self.parts = key, {}
+        if not resume:
+            self.end()
+        if self.path is None or not self.path.exists():
+            return
+        data = read_bounded(self.path, CircuitError, "the finished parts of a search", _MAX_BYTES)
+        try:
+            found = json.loads(data)
+        except ValueError:
+            found = None
+        if isinstance(found, dict) and (found.get("format"), found.get("key")) == (_FORMAT, key):
+            self.parts = found["parts"]
+
+    @property
+    def path(self) -> Path | None:
+        """The file that holds the finished parts."""
+        return None if self.folder is None else self.folder.path / SEARCH
+
+    def means(self, widths: Mapping[Site, int]) -> Means | None:
+        """The ablation values, if they are those of this extraction."""
+        told = (self.parts or {}).get("means")
+        if self.folder is None or told is None:
+            return None
+        means = Means.load(self.folder.path, widths)
+        return means if means.sha256 == told else None
+
+    def keep_means(self, means: Means) -> None:
+        """Write the ablation values, then say that they are of this extraction.
+
+        A circuit that was found under others goes, with all that was made of it.
+        """
+        if self.folder is not None:
+            self.folder.forget_circuit()
+            means.save(self.folder.path)
+            self._keep("means", means.sha256)
+
+    def scores(self, index: int, widths: Mapping[Site, int]) -> Scores | None:
+        """The ranking of a restart."""
+        told = (self.parts or {}).get(f"scores {index}")
+        return None if told is None else _read_scores(told, widths)
+
+    def keep_scores(self, index: int, scores: Scores) -> None:
+        """Write the ranking of a restart."""
+        self._keep(f"scores {index}", _tell_scores(scores))
+
+    def restart(self, index: int, scores: Scores, learning: PruningConfig) -> Restart | None:
+        """The end of a restart that began with these scores."""
+        told = (self.parts or {}).get(f"restart {index}")
+        if told is None:
+            return None
+        nodes = _read_nodes(told["nodes"], scores.learned.widths)
+        return Restart(**told | {"nodes": nodes, "scores": scores, "learning": learning})
+
+    def keep_restart(self, index: int, restart: Restart) -> None:
+        """Write the end of a restart."""
+        told = {name: getattr(restart, name) for name in ("outcome", "n_edges", "n_judged")}
+        self._keep(f"restart {index}", told | {"nodes": list(map(str, restart.nodes))})
+
+    def end(self) -> None:
+        """Remove the file: the circuit is written."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def _keep(self, name: str, told: Any) -> None:
+        if self.path is None or self.parts is None:
+            return
+        with self._lock:
+            self.parts[name] = told
+            content = {"format": _FORMAT, "key": self.key, "parts": self.parts}
+            write_whole(self.path, json.dumps(content) + "\n")
+
+
+def _tell_scores(scores: Scores) -> dict[str, Any]:
+    within = scores.within
+    return {
+        "ranks": {str(site): rank.tolist() for site, rank in scores.ranks.items()},
+        "learned": list(map(str, scores.learned)),
+        "history": scores.history,
+        "within": None if within is None else list(map(str, within)),
+    }
+
+
+def _read_scores(told: Mapping[str, Any], widths: Mapping[Site, int]) -> Scores:
+    """Exactly what was told: JSON holds every float32 as a float64 that rounds back to it."""
+    within = told["within"]
+    return Scores(
+        ranks={Site.parse(site): torch.tensor(rank) for site, rank in told["ranks"].items()},
+        learned=_read_nodes(told["learned"], widths),
+        history=tuple((loss, n, pressure) for loss, n, pressure in told["history"]),
+        within=None if within is None else _read_nodes(within, widths),
+    )
+
+
+def _read_nodes(names: list[str], widths: Mapping[Site, int] | None) -> NodeSet:
+    return NodeSet.of(map(Node.parse, names), widths)
+
+
+def search_key(
+    checkpoint: Checkpoint,
+    task: Task,
+    config: ExtractConfig,
+    reference: Tensor | None,
+    within: NodeSet | None,
+) -> str:
+    """One hash over everything that an extraction depends on, versions included."""
+    about = {
+        "checkpoint": checkpoint.sha256,
+        "task": task.sha256,
+        "reference": None if reference is None else sha256(reference.numpy().tobytes()),
+        "within": None if within is None else list(map(str, within)),
+        "made by": record("circuitkit extract", config.to_dict(), config.seed).model_dump(),
+    }
+    return sha256(json.dumps(about, sort_keys=True).encode())

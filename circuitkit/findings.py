@@ -1,0 +1,187 @@
+"""Findings: what each claim about a circuit came to, and the grade they add up to.
+
+A ``Finding`` is one claim tested; a ``Validation`` holds all of them, with a grade that is a
+conjunction. Source: none, the suite is ours.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from circuitkit.errors import CircuitError
+from circuitkit.files import read_bounded, write_whole
+from circuitkit.provenance import STRICT, first_problem, without_unset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "circuitkit.validation/1"
+FILE = "validation.json"
+
+Grade = Literal["A", "B", "C", "C-redundant", "F"]
+Outcome = Literal["pass", "fail", "inconclusive", "not_run"]
+
+
+class Claim(StrEnum):
+    """What can be claimed of a circuit, in the order in which it is tested."""
+
+    INTEGRITY = "integrity"
+    COMPETENT = "competent"
+    SUFFICIENT = "sufficient"
+    FAITHFUL = "faithful"
+    NECESSARY = "necessary"
+    BEATS_CONTROLS = "beats_controls"
+    ROBUST_TO_ABLATION = "robust_to_ablation"
+    STOCHASTIC_RESTORE = "stochastic_restore"
+    NO_NORM_LEAK = "no_norm_leak"
+    MINIMAL = "minimal"
+    GENERALISES = "generalises"
+    FOLLOWS_OOD = "follows_ood"
+    SEARCH_NULL = "search_null"
+    COMPLETE = "complete"
+    ROLES = "roles"
+    SPECIFIC = "specific"
+    STABLE = "stable"
+    WORST_CASE = "worst_case"
+    ADVERSARIAL_RESTORE = "adversarial_restore"
+    EDGE_SUFFICIENT = "edge_sufficient"
+    RESAMPLE_INDEPENDENT = "resample_independent"
+    INDEPENDENCE = "independence"
+    SIZE_CURVE = "size_curve"
+
+
+DEFAULT_CLAIMS = tuple(Claim)[: tuple(Claim).index(Claim.SEARCH_NULL)]
+"""The claims of the default suite; the rest belong to ``--thorough``."""
+
+
+def suite_order(claim: str) -> tuple[int, str]:
+    """What findings are sorted by: the documented claims in their order, then others by name."""
+    return (tuple(Claim).index(Claim(claim)) if claim in set(Claim) else len(Claim)), claim
+
+
+def _known(claim: str) -> str:
+    """The documented claim of this name, or the name of one that was added."""
+    return Claim(claim) if claim in set(Claim) else claim
+
+
+ClaimId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$"), AfterValidator(_known)]
+
+
+class Finding(BaseModel):
+    """One claim put to the test.
+
+    ``outcome`` is ``pass`` when the interval lies wholly inside the pass region,
+    ``fail`` when wholly outside, ``inconclusive`` between, ``not_run`` when it was
+    not tried; ``note`` then says why.
+    """
+
+    model_config = STRICT
+    claim: ClaimId
+    outcome: Outcome
+    note: str = ""
+    effect: FiniteFloat | None = None
+    unit: str = ""
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+    interval_method: str | None = None
+    p_value: FiniteFloat | None = None
+    threshold: str = ""
+    threshold_source: str = ""
+    null: str | None = None
+    n_pairs: NonNegativeInt = 0
+    n_clusters: NonNegativeInt = 0
+    n_draws: NonNegativeInt = 0
+    seeds: tuple[int, ...] = ()
+    fooled_by: str = ""
+    forward_passes: NonNegativeInt = 0
+    seconds: FiniteFloat = 0.0
+
+
+class FormLoss(BaseModel):
+    """The circuit's mean loss, in nats, on one form of the task, with its 90 % interval.
+
+    The ends are None where the form has too few templates for an interval.
+    """
+
+    model_config = STRICT
+    form: str
+    n_pairs: NonNegativeInt
+    n_templates: NonNegativeInt
+    loss_nats: FiniteFloat
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+
+
+class Validation(BaseModel):
+    """Every claim's finding, the grade they add up to and the claim that keeps it back.
+
+    ``forms`` holds the circuit's loss by form of the task, where templates have forms.
+    """
+
+    model_config = STRICT
+    format: Literal["circuitkit.validation/1"] = FORMAT
+    grade: Grade
+    weakest: ClaimId
+    circuit_sha256: str
+    findings: tuple[Finding, ...]
+    forms: tuple[FormLoss, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unset(handler(self), ("forms",))
+
+    @model_validator(mode="after")
+    def _claims_in_order(self) -> Validation:
+        claims = [finding.claim for finding in self.findings]
+        if claims != sorted(set(claims), key=suite_order):
+            raise ValueError("findings must hold each claim once, in the order of the suite")
+        if self.weakest not in claims:
+            raise ValueError(f"weakest names {self.weakest}, which is not among the findings")
+        return self
+
+    def __getitem__(self, claim: Claim | str) -> Finding:
+        return {str(finding.claim): finding for finding in self.findings}[claim]
+
+    @property
+    def passes(self) -> bool:
+        """Whether the verdict is one to build on: grade A, B or C."""
+        return self.grade in ("A", "B", "C")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Validation:
+        """Read the validation of a folder.
+
+        Raises:
+            CircuitError: if the folder holds no ``validation.json``, or a wrong one.
+        """
+        path = Path(folder) / FILE
+        data = read_bounded(path, CircuitError, f"a folder made by 'circuitkit validate' ({FILE})")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise CircuitError(f"{path} is not a validation: {first_problem(error)}") from None
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``validation.json`` into a folder, whole or not at all."""
+        write_whole(Path(folder) / FILE, self.model_dump_json(indent=1) + "\n")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a finding, one column a field, in the order of the suite."""
+        import pandas as pd
+
+        rows = [finding.model_dump(mode="json") for finding in self.findings]
+        return pd.DataFrame(rows, columns=list(Finding.model_fields))

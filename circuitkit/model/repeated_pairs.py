@@ -1,0 +1,59 @@
+"""Copies among pairs: by the ids that the model reads, whatever they are called in the file.
+
+In: encoded pairs. Out: those that are no copy of one before, or an error where two pairs
+contradict each other. Two pairs are copies when they ask the same two prompts with the same
+answers, either way round: as evidence they are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from circuitkit.errors import TaskError
+from circuitkit.model.encoded_pairs import EncodedPairs
+from circuitkit.task import Pair
+
+
+def distinct(asked: EncodedPairs, most: int) -> EncodedPairs:
+    """The first ``most`` pairs that are no copy of one before; a note counts the copies."""
+    sides, n = asked.sides(), len(asked)
+    first: dict[frozenset, int] = {}
+    seen = 0
+    for i, both in enumerate(zip(sides[:n], sides[n:], strict=True)):
+        if len(first) == most:
+            break
+        first.setdefault(frozenset(both), i)
+        seen += 1
+    if len(first) == n:
+        return asked
+    found = asked[torch.tensor(list(first.values()))]
+    copies = f"{seen - len(first)} of {seen} pairs are copies or mirror images of others and "
+    copies += f"count once: {len(first)} pairs of {len(set(found.templates))} templates are left"
+    return replace(found, notes=(*asked.notes, *([copies] if seen > len(first) else [])))
+
+
+def refuse_contradictions(asked: EncodedPairs) -> None:
+    """One prompt has one right answer.
+
+    Raises:
+        TaskError: from the first prompt that has two, with both places.
+    """
+    sides = asked.sides()
+    first: dict[tuple[int, ...], int] = {}
+    for i, (prompt, answer) in enumerate(sides):
+        was = first.setdefault(prompt, i)
+        if sides[was][1] != answer:
+            (there, meant), (here, other) = (_written(asked.pairs, j) for j in (was, i))
+            raise TaskError(
+                f"{here}: {other!r} is the right answer, but {meant!r} is in {there} of the same "
+                "prompt; expected one right answer. Correct or remove one of them."
+            )
+
+
+def _written(pairs: Sequence[Pair], row: int) -> tuple[str, str | int]:
+    """Where the answer of a row is written, and as what."""
+    pair, name = pairs[row % len(pairs)], "ab"[row // len(pairs)]
+    return pair.where(f"{name}.answer"), (pair.b if name == "b" else pair.a).answer

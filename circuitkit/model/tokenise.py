@@ -1,0 +1,178 @@
+"""Texts as a tokenizer reads them: the sides of pairs in, token ids out, or one error.
+
+Refused is what would be asked otherwise than it is written: a prompt that loses or changes
+characters on the way to its ids, an answer that is not one token, that the tokenizer does
+not know, or that melts into its prompt. All texts are read at once, which is what makes it
+cheap.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from circuitkit.errors import TaskError
+from circuitkit.task import Pair, Prompt
+from circuitkit.task.pairs import naming_place
+
+_SPACE = "▁"
+"""How some normalisers write a space."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """The ids of one prompt, without a start token, and of its answer."""
+
+    prompt: list[int]
+    answer: int
+
+
+def read_sides(pairs: Sequence[Pair], tokenizer: Any, vocab_size: int) -> list[Read]:
+    """Every prompt with its answer, all a-sides first.
+
+    Raises:
+        TaskError: from the first that cannot be asked as it is written, with where.
+    """
+    sides = [(pair, "a", pair.a) for pair in pairs] + [(pair, "b", pair.b) for pair in pairs]
+    texts = _Texts(tokenizer)
+    texts.read([text for _, _, side in sides for text in _texts_of(side)])
+    found = []
+    for pair, name, side in sides:
+        with naming_place(pair.where(f"{name}.prompt")):
+            prompt = _prompt(side, texts, vocab_size)
+        with naming_place(pair.where(f"{name}.answer")):
+            found.append(Read(prompt=prompt, answer=_answer(side, texts, vocab_size)))
+        if side.text is not None:
+            _check_as_written(pair, name, side, texts)
+    return found
+
+
+def special_texts(tokenizer: Any) -> list[str]:
+    """The texts of the tokens that stand for no text."""
+    if tokenizer is None:
+        return []
+    return [t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special]
+
+
+def _texts_of(side: Prompt) -> list[str]:
+    if side.text is None:
+        return []
+    return [side.text, str(side.answer), f"{side.text}{side.answer}"]
+
+
+@dataclass(slots=True)
+class _Texts:
+    """What a tokenizer makes of texts, each read once; ``suspects`` do not come back alike."""
+
+    tokenizer: Any
+    encoded: dict[str, Any] = field(default_factory=dict)
+    suspects: set[str] = field(default_factory=set)
+
+    def read(self, texts: Sequence[str]) -> None:
+        """Encode them all; those that do not come back are looked at when they are used."""
+        if not texts:
+            return
+        if self.tokenizer is None:
+            raise TaskError(
+                "the task is text, but the checkpoint has no tokenizer.json to read it."
+            )
+        distinct = list(dict.fromkeys(texts))
+        found = self.tokenizer.encode_batch(distinct, add_special_tokens=False)
+        self.encoded = dict(zip(distinct, found, strict=True))
+        back = self.tokenizer.decode_batch([e.ids for e in found], skip_special_tokens=False)
+        self.suspects = {
+            text for text, told in zip(distinct, back, strict=True) if not _alike(text, told)
+        }
+
+    def altered(self, text: str) -> str | None:
+        """What the tokenizer does to a text other than cutting it, in words."""
+        if text not in self.suspects or not self.encoded[text].ids:
+            return None  # of no text nothing is asked: that is said elsewhere
+        encoding, normalizer = self.encoded[text], self.tokenizer.normalizer
+        normal = text if normalizer is None else normalizer.normalize_str(text)
+        if not _alike(text, normal):
+            return f"the tokenizer's normaliser turns it into {_short(normal)}"
+        unknown = self._unknown_id()
+        for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            if token == unknown and text[start:end].strip() != self.tokenizer.id_to_token(token):
+                return f"the tokenizer does not know {text[start:end]!r}, which becomes its unknown"
+        if lost := _lost(text, encoding.offsets):
+            return f"the tokenizer drops {lost} of its characters, which it does not know"
+        return None
+
+    def _unknown_id(self) -> int | None:
+        model = self.tokenizer.model
+        if hasattr(model, "unk_token"):
+            return None if model.unk_token is None else self.tokenizer.token_to_id(model.unk_token)
+        return json.loads(self.tokenizer.to_str())["model"].get("unk_id")  # Unigram shows it so
+
+
+def _alike(text: str, told: str) -> bool:
+    """Whether two texts are the same but for blanks, which word tokenizers leave out."""
+    return text == told or _solid(text) == _solid(told)
+
+
+def _solid(text: str) -> str:
+    return "".join(text.replace(_SPACE, " ").split())
+
+
+def _lost(text: str, offsets: Sequence[tuple[int, int]]) -> int:
+    """How many characters, blanks aside, are part of no token."""
+    covered = {i for start, end in offsets for i in range(start, end)}
+    return sum(1 for i, c in enumerate(text) if i not in covered and not c.isspace())
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _prompt(side: Prompt, texts: _Texts, vocab_size: int) -> list[int]:
+    if side.text is None:
+        return [_checked(token, vocab_size) for token in side.tokens or ()]
+    return texts.encoded[side.text].ids
+
+
+def _answer(side: Prompt, texts: _Texts, vocab_size: int) -> int:
+    if isinstance(side.answer, int):
+        return _checked(side.answer, vocab_size)
+    encoded = texts.encoded[side.answer]
+    if len(encoded.ids) != 1:
+        raise TaskError(
+            f"the answer {side.answer!r} is {len(encoded.ids)} tokens for this checkpoint "
+            f"({encoded.tokens}); expected exactly one. Choose another answer or checkpoint."
+        )
+    return encoded.ids[0]
+
+
+def _check_as_written(pair: Pair, name: str, side: Prompt, texts: _Texts) -> None:
+    """Prompt and answer come through the tokenizer unchanged, alone and together."""
+    for key, text in (("prompt", side.text), ("answer", side.answer)):
+        if problem := texts.altered(str(text)):
+            raise TaskError(
+                f"{pair.where(f'{name}.{key}')}: the {key} {_short(str(text))} is not read as it "
+                f"is written: {problem}. Write what the checkpoint can read, or give token ids."
+            )
+    with naming_place(pair.where(f"{name}.answer")):
+        _check_own_token(side, texts)
+
+
+def _check_own_token(side: Prompt, texts: _Texts) -> None:
+    """A prompt and its answer, read together, are the tokens of both."""
+    prompt, answer, both = (texts.encoded[text] for text in _texts_of(side))
+    if both.ids != prompt.ids + answer.ids:
+        raise TaskError(
+            f"after its prompt the answer {side.answer!r} is no token of its own: "
+            f"together they end in {both.tokens[-2:]}, expected {prompt.tokens[-1:]} and "
+            f"{answer.tokens}. End the prompt where a token ends."
+        )
+
+
+def _checked(token: int, vocab_size: int) -> int:
+    if not 0 <= token < vocab_size:
+        raise TaskError(
+            f"token id {token} lies outside the checkpoint's vocabulary of {vocab_size}; "
+            "the task was written for another tokenizer."
+        )
+    return token

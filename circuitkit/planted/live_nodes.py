@@ -1,0 +1,125 @@
+"""Which nodes can matter to a task: those on a path of nonzero weights to its answers.
+
+In: a model, encoded pairs, ablation values. Out: the live nodes in the order of the pass, with
+what reads each and which of them the twin prompts differ at. Everything left out is a constant
+equal to its ablation value or never reaches the answers, so that keeping or ablating it changes
+nothing (without activation top-k; with it, such a node can still compete at its site).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from circuitkit.extraction.induced_edges import wiring
+from circuitkit.model import EncodedPairs, Transformer, record_tap
+from circuitkit.nodes import FINAL_RESID, Node, NodeSet, Site
+
+_IN, _CUE, _OUT = "in", "cue", "out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """The live nodes, the last of the pass first.
+
+    ``readers[i]`` are the places of the nodes that node i influences directly, ``ends`` those
+    read by the answers, ``cues`` those at which the embeddings of twin prompts differ.
+    """
+
+    nodes: tuple[Node, ...]
+    readers: tuple[frozenset[int], ...]
+    ends: frozenset[int]
+    cues: frozenset[int]
+
+
+def find_alive(model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Tensor]) -> Alive:
+    """Follow nonzero weights from what ablation changes to what tells the answers."""
+    graph = _influences(model, pairs)
+    _add_constants(graph, model, pairs, values)
+    nodes = nx.descendants(graph, _IN) & nx.ancestors(graph, _OUT)
+    ordered = tuple(sorted((n for n in nodes if isinstance(n, Node)), reverse=True))
+    place = {node: i for i, node in enumerate(ordered)}
+
+    def places(found: object) -> frozenset[int]:
+        return frozenset(place[n] for n in found if n in place)  # pyright: ignore[reportGeneralTypeIssues]
+
+    return Alive(
+        nodes=ordered,
+        readers=tuple(places(graph.successors(node)) for node in ordered),
+        ends=places(graph.predecessors(_OUT)),
+        cues=places(graph.successors(_CUE)) if _CUE in graph else frozenset(),
+    )
+
+
+def _influences(model: Transformer, pairs: EncodedPairs) -> nx.DiGraph:
+    """Everything that may carry influence, with where it comes in and goes out.
+
+    Under a norm every write reaches every later read, through the denominator.
+    """
+    graph = wiring(model, NodeSet.full(model.arch.widths))
+    reads = [n for n in graph if n.site.place == "act_in" or n.site == FINAL_RESID]
+    normed = model.arch.norm != "none"
+    used = _used(model)
+    shared = [n for n in reads if normed and n.site != FINAL_RESID and used[n.channel]]
+    varies, differs, told = _varying(model), _differing(model, pairs), _telling(model, pairs)
+    writes = [n for n in graph if n.site.place == "resid_delta"]
+    graph.add_edges_from((w, n) for w in writes for n in shared if w.site < n.site)
+    graph.add_nodes_from((_IN, _CUE, _OUT))
+    graph.add_edges_from((_IN, n) for n in reads if varies[n.channel] or n in shared)
+    graph.add_edges_from((_CUE, n) for n in reads if differs[n.channel] or n in shared)
+    ends = (n for n in reads if n.site == FINAL_RESID)
+    graph.add_edges_from((n, _OUT) for n in ends if normed or told[n.channel])
+    return graph
+
+
+@torch.no_grad()
+def _add_constants(
+    graph: nx.DiGraph, model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Tensor]
+) -> None:
+    """Let influence come in at the constants that ablation changes: biases, if it is to zero."""
+    found: dict[Site, Tensor] = {}
+    model.stream(pairs.tokens[:1, :1], record_tap(found))
+    varying = nx.descendants(graph, _IN)
+    for node in [n for n in graph if isinstance(n, Node) and n not in varying]:
+        value, ablated = (float(x[node.site].flatten()[node.channel]) for x in (found, values))
+        if not math.isclose(value, ablated, rel_tol=1e-4, abs_tol=1e-6):
+            graph.add_edge(_IN, node)
+
+
+def _used(model: Transformer) -> Bool[Tensor, " d_in"]:
+    """The channels read that are ever other than 0."""
+    written = model.transformer.wte.weight.any(0)
+    for layer in model.layers:
+        for block in (layer.attn, layer.mlp):
+            written = written | block.c_proj.weight.any(1)
+            if model.arch.bias:
+                written = written | block.c_proj.bias.bool()
+    return _with_positions(model, written, value=True)
+
+
+def _varying(model: Transformer) -> Bool[Tensor, " d_in"]:
+    """The channels read whose embedding is not the same for all tokens and positions."""
+    embedding = model.transformer.wte.weight
+    return _with_positions(model, (embedding != embedding[0]).any(0), value=True)
+
+
+def _differing(model: Transformer, pairs: EncodedPairs) -> Bool[Tensor, " d_in"]:
+    """The channels read in whose embedding some twin prompts differ."""
+    a, b = model.transformer.wte.weight[pairs.tokens].chunk(2)
+    return _with_positions(model, (a != b).flatten(0, 1).any(0), value=False)
+
+
+def _with_positions(model: Transformer, channels: Tensor, *, value: bool) -> Tensor:
+    return torch.cat([channels, torch.full((model.arch.d_position,), value)])
+
+
+def _telling(model: Transformer, pairs: EncodedPairs) -> Bool[Tensor, " d_model"]:
+    """The channels that some pair's answers are read from."""
+    rows = model.lm_head.weight
+    return (rows[pairs.answers] != rows[pairs.foils]).any(0)

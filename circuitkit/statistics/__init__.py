@@ -1,0 +1,1 @@
+"""Statistics: values of pairs in, intervals, outcomes and p-values out."""

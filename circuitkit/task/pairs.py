@@ -1,0 +1,87 @@
+"""Pairs of prompts that differ in one cue, and with it in the right answer.
+
+Source: Gao et al. 2025, Table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from circuitkit.errors import TaskError
+
+Split = Literal["train", "select", "test", "ood"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@contextmanager
+def naming_place(where: str) -> Iterator[None]:
+    """A TaskError from within is told with its place."""
+    try:
+        yield
+    except TaskError as error:
+        raise TaskError(f"{where}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One side: a text and the text that should follow, or token ids and an id.
+
+    Raises:
+        TaskError: unless there is exactly one of text and tokens, with its kind of answer.
+    """
+
+    text: str | None = None
+    tokens: tuple[int, ...] | None = None
+    answer: str | int
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.tokens is None):
+            raise TaskError("a prompt needs either text or tokens, one of the two")
+        kind = str if self.tokens is None else int
+        if not isinstance(self.answer, kind):
+            raise TaskError(f"answer {self.answer!r}: expected {kind.__name__}, as the prompt is")
+        if self.answer == "":
+            raise TaskError("the answer is empty; expected one token of text")
+        if not self.text and not self.tokens:
+            raise TaskError("the prompt is empty; expected something to answer")
+        for text in (self.text, self.answer):
+            if isinstance(text, str) and not text.isascii():
+                _check_encodable(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two prompts; the right answer of each is the foil of the other.
+
+    ``written`` is where a file has it, up to the key: for messages, no part of what a pair is.
+
+    Raises:
+        TaskError: if the prompts or the answers are the same, or of two kinds.
+    """
+
+    a: Prompt
+    b: Prompt
+    template: str
+    written: str = field(default="", compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.a.text is None) != (self.b.text is None):
+            raise TaskError("one side is text, the other tokens; expected the same kind")
+        if self.a.answer == self.b.answer:
+            raise TaskError(f"both sides answer {self.a.answer!r}; expected two answers")
+        if (self.a.text, self.a.tokens) == (self.b.text, self.b.tokens):
+            raise TaskError(f"both sides ask {self.a.text or self.a.tokens!r}; expected two")
+
+    def where(self, key: str) -> str:
+        """File, key and template of a part such as ``a.answer``."""
+        return f"{self.written}{key} (template {self.template})"
+
+
+def _check_encodable(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TaskError(f"{text!r}: half a character at {error.start}; expected text") from None

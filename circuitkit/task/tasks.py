@@ -1,0 +1,234 @@
+"""Tasks: questions with two answers, read from files that a stranger may have written.
+
+A built-in name, a TOML file of templates or a JSONL file of fixed pairs goes
+in, a ``Task`` comes out, from which pairs are drawn. Source: Gao et al. 2025,
+Table 1; file format: ``circuitkit.task/1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from circuitkit.errors import TaskError
+from circuitkit.files import as_path, sha256, shipped_folder
+from circuitkit.task.formats import (
+    FormText,
+    FramesFile,
+    Leaks,
+    SideText,
+    TaskFile,
+    parse_lines,
+    parse_toml,
+    read_task_file,
+)
+from circuitkit.task.pair_sources import DrawnPairs, FixedPairs, Form, Frame, PairSource, Side
+from circuitkit.task.pairs import SPLITS, Pair, Prompt, Split
+from circuitkit.task.templates import FUNCTION_NAMES, CheckedTemplate
+
+FRAMES = "frames"
+"""The file of frames that all tasks share; it is no task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSource:
+    """The bytes of a task's file and how its name ends, to copy beside a circuit."""
+
+    suffix: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A question with two answers, and the pairs that ask it.
+
+    ``sha256`` is of the file's bytes and of the frames', so that any edit shows.
+    ``shortcuts`` says what each ood form breaks ("" where the file does not say),
+    ``leaks`` what the file says that less than the prompt tells. ``file`` is the task's own
+    file, None for a built-in one.
+    """
+
+    name: str
+    question: str
+    source: str
+    sha256: str
+    origin: PairSource
+    shortcuts: tuple[str, ...] = ()
+    leaks: Leaks | None = None
+    file: TaskSource | None = field(default=None, compare=False)
+
+    @property
+    def asks_sha256(self) -> str:
+        """A hash of what is asked: no comment, name or order of a file changes it."""
+        return sha256(self.origin.asks().encode())
+
+    def templates(self, split: Split) -> tuple[str, ...]:
+        """Ids such as ``form2/in_method``, in the order in which pairs use them."""
+        self._check(split)
+        return self.origin.templates(split)
+
+    def pairs(self, split: Split, n: int, seed: int = 0) -> list[Pair]:
+        """Draw ``n`` distinct pairs; a longer request begins with the same ones.
+
+        Raises:
+            TaskError: if the task has fewer, with how many it has.
+        """
+        self._check(split)
+        if n < 0:
+            raise TaskError(f"task {self.name}: {n} pairs asked for; expected 0 or more")
+        found = self.origin.pairs(split, n, seed)
+        if len(found) < n:
+            raise TaskError(
+                f"task {self.name}: {n} pairs of split {split} asked for, it has {len(found)} "
+                "distinct ones; ask for fewer, or add forms or draws to the task"
+            )
+        return found
+
+    def up_to(self, split: Split, n: int, seed: int = 0) -> list[Pair]:
+        """``n`` distinct pairs, or all there are if the task has fewer.
+
+        Raises:
+            TaskError: if the split has none.
+        """
+        self._check(split)
+        found = self.origin.pairs(split, n, seed)
+        if not found:
+            raise TaskError(
+                f"task {self.name}: split {split} has no pairs; expected at least one. "
+                "Give pairs of this split, or forms to draw them from."
+            )
+        return found
+
+    def _check(self, split: str) -> None:
+        if split not in SPLITS:
+            expected = ", ".join(SPLITS)
+            raise TaskError(f"task {self.name}: no split {split!r}; expected one of {expected}")
+
+
+def builtin_tasks() -> tuple[str, ...]:
+    """Names of the tasks that come with circuitkit."""
+    return tuple(
+        sorted(path.stem for path in shipped_folder("tasks").glob("*.toml") if path.stem != FRAMES)
+    )
+
+
+def load_task(name_or_path: str | Path | Task) -> Task:
+    """Read a built-in task, a ``.toml`` or a ``.jsonl``; a task is returned as it is.
+
+    Raises:
+        TaskError: if there is no such task, or its file is wrong, with where.
+    """
+    if isinstance(name_or_path, Task):
+        return name_or_path
+    path = as_path(name_or_path, "task: a built-in name, a .toml or a .jsonl")
+    if path.suffix in _READERS:
+        data = read_task_file(path)
+        return replace(
+            _READERS[path.suffix](path, data), file=TaskSource(suffix=path.suffix, data=data)
+        )
+    if str(name_or_path) in builtin_tasks():
+        shipped = shipped_folder("tasks") / f"{name_or_path}.toml"
+        return _read_templates(shipped, read_task_file(shipped))
+    raise _unknown(str(name_or_path))
+
+
+def _unknown(name: str) -> TaskError:
+    near = get_close_matches(name, builtin_tasks(), n=3, cutoff=0.5) or builtin_tasks()
+    return TaskError(
+        f"no task {name!r}: expected a built-in name, a .toml or a .jsonl file; "
+        f"the nearest names are {', '.join(near)}"
+    )
+
+
+def _read_templates(path: Path, data: bytes) -> Task:
+    frames_path = shipped_folder("tasks") / f"{FRAMES}.toml"
+    frames_data = read_task_file(frames_path)
+    file = parse_toml(TaskFile, data, path)
+    for name in file.draw:
+        if name in FUNCTION_NAMES:
+            raise TaskError(f"{path}: draw.{name}: a function has this name; choose another")
+    drawn = DrawnPairs(
+        task=file.name,
+        draw={n: CheckedTemplate(source, f"{path}: draw.{n}") for n, source in file.draw.items()},
+        forms=_forms(file.forms, f"{path}: forms"),
+        ood=_forms(file.ood, f"{path}: ood"),
+        frames=_frames(parse_toml(FramesFile, frames_data, frames_path), frames_path, file.frames),
+    )
+    if path.parent != frames_path.parent:  # those that ship are drawn from in tests
+        drawn.check()
+    return Task(
+        name=file.name,
+        question=file.question,
+        source=file.source,
+        sha256=sha256(data + b"\0" + frames_data),
+        origin=drawn,
+        shortcuts=tuple(form.breaks or "" for form in file.ood),
+        leaks=file.leaks,
+    )
+
+
+def _forms(forms: Sequence[FormText], where: str) -> tuple[Form, ...]:
+    return tuple(_form(form, f"{where}[{i + 1}]") for i, form in enumerate(forms))
+
+
+def _form(form: FormText, where: str) -> Form:
+    return Form(where=where, a=_side(form.a, f"{where}.a"), b=_side(form.b, f"{where}.b"))
+
+
+def _side(side: SideText, where: str) -> Side:
+    return Side(
+        prompt=CheckedTemplate(side.prompt, f"{where}.prompt"),
+        answer=CheckedTemplate(side.answer, f"{where}.answer"),
+    )
+
+
+def _frames(file: FramesFile, path: Path, chosen: str | None) -> tuple[Frame, ...]:
+    """All frames, or those at the top, or those inside something."""
+    return tuple(
+        Frame(
+            name=name,
+            before=CheckedTemplate(frame.before, f"{path}: frames.{name}.before"),
+            margin="    " * frame.indent,
+        )
+        for name, frame in file.frames.items()
+        if chosen in (None, "inside" if frame.indent else "top")
+    )
+
+
+def _read_fixed(path: Path, data: bytes) -> Task:
+    listed: dict[Split, dict[frozenset[Prompt], Pair]] = {split: {} for split in SPLITS}
+    repeated: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    for split, pair in parse_lines(data, path):
+        sides = frozenset([pair.a, pair.b])
+        repeated[split] += sides in listed[split]
+        listed[split].setdefault(sides, pair)
+    if not any(listed.values()):
+        raise TaskError(f"{path}: no pairs; expected one JSON object a line")
+    pairs: dict[Split, tuple[Pair, ...]] = {
+        split: tuple(listed[split].values()) for split in SPLITS
+    }
+    _refuse_overlap(pairs, path)
+    return Task(
+        name=path.stem,
+        question=f"Which of the two answers of {path.name}?",
+        source=path.name,
+        sha256=sha256(data),
+        origin=FixedPairs(listed=pairs, repeated=repeated),
+    )
+
+
+def _refuse_overlap(pairs: Mapping[Split, tuple[Pair, ...]], path: Path) -> None:
+    owner: dict[str, Split] = {}
+    for split, found in pairs.items():
+        for template in dict.fromkeys(pair.template for pair in found):
+            if template in owner:
+                raise TaskError(
+                    f"{path}: template {template!r} is in {owner[template]} and in {split}; "
+                    "expected splits without a template in common"
+                )
+            owner[template] = split
+
+
+_READERS = {".toml": _read_templates, ".jsonl": _read_fixed}

@@ -1,0 +1,194 @@
+"""The training configuration: one TOML file, every part of the recipe a key.
+
+Source: Gao et al. 2025, section A.2 for the recipe; the keys are ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from circuitkit.errors import ConfigError
+from circuitkit.files import read_bounded
+from circuitkit.model.architecture import Architecture
+from circuitkit.provenance import STRICT, first_problem
+
+DEFAULT_VOCAB_SIZE = 512
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class CorpusConfig(BaseModel):
+    """What is read: a corpus spec and how many tokens of it are laid down as shards."""
+
+    model_config = STRICT
+    source: str = "tinypython"
+    n_tokens: Count
+    vocab_size: Annotated[int, Field(ge=258, le=65536)] = DEFAULT_VOCAB_SIZE
+    n_validation_tokens: Count = 65_536
+    n_reference_tokens: Count = 1_000_000
+
+
+class SparsityConfig(BaseModel):
+    """How few weights stay: the same fraction of every matrix, reached linearly.
+
+    ``l0_fraction`` 1 trains a dense model. ``min_nonzeros`` is the paper's j.
+    """
+
+    model_config = STRICT
+    l0_fraction: Fraction = 1.0
+    anneal_until: Fraction = 0.5
+    min_nonzeros: Annotated[int, Field(ge=0)] = 4
+
+
+class OptimizerConfig(BaseModel):
+    """AdamW with warm-up, linear decay and the sharkfin factor 1/√(L0 fraction)."""
+
+    model_config = STRICT
+    lr: Annotated[float, Field(gt=0)]
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
+    eps: Annotated[float, Field(gt=0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    max_grad_rms: Annotated[float, Field(gt=0)] = 1.0
+    warmup: Share = 0.01
+    sharkfin: bool = True
+
+
+class RunConfig(BaseModel):
+    """How long, in what batches, how often to look and to save (in steps), and where.
+
+    ``stop_at_loss_nats`` ends the run at the first validation whose loss is no higher:
+    so a dense twin is matched to a sparse model.
+
+    ``devices`` processes share each batch. ``matmul`` says what matrices are rounded to
+    when they are multiplied; ``auto`` is bfloat16 where that is faster.
+    """
+
+    model_config = STRICT
+    n_tokens: Count
+    stop_at_loss_nats: Annotated[float, Field(gt=0)] | None = None
+    batch_sequences: Count = 64
+    validate_every: Count = 250
+    save_every: Count = 500
+    device: str = "cpu"
+    devices: Count = 1
+    matmul: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @model_validator(mode="after")
+    def _every_device_has_as_many_rows(self) -> RunConfig:
+        if self.batch_sequences % self.devices:
+            raise ValueError(
+                f"batch_sequences is {self.batch_sequences}, which {self.devices} devices cannot "
+                "share evenly; make it a multiple of devices"
+            )
+        return self
+
+
+class TrainingConfig(BaseModel):
+    """Everything that decides the weights; the same config and machine give the same bytes."""
+
+    model_config = STRICT
+    format: Literal["circuitkit.training/1"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    corpus: CorpusConfig
+    architecture: Architecture
+    sparsity: SparsityConfig = SparsityConfig()
+    optimizer: OptimizerConfig
+    run: RunConfig
+
+    @model_validator(mode="after")
+    def _every_token_has_a_row(self) -> TrainingConfig:
+        known, written = self.architecture.vocab_size, self.corpus.vocab_size
+        if known < written:
+            raise ValueError(
+                f"architecture.vocab_size is {known}, but corpus.vocab_size is {written}; "
+                "leave the former out, or make it as large"
+            )
+        return self
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens learned from in one step."""
+        return self.run.batch_sequences * self.architecture.n_ctx
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole run."""
+        return max(1, self.run.n_tokens // self.tokens_per_step)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """Read a TOML file, or a shipped configuration by its name, and apply ``key=value`` overrides.
+
+    Raises:
+        ConfigError: if the file is missing or wrong, or a key unknown; the message
+            names the key, the value and the nearest right key.
+    """
+    file = config_path(path)
+    data = read_bounded(file, ConfigError, "a training configuration (.toml)", limit=2**20)
+    try:
+        raw = tomllib.loads(data.decode("utf-8-sig"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}. Fix the line it names.") from None
+    for override in overrides:
+        _apply(raw, override)
+    corpus, architecture = raw.get("corpus"), raw.get("architecture")
+    if isinstance(corpus, dict) and isinstance(architecture, dict):
+        architecture.setdefault("vocab_size", corpus.get("vocab_size", DEFAULT_VOCAB_SIZE))
+    try:
+        return TrainingConfig.model_validate(_tuples(raw))
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {first_problem(error)}{_hint(error)}") from None
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configurations the bundled checkpoints were trained with, by name."""
+    return {file.stem: file for file in sorted((Path(__file__).parent / "configs").glob("*.toml"))}
+
+
+def config_path(given: str | Path) -> Path:
+    """A file as it stands, or the shipped configuration of that name."""
+    return shipped_configs().get(str(given), Path(given))
+
+
+def _tuples(value: Any) -> Any:
+    """TOML has lists only; strict tuples want tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override!r}: expected key=value, such as optimizer.lr=0.01")
+    *sections, last = key.split(".")
+    target = raw
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override!r}: {section} is a value, not a section")
+    try:
+        target[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        target[last] = text
+
+
+def _hint(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    if problem["type"] != "extra_forbidden":
+        return ""
+    model: Any = TrainingConfig
+    for part in problem["loc"][:-1]:
+        model = model.model_fields[part].annotation
+    near = difflib.get_close_matches(str(problem["loc"][-1]), model.model_fields, n=1, cutoff=0.3)
+    return f". Did you mean {near[0]}?" if near else f". Known: {', '.join(model.model_fields)}."

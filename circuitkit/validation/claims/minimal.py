@@ -1,0 +1,132 @@
+"""Minimal: no passengers.
+
+Each node is left out alone; the rise of the loss is tested over templates, the
+list by Benjamini-Hochberg. At least 80 % of the nodes must matter, and leaving
+out all the others at once must break a rule that the search kept them for: the target,
+or, where the circuit file names a limit, how far the loss moves as the means are pushed.
+Fewer than five templates decide nothing. Source: ours, after the minimality test of Shi
+et al. 2024.
+
+What can fool it: two nodes that stand in for one another look like passengers
+alone, which is why the others are also removed together.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitkit.findings import Claim, Finding, Outcome
+from circuitkit.nodes import Node, NodeSet
+from circuitkit.statistics.decision import TOO_FEW_NOTE, joined
+from circuitkit.statistics.intervals import FEWEST, benjamini_hochberg, rises
+from circuitkit.validation.claim_test import Declared
+from circuitkit.validation.trial import Trial
+
+CLAIM = Declared(
+    id=Claim.MINIMAL,
+    suite="default",
+    fooled_by="nodes that stand in for one another",
+    needs=(),
+)
+
+SHARE = 0.8
+
+MOST_NODES = 200
+"""Of a larger circuit, so many nodes drawn at random are tried; the finding says so."""
+
+
+def check_minimal(trial: Trial) -> Finding:
+    """At least 80 % of nodes matter, and without the rest a rule of the search is broken."""
+    told = _told(trial) if len(set(trial.few.templates)) >= FEWEST else _TOO_FEW
+    whole = "" if len(~trial.nodes) else "the circuit keeps every node: it is the whole model"
+    return Finding(
+        claim=CLAIM.id,
+        outcome=told.outcome,
+        note=joined(whole, told.note),
+        effect=told.share,
+        unit="of nodes matter alone",
+        threshold=f"≥ {SHARE} at a false discovery rate of 0.05, the others needed together",
+        threshold_source="docs/validation.md#minimal",
+        n_pairs=len(trial.few),
+        n_clusters=len(set(trial.few.templates)),
+        fooled_by=CLAIM.fooled_by,
+    )
+
+
+class _Told(NamedTuple):
+    """The share of nodes that matter alone, and what it says."""
+
+    outcome: Outcome
+    note: str
+    share: float | None = None
+
+
+_TOO_FEW = _Told("inconclusive", TOO_FEW_NOTE)
+
+
+def _told(trial: Trial) -> _Told:
+    matters = _matters(trial)
+    passengers = [node for node, yes in matters.items() if not yes]
+    share = 1 - len(passengers) / len(matters) if matters else 0.0
+    without = _without(trial, passengers) if passengers else None
+    passes = share >= SHARE and (without is None or without.breaks)
+    note = _note(matters, passengers, without) + _untried(trial, len(matters))
+    return _Told("pass" if passes else "fail", note, share)
+
+
+def _matters(trial: Trial) -> dict[Node, bool]:
+    """For every node tried, whether the loss rises when it alone is left out."""
+    nodes = trial.nodes
+    if not len(nodes):
+        return {}
+    tried = random.Random(trial.seed).sample(list(nodes), min(MOST_NODES, len(nodes)))
+    whole = trial.circuit_losses(nodes, trial.few)
+    p_values = []
+    for i, node in enumerate(sorted(tried)):
+        rise = _losses_without(trial, [node]) - whole
+        p_values.append(rises(rise, trial.few.templates))
+        trial.progress("leave one out", i + 1, len(tried))
+    return dict(zip(sorted(tried), benjamini_hochberg(p_values).tolist(), strict=True))
+
+
+def _losses_without(trial: Trial, gone: list[Node]) -> NDArray[np.float64]:
+    return trial.circuit_losses(trial.nodes - NodeSet.of(gone), trial.few)
+
+
+class _Without(NamedTuple):
+    """The circuit without some nodes: its loss in nats, how far it drifts, if that was a rule."""
+
+    loss_nats: float
+    drift_nats: float | None
+    breaks: bool
+
+    def __str__(self) -> str:
+        drifts = "" if self.drift_nats is None else f", which move by {self.drift_nats:.3f}"
+        return f"{self.loss_nats:.3f} nats{drifts}"
+
+
+def _without(trial: Trial, gone: list[Node]) -> _Without:
+    loss, most = float(_losses_without(trial, gone).mean()), trial.circuit.minimality.max_drift_nats
+    drift = None if most is None else trial.drift(trial.nodes - NodeSet.of(gone), trial.few)
+    drifts = drift is not None and most is not None and drift > most
+    return _Without(loss, drift, loss > trial.circuit.target_loss_nats or drifts)
+
+
+def _note(matters: dict[Node, bool], passengers: list[Node], without: _Without | None) -> str:
+    if not matters:
+        return "the circuit is empty"
+    if without is None:
+        return f"all {len(matters)} nodes matter"
+    named = ", ".join(map(str, passengers[:5])) + (" …" if len(passengers) > 5 else "")
+    return (
+        f"{len(passengers)} of {len(matters)} do not matter alone ({named}); without them {without}"
+    )
+
+
+def _untried(trial: Trial, n_tried: int) -> str:
+    rest = len(trial.nodes) - n_tried
+    return f"; {rest} further nodes were not tried, {n_tried} drawn at random were" if rest else ""

@@ -1,0 +1,116 @@
+"""Necessary: with the circuit's nodes ablated, the model is left at chance.
+
+Tried under mean ablation and under ``resample_joint``. A complement that still
+does the task is REDUNDANT: there is a backup, which is looked for there and named.
+One that prefers the wrong answer is ANTI-CHANCE: the circuit outvotes something, which
+is looked for in the same way. A loss that merely got huge is no pass. Source: Gao et
+al. 2025, section 2.2; the equivalence test and the backup are ours. A second head or neuron
+between the circuit's own reads and writes, which a knockout takes with it, is told beside it.
+
+What can fool it: ablation so far from the data that anything would break.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from circuitkit.findings import Claim, Finding
+from circuitkit.model.per_pair import hits_of, losses_of
+from circuitkit.statistics.decision import Requirement, decide, joined
+from circuitkit.statistics.intervals import Estimate, cluster_ratio, proportion
+from circuitkit.validation.claim_test import Declared
+from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
+from circuitkit.validation.controls.backup import find_backup
+from circuitkit.validation.redundant_inside import redundant_inside
+from circuitkit.validation.trial import LN2, Trial
+
+CLAIM = Declared(
+    id=Claim.NECESSARY,
+    suite="default",
+    fooled_by="ablation so far from the data that anything would break",
+    needs=(),
+)
+
+CHANCE = (0.35, 0.65)
+NECESSITY = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Knockout:
+    accuracy: Estimate
+    necessity: Estimate
+
+    @property
+    def requirements(self) -> tuple[Requirement, Requirement]:
+        """Accuracy equivalent to chance, and Nec."""
+        low, high = CHANCE
+        return (
+            Requirement(estimate=self.accuracy, low=low, high=high),
+            Requirement(estimate=self.necessity, low=NECESSITY),
+        )
+
+    def __str__(self) -> str:
+        return f"accuracy {self.accuracy}, Nec {self.necessity}"
+
+    @property
+    def word(self) -> str:
+        if self.accuracy.low > CHANCE[1]:
+            return "REDUNDANT"
+        return "ANTI-CHANCE" if self.accuracy.high < CHANCE[0] else ""
+
+
+def check_necessary(trial: Trial) -> Finding:
+    """The complement's accuracy is equivalent to chance and Nec at least 0.8, both ways."""
+    mean = _knockout(trial, trial.scored.complement)
+    resampled = _knockout(trial, trial.ablated_complement("resample_joint", trial.pairs))
+    ways = {"mean": mean, "resample_joint": resampled}
+    decision = decide(len(trial.pairs), *(r for k in ways.values() for r in k.requirements))
+    told = "; ".join(f"{name}: {knockout}" for name, knockout in ways.items())
+    return Finding(
+        claim=CLAIM.id,
+        outcome=decision.outcome,
+        note=joined(_meaning(trial, ways), told, decision.note, redundant_inside(trial, CHANCE[1])),
+        **mean.accuracy.fields(),
+        unit="accuracy of the complement",
+        threshold=f"interval inside [{CHANCE[0]}, {CHANCE[1]}], Nec ≥ {NECESSITY}",
+        threshold_source="docs/validation.md#necessary",
+        n_pairs=len(trial.pairs),
+        n_clusters=trial.n_clusters,
+        seeds=(trial.seed,),
+        fooled_by=CLAIM.fooled_by,
+    )
+
+
+def _knockout(trial: Trial, differences: Tensor) -> _Knockout:
+    losses, model = losses_of(differences), losses_of(trial.scored.model)
+    return _Knockout(
+        accuracy=proportion(hits_of(differences), trial.clusters, trial.seed),
+        necessity=cluster_ratio(losses - model, LN2 - model, trial.clusters, trial.seed),
+    )
+
+
+def _meaning(trial: Trial, ways: dict[str, _Knockout]) -> str:
+    """What a complement off chance means, in words, with the nodes behind it."""
+    word = next((k.word for k in ways.values() if k.word), "")
+    if word == "REDUNDANT":
+        return (
+            "REDUNDANT: without the circuit the model still does the task, so something else "
+            f"in it does it too{_named(trial)}"
+        )
+    if word == "ANTI-CHANCE":
+        return (
+            "ANTI-CHANCE: without the circuit the model prefers the wrong answer, so the circuit "
+            "outvotes something that speaks against it, and is no whole account of how the model "
+            f"does the task{_named(trial, against=True)}"
+        )
+    return ""
+
+
+def _named(trial: Trial, *, against: bool = False) -> str:
+    """The nodes that do it; of a circuit that does not do the task nothing is a backup."""
+    limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
+    if losses_of(trial.scored.circuit).mean() > limit:
+        return ""
+    return f": {find_backup(trial, against=against)}"

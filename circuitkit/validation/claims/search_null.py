@@ -1,0 +1,119 @@
+"""Search null: the same search finds no circuit as small where there is nothing to find.
+
+The extraction runs again, one restart of it, on problems that the model does not do:
+unrelated answers as frequent, labels permuted by a key token, labels inverted, weights
+permuted within each matrix. Each has as many steps of mask learning as the real one, and may
+ask its criterion as many questions, at least one a step: a null's masks end large, and with the few
+questions that a real circuit needs nothing could be eliminated from them. A null that runs out of
+questions counts with what is left by then, so that the ratio is at most what is told; one that
+misses the target counts as the model's own edges. The real size is the larger of the circuit's
+and of what one restart finds for the real problem.
+p = (b + 1) / (B + 1), b problems with a circuit as small; drawing stops once b is 1, since
+p then stays above 0.05.
+
+Source: VALIDATION section 4; Gao et al. 2025 do not do it, the published critique does.
+
+What can fool it: problems so unlike the task that no search could succeed; a search that
+is merely too short for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from circuitkit.extraction.induced_edges import n_edges
+from circuitkit.findings import Claim, Finding
+from circuitkit.statistics.intervals import monte_carlo_p
+from circuitkit.validation.claim_test import Declared
+from circuitkit.validation.controls.null_problems import null_problems
+from circuitkit.validation.controls.repeated_search import Found, Size, own_problem, search, within
+from circuitkit.validation.search_trial import SearchTrial
+from circuitkit.validation.verdict import MIN_SIZE_RATIO
+
+CLAIM = Declared(
+    id=Claim.SEARCH_NULL,
+    suite="thorough",
+    fooled_by="null problems on which no search could succeed; too short a search",
+    needs=(),
+    n_searches=20,
+)
+
+P = 0.05
+N_DRAWS = 19
+_STAGE = "search null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draw:
+    """A null problem, and the size of the circuit found for it: the model's if none was."""
+
+    kind: str
+    size: Size
+    met: bool
+    stopped: bool
+
+
+def check_search_null(trial: SearchTrial) -> Finding:
+    """No null problem has a circuit as small as the real one: p ≤ 0.05."""
+    again = search(trial, own_problem(trial), 0, within(trial.progress, _STAGE, 0, N_DRAWS + 1))
+    real = _real_size(trial, again)
+    budget = max(again.n_questions, trial.search.learning.n_steps)
+    draws = _draws(trial, real, budget)
+    p = monte_carlo_p(sum(draw.size <= real for draw in draws), len(draws))
+    return Finding(
+        claim=CLAIM.id,
+        outcome="pass" if p <= P else "fail",
+        note=_note(again, real, draws, budget),
+        effect=median(draw.size[0] for draw in draws) / max(1, real[0]),
+        unit="times the circuit's edges, median of the nulls",
+        p_value=p,
+        threshold=f"p ≤ {P}; grade A needs a ratio of at least {MIN_SIZE_RATIO:.0f}",
+        threshold_source="docs/validation.md#search_null",
+        null="the same search on problems that the model does not do",
+        n_pairs=len(trial.select),
+        n_clusters=len(set(trial.select.templates)),
+        n_draws=len(draws),
+        seeds=(trial.seed,),
+        fooled_by=CLAIM.fooled_by,
+    )
+
+
+def _draws(trial: SearchTrial, real: Size, budget: int) -> list[_Draw]:
+    draws: list[_Draw] = []
+    for i, problem in enumerate(null_problems(trial, N_DRAWS)):
+        told = within(trial.progress, _STAGE, i + 1, N_DRAWS + 1)
+        found = search(trial, problem, i + 1, told, budget)
+        size, spent = found.size or _whole(trial), found.n_questions > budget
+        met = found.size is not None
+        draws.append(_Draw(kind=problem.kind, size=size, met=met, stopped=met and spent))
+        if draws[-1].size <= real:
+            break
+    return draws
+
+
+def _real_size(trial: SearchTrial, again: Found) -> Size:
+    """The larger of the circuit as it stands and of the same search, run again."""
+    own = trial.circuit.n_edges_induced, len(trial.nodes)
+    return max(own, again.size or _whole(trial))
+
+
+def _whole(trial: SearchTrial) -> Size:
+    return n_edges(trial.model), sum(trial.model.arch.widths.values())
+
+
+def _note(again: Found, real: Size, draws: list[_Draw], budget: int) -> str:
+    kinds: dict[str, list[str]] = {}
+    for draw in draws:
+        told = f"{draw.size[0]}{'+' if draw.stopped else ''}" if draw.met else "none"
+        kinds.setdefault(draw.kind, []).append(told)
+    missed = "" if again.size else "the search does not find a circuit again; "
+    stopped = ""
+    if len(draws) < N_DRAWS:
+        stopped = f"; stopped after {len(draws)} of {N_DRAWS} draws, p can no longer be ≤ {P}"
+    return (
+        f"{missed}real: {real[0]} edges, {again.n_questions} sets of nodes tried; nulls with at "
+        f"most {budget} (+: all spent): "
+        + "; ".join(f"{kind}: {', '.join(sizes)}" for kind, sizes in kinds.items())
+        + stopped
+    )

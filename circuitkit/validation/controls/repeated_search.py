@@ -1,0 +1,111 @@
+"""One search, again: the circuit's own extraction, on other labels, weights or pairs.
+
+In: a problem, and how many questions its criterion may be asked. Out: the circuit found, with
+its size. The very functions that extraction runs are run here, one restart of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from circuitkit.extraction.criterion import PUSH, Criterion
+from circuitkit.extraction.means import Means
+from circuitkit.extraction.search import search as search_once
+from circuitkit.model import EncodedPairs, Transformer
+from circuitkit.nodes import NodeSet
+from circuitkit.progress import Progress
+from circuitkit.validation.search_trial import SearchTrial
+
+Size = tuple[int, int]
+"""Edges, then nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What a search is to find a circuit for."""
+
+    kind: str
+    model: Transformer
+    means: Means
+    train: EncodedPairs
+    select: EncodedPairs
+
+
+@dataclass(slots=True, kw_only=True)
+class CountingCriterion(Criterion):
+    """A criterion that counts every question and, past its budget, says no to all.
+
+    Exact bounds, which adding nodes back asks for, count as questions too.
+    """
+
+    budget: int | None = None
+    n_questions: int = 0
+
+    def meets(self, nodes: NodeSet) -> bool:
+        """Whether the circuit's upper bound is at most the target, and the budget not spent."""
+        return self._may_ask() and Criterion.meets(self, nodes)
+
+    def bound(self, nodes: NodeSet) -> float:
+        """The upper 95 % bound of the mean loss; infinite once the budget is spent."""
+        return Criterion.bound(self, nodes) if self._may_ask() else float("inf")
+
+    def _may_ask(self) -> bool:
+        self.n_questions += 1
+        return self.budget is None or self.n_questions <= self.budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a search ended with; ``size`` is None when it missed the target."""
+
+    nodes: NodeSet
+    size: Size | None
+    n_questions: int
+
+
+def own_problem(trial: SearchTrial) -> Problem:
+    """The problem that the circuit was extracted for."""
+    return Problem(
+        kind="real", model=trial.model, means=trial.means, train=trial.train, select=trial.select
+    )
+
+
+def search(
+    trial: SearchTrial,
+    problem: Problem,
+    index: int,
+    progress: Progress,
+    budget: int | None = None,
+) -> Found:
+    """Learn masks, discretise and eliminate once, towards the target of the circuit.
+
+    ``index`` is the number of the restart: it decides the random numbers.
+    """
+    criterion = CountingCriterion(
+        model=problem.model,
+        values=problem.means.values,
+        pushed=(problem.means.pushed(PUSH), problem.means.pushed(-PUSH)),
+        pairs=problem.select,
+        target_loss_nats=trial.circuit.target_loss_nats,
+        budget=budget,
+    )
+    config = trial.search
+    seed = 1000 * config.seed + index
+    ended = search_once(problem.train, criterion, config, seed, progress=progress)
+    met = ended.outcome == "target_met"
+    trial.passes += config.learning.n_steps + criterion.n_questions
+    return Found(
+        nodes=ended.nodes,
+        size=(ended.n_edges, len(ended.nodes)) if met else None,
+        n_questions=criterion.n_questions,
+    )
+
+
+def within(progress: Progress, stage: str, done: int, total: int) -> Progress:
+    """Progress of one of ``total`` searches, told as part of the whole."""
+
+    def report(inner: str, step: int, steps: int) -> None:
+        if inner == "masks":
+            progress(stage, done * steps + step, total * steps)
+
+    return report

@@ -1,0 +1,94 @@
+"""Run the suites: a trial in, a finding a claim out.
+
+Where integrity or competence fails, nothing after it means anything, and the rest is not run.
+Thorough findings are saved as each is made: a run that was stopped goes on with those that are
+missing and ends with the findings of one that was not, since every claim draws its random
+numbers from seeds of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.files import sha256
+from circuitkit.findings import Claim, Finding
+from circuitkit.provenance import circuitkit_version
+from circuitkit.validation.claims import claims_of
+from circuitkit.validation.saved_findings import SavedFindings
+from circuitkit.validation.search_trial import SearchTrial, Sibling
+from circuitkit.validation.trial import Trial
+
+_STOPS = (Claim.INTEGRITY, Claim.COMPETENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thorough:
+    """What the thorough suite needs beyond the default one.
+
+    ``search`` holds the settings of the extraction (by default those of a plain one),
+    ``siblings`` other tasks' circuits of the same checkpoint; in ``folder`` findings are
+    saved as they are made.
+    """
+
+    search: ExtractConfig | None = None
+    siblings: tuple[Sibling, ...] = ()
+    folder: Path | None = None
+
+
+def run_default(trial: Trial) -> tuple[Finding, ...]:
+    """Test the claims of the default suite."""
+    findings: list[Finding] = []
+    claims = claims_of("default")
+    for i, (claim, test) in enumerate(claims.items()):
+        trial.progress("claims", i, len(claims))
+        stopped = _stopped(findings)
+        findings.append(_not_run(claim, stopped) if stopped else test(trial))
+    return tuple(findings)
+
+
+def run_thorough(
+    trial: Trial, thorough: Thorough, default: Sequence[Finding]
+) -> tuple[Finding, ...]:
+    """Test the claims of the thorough suite, those of an earlier run aside."""
+    claims = claims_of("thorough")
+    if stopped := _stopped(default):
+        return tuple(_not_run(claim, stopped) for claim in claims)
+    search = thorough.search or ExtractConfig(seed=trial.circuit.seed)
+    long = SearchTrial.of(trial, search, thorough.siblings)
+    saved = SavedFindings(thorough.folder, inputs_sha256(long))
+    costs = {claim: max(1, test.declared.n_searches) for claim, test in claims.items()}
+    total, done = sum(costs.values()), 0
+    for claim, test in claims.items():
+        trial.progress("thorough suite", done, total)
+        if claim not in saved.findings:
+            saved.add(test(long))
+        done += costs[claim]
+    return tuple(saved.findings[claim] for claim in claims)
+
+
+def _stopped(findings: Sequence[Finding]) -> str:
+    """Why nothing more is tested, or nothing."""
+    failed = [f.claim for f in findings if f.claim in _STOPS and f.outcome == "fail"]
+    return f"{failed[0]} fails, so that nothing after it would mean anything" if failed else ""
+
+
+def _not_run(claim: str, note: str) -> Finding:
+    return Finding(claim=claim, outcome="not_run", note=note)
+
+
+def inputs_sha256(trial: SearchTrial) -> str:
+    """A hash over all that the findings depend on."""
+    inputs = {
+        "circuit": trial.circuit.sha256,
+        "siblings": [[s.task.sha256, s.circuit.sha256] for s in trial.siblings],
+        "reference": sha256(trial.reference.numpy().tobytes()),
+        "n_pairs": len(trial.pairs),
+        "search": trial.search.to_dict(),
+        "versions": [circuitkit_version(), version("torch")],
+    }
+    return sha256(json.dumps(inputs, sort_keys=True).encode())

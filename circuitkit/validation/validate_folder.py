@@ -1,0 +1,149 @@
+"""Validate the circuit of a folder: the folder in, the verdict in the folder.
+
+What the circuit was made from is found where ``extract`` said it was, and the circuits in the
+folders beside it are what it is compared with.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
+from circuitkit.checkpoints.reference import load_reference
+from circuitkit.circuit import Circuit, CircuitFolder
+from circuitkit.circuit.folder import PRUNING, THOROUGH
+from circuitkit.errors import CircuitError, CircuitkitError, checked_call
+from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.mask_learning import PruningConfig
+from circuitkit.extraction.means import Means
+from circuitkit.findings import Validation
+from circuitkit.progress import Progress
+from circuitkit.task import Task
+from circuitkit.validation.search_trial import Sibling
+from circuitkit.validation.suites import Thorough
+from circuitkit.validation.validate import validate
+from circuitkit.views.tables import write_findings
+
+
+@checked_call
+def validate_folder(
+    folder: str | Path | CircuitFolder,
+    *,
+    checkpoint: Checkpoint | str | Path | None = None,
+    reference: str | Path | None = None,
+    n_pairs: int | None = None,
+    thorough: bool = False,
+    progress: Progress | None = None,
+) -> Validation:
+    """Test every claim about the circuit of a folder, and write the verdict there.
+
+    Args:
+        folder: as ``extract`` leaves it. Circuits of other tasks on the same checkpoint, in
+            the folders beside it, are compared with.
+        checkpoint: where the model is, if it is no longer where it was.
+        reference: where the sample of the means is, if it is no longer where it was.
+        n_pairs: test pairs; None for as many as the extraction scored.
+        thorough: the thorough suite as well, taken up where it was stopped.
+        progress: called after each step; None shows a bar in a terminal or a notebook.
+
+    Raises:
+        CircuitError: if the folder holds no circuit, or what it was made from is not there.
+        MismatchError: if checkpoint, task, reference or means are not those of the circuit.
+    """
+    opened = CircuitFolder.open(folder)
+    circuit = opened.circuit
+    model = checkpoint_of(opened, circuit, checkpoint)
+    means = Means.load(opened.path, model.architecture.widths)
+    others = list(opened.beside())
+    validation = validate(
+        model, opened.task, circuit,
+        means=means,
+        reference=_reference(opened, model, circuit, means, reference),
+        n_pairs=n_pairs,
+        others=[other.circuit for other in others],
+        other_tasks=_tasks(others),
+        thorough=thorough_inputs(opened, circuit) if thorough else None,
+        progress=progress,
+    )  # fmt: skip
+    opened.save_validation(validation)
+    write_findings(validation, opened.path)
+    if thorough:
+        (opened.path / THOROUGH).unlink(missing_ok=True)  # the validation holds them all
+    return validation
+
+
+def checkpoint_of(
+    folder: CircuitFolder, circuit: Circuit, given: Checkpoint | str | Path | None = None
+) -> Checkpoint:
+    """The checkpoint given, else the one the folder says it was made from.
+
+    Raises:
+        CircuitError: if it is not said, or no longer there.
+    """
+    if given is not None:
+        return load_checkpoint(given)
+    name = folder.sources.get("checkpoint", circuit.checkpoint.name)
+    if name not in bundled_checkpoints() and not Path(name).is_dir():
+        raise CircuitError(
+            f"{folder.path} was extracted from checkpoint {circuit.checkpoint.name} at {name}, "
+            "which is not there; name its folder with --checkpoint."
+        )
+    return load_checkpoint(name)
+
+
+def _reference(
+    folder: CircuitFolder, checkpoint: Checkpoint, circuit: Circuit, means: Means,
+    given: str | Path | None,
+) -> Tensor:  # fmt: skip
+    """As many tokens as the circuit was extracted over, of the same reference or the one given.
+
+    Raises:
+        CircuitError: if the folder names a file that is no longer there.
+    """
+    path = given or folder.sources.get("reference")
+    if given is None and path is not None and not Path(path).exists():
+        raise CircuitError(
+            f"{folder.path} was extracted over the reference {path}, which is not there; name it "
+            "with --reference."
+        )
+    n_tokens = circuit.reference.n_tokens if circuit.reference else means.n_tokens
+    return load_reference(checkpoint, path, n_tokens or None)
+
+
+def thorough_inputs(folder: CircuitFolder, circuit: Circuit) -> Thorough:
+    """What the thorough suite needs: the settings of the extraction, and the circuits beside."""
+    siblings = []
+    for path, other in folder.beside():
+        if other.means_sha256 == circuit.means_sha256:
+            with suppress(CircuitkitError):  # a broken task is no fault of this circuit
+                siblings.append(Sibling(task=path.task, circuit=other))
+    return Thorough(
+        search=_search_settings(folder, circuit), siblings=tuple(siblings), folder=folder.path
+    )
+
+
+def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
+    """The settings in ``pruning.json``, of those tuned the chosen; a plain search's if missing."""
+    record = folder.pruning
+    if record is None:
+        return ExtractConfig(seed=circuit.seed)
+    try:
+        chosen = record["restarts"][record["chosen_restart"]]["pruning"]
+        return ExtractConfig(**{**record["config"], "pruning": PruningConfig(**chosen)})
+    except (LookupError, TypeError) as error:
+        raise CircuitError(
+            f"{folder.path / PRUNING} does not hold the settings of an extraction: {error!r}. "
+            "Extract again."
+        ) from None
+
+
+def _tasks(others: list[Any]) -> list[Task]:
+    tasks = []
+    for other in others:
+        with suppress(CircuitkitError):  # a broken task is no fault of this circuit
+            tasks.append(other.folder.task)
+    return tasks

@@ -1,0 +1,118 @@
+"""What to type to make a circuit again: a command, or Python where no option says it.
+
+In: a circuit, and where its checkpoint, task and reference are. Out: lines to copy, in which
+DIR stands for the circuit's folder. Nothing in them is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from circuitkit.circuit import Circuit, Origin
+from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
+from circuitkit.views.safe_text import shell_word
+
+_OPTIONS = {
+    "method": "--method", "schedule": "--schedule", "refine": "--no-refine",
+    "n_gradient_points": "--gradient-points", "restarts": "--restarts", "tune": "--tune",
+    "calibrate": "--calibrate", "target_loss_nats": "--target-loss", "ablation": "--ablation",
+    "granularity": "--granularity", "seed": "--seed",
+}  # fmt: skip
+"""The settings of ``ExtractConfig`` that the command line has an option for."""
+
+
+_METHOD_WORDS: dict[str, tuple[str, Any]] = {
+    "attribution": ("method", "attribution"),
+    "random": ("method", "random"),
+    "paper": ("schedule", "paper"),
+    "unrefined": ("refine", False),
+}
+
+
+def commands(
+    circuit: Circuit, validation: Validation | None, origin: Origin | None = None
+) -> list[str]:
+    """Say what to type to make this report again."""
+    names = Origin(checkpoint=circuit.checkpoint.name, task=circuit.task.name, is_known=False)
+    origin, settings = origin or names, _settings(circuit)
+    beyond = [name for name in settings if name not in _OPTIONS]
+    return [
+        *_notes(circuit, origin, beyond),
+        *(_python if beyond else _extract)(circuit, origin, settings),
+        *([_validate(circuit, validation)] if validation else []),
+        "circuitkit report DIR",
+    ]
+
+
+def _settings(circuit: Circuit) -> dict[str, Any]:
+    """The search as ``ExtractConfig`` names it; a target that was raised, nobody asked for."""
+    how = (circuit.method or "").split()
+    raised = circuit.requested_target_loss_nats is not None
+    return {
+        **dict(_METHOD_WORDS[word] for word in how if word in _METHOD_WORDS),
+        **(circuit.search.model_dump() if circuit.search else {}),
+        **({"calibrate": True} if circuit.calibration else {}),
+        **({} if raised else {"target_loss_nats": circuit.target_loss_nats}),
+        "ablation": circuit.ablation,
+        "granularity": circuit.granularity,
+        "seed": circuit.seed,
+    }
+
+
+def _extract(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> list[str]:
+    words = ["circuitkit", "extract", origin.checkpoint, "--task", origin.task]
+    for name, value in settings.items():
+        words += [_OPTIONS[name]] if isinstance(value, bool) else [_OPTIONS[name], str(value)]
+    if reference := _reference(circuit, origin):
+        words += ["--reference", reference]
+    if circuit.reference and not circuit.reference.is_own:
+        words += ["--reference-tokens", str(circuit.reference.n_tokens)]
+    return [" ".join(map(shell_word, [*words, "--out", "DIR"]))]
+
+
+def _python(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> list[str]:
+    chosen = {name: repr(value) for name, value in settings.items() if name != "n_within"}
+    if "pruning" in settings:
+        inside = ", ".join(f"{name}={value!r}" for name, value in settings["pruning"].items())
+        chosen["pruning"] = f"ck.PruningConfig({inside})"
+    given = ["checkpoint", "task", "config"]
+    given += ["within=NODES"] if "n_within" in settings else []
+    given += ["reference=REFERENCE"] if _reference(circuit, origin) else []
+    return [
+        "import circuitkit as ck",
+        f"checkpoint = ck.load_checkpoint({origin.checkpoint!a})",
+        f"task = ck.load_task({origin.task!a})",
+        f"config = ck.ExtractConfig({', '.join(f'{k}={v}' for k, v in chosen.items())})",
+        f"ck.run_extraction({', '.join(given)}).save('DIR')",
+    ]
+
+
+def _reference(circuit: Circuit, origin: Origin) -> str | None:
+    """Where the sample is; a placeholder where only its hash is known."""
+    if origin.is_known or circuit.reference is None or circuit.reference.is_own:
+        return origin.reference
+    return "REFERENCE"
+
+
+def _notes(circuit: Circuit, origin: Origin, beyond: list[str]) -> list[str]:
+    """Comments on what the lines below them cannot say."""
+    named = "checkpoint and task are given by name; where they are not built in, give their paths"
+    notes = {
+        "made by an earlier version: for restarts and the like see pruning.json":
+            circuit.reference is None,
+        named: not origin.is_known,
+        "REFERENCE is the sample that was given": _reference(circuit, origin) == "REFERENCE",
+        f"the command line has no option for {', '.join(beyond)}; in Python:": bool(beyond),
+        "NODES are those that the circuit could choose from": "n_within" in beyond,
+    }  # fmt: skip
+    return [f"# {note}" for note, applies in notes.items() if applies]
+
+
+def _validate(circuit: Circuit, validation: Validation) -> str:
+    """With the options of which the findings bear the traces."""
+    tested = {finding.claim: finding.n_pairs for finding in validation.findings}
+    n_pairs = tested.get(Claim.SUFFICIENT, 0)
+    pairs = ["--pairs", str(n_pairs)] if n_pairs not in (0, circuit.n_pairs) else []
+    thorough = ["--thorough"] if any(claim not in DEFAULT_CLAIMS for claim in tested) else []
+    return " ".join(["circuitkit", "validate", "DIR", *pairs, *thorough])
