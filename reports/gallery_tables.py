@@ -23,42 +23,45 @@ HEAD = """\
 <!-- Made by: python reports/make_gallery.py --index -->
 # Gallery
 
-Every task that a bundled checkpoint does: its circuit, and the verdict on it. All were found with
-the default settings (`circuitkit extract CHECKPOINT --task TASK`) and validated with
-`circuitkit validate DIR`. Click a diagram to see it whole.
+Every task that a bundled checkpoint does: its circuit and the verdict on it. The settings are the
+defaults of `circuitkit extract CHECKPOINT --task TASK` and `circuitkit validate DIR`; `pruning.json`
+holds those of each search. Click a diagram to see it whole.
 
-- **Nodes, edges**: the size of the circuit. Fewer is easier to read.
-- **Grade**: A, B or C is a circuit to build on, F is not. [How grades are given](../../docs/validation.md).
-- **Weakest claim**: the claim that keeps the grade from a better one.
+- **nodes, edges**: the size of the circuit. Fewer are easier to read.
+- **grade**: A, B and C pass; C-redundant and F do not. [How grades are given](../../docs/validation.md).
+- **weakest claim**: the claim that keeps the grade from a better one.
 
 """
 
 FOOT = """\
 ## What is kept
 
-The folders of {complete} hold every file. The others lack the PDF and the tables; `circuitkit report DIR`
-makes them from the files beside it.
+Of the sparse checkpoints, the folders of {complete} hold every file. The
+others lack the PDF and the tables; `circuitkit report DIR` makes them from the files beside it.
 
-The circuits of `{dense}` are large: `circuit.json` takes up to 4.8 MB. Two are kept whole:
-{examples}. Of the others `numbers.json` holds `circuit.json` without `edges` and `surroundings`,
-and `validation.json` the verdict. Left out are the ablation values (`means.safetensors`), the record
-of the search (`pruning.json`), `sources.json` and the tables. One command makes all of it again, in hours:
+The circuits of `{dense}` are large: the largest `circuit.json` has 4.8 MB. Two folders hold all
+that `circuitkit validate` needs: {examples}. Of the other circuits, `numbers.json` holds
+`circuit.json` without `edges` and `surroundings`, and `validation.json` holds the verdict. Left out
+are `means.safetensors` (the ablation values), `pruning.json` (the record of the search),
+`sources.json` and the tables. This command makes all of it again, in hours:
 
 ```
 python reports/make_gallery.py --out out/gallery {dense}
 ```
 
-Some claims compare a circuit with those in the folders beside it. The verdicts on
-`{dense}` were made with all {n_dense} circuits there. To get them again, validate the folders that the
-command above makes, not the two that are kept here.
+A verdict compares a circuit with those in the folders beside it. The verdicts on `{dense}`
+were made beside all {n_dense}. To get the same again, validate the folders that the command above makes.
 
-`make gallery` makes what is missing here. `python reports/make_gallery.py --table` prints the numbers.
+`make gallery` makes what is missing here; `python reports/make_gallery.py --table` prints the numbers.
 """
 
 
 def index(gallery: Path) -> str:
     """The text of the gallery's README."""
-    folders = sorted(path.parent for path in gallery.glob(f"*/*/{VALIDATION}"))
+    folders = sorted(
+        (path.parent for path in gallery.glob(f"*/*/{VALIDATION}")),
+        key=lambda folder: (folder.parent.name == DENSE, folder),
+    )
     text = HEAD
     for checkpoint in dict.fromkeys(folder.parent for folder in folders):
         inside = [folder for folder in folders if folder.parent == checkpoint]
@@ -85,7 +88,7 @@ def _shown(folders: list[Path]) -> Iterator[str]:
             *((_thumbnail(folder),) if drawn else ()),
             f"**{folder.name}**<br>{escape(load_task(folder.name).question, quote=False)}",
             f"{found['n_nodes']:,}", f"{found['n_edges']:,}",
-            validation.grade, validation.weakest, " ".join(_links(folder)),
+            validation.grade, validation.weakest, ", ".join(_links(folder)),
         )  # fmt: skip
         yield f"| {' | '.join(cells)} |\n"
 
