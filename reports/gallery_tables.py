@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 
 from gallery_folders import (
-    CIRCUIT, COMPLETE, DENSE, DENSE_EXAMPLES, DIAGRAM, NUMBERS, REPORT, SPARSE, VALIDATION, numbers,
+    CIRCUIT, COMPLETE, DENSE, DENSE_EXAMPLES, DIAGRAM, NUMBERS, REPORT, SPARSE, VALIDATION,
+    is_found, numbers,
 )  # fmt: skip
 
 from circuitkit import Validation, load_task
@@ -157,6 +158,8 @@ def _twins(sparse: Path, dense: Path) -> Iterator[str]:
     """How much smaller the sparse checkpoint's circuits are than its dense twin's, by edges."""
     yield f"\n| task | {SPARSE} | {DENSE} | ratio of edges |\n|---|---|---|---|\n"
     for folder in sorted(path.parent for path in dense.glob(f"*/{VALIDATION}")):
+        if not is_found(sparse / folder.name):
+            continue
         few, many = numbers(sparse / folder.name), numbers(folder)
         yield (
             f"| {folder.name} | {few['n_nodes']} / {few['n_edges']} | "

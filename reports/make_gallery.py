@@ -5,7 +5,8 @@ it made anew. The gallery keeps some of the files (``gallery_folders.py`` says w
 folder named with ``--out`` keeps all. Dense circuits are validated beside each other: make them
 elsewhere, or delete ``reports/gallery/tinypython-dense`` first.
 
-Usage: python reports/make_gallery.py [--jobs N] [--out DIR] [--table | --index] [CHECKPOINT | CHECKPOINT/TASK ...]
+Usage: python reports/make_gallery.py [--jobs N] [--out DIR] [--table | --index] [NAME ...]
+NAME is CHECKPOINT or CHECKPOINT/TASK.
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ def main() -> None:
     only.add_argument("--index", action="store_true", help="only write the gallery's README.md")
     given = parser.parse_args()
     paths, in_gallery = list(folders(given.out, given.asked)), given.out.resolve() == GALLERY
+    if given.index and not in_gallery:
+        parser.error(f"--index is for {GALLERY}, not for {given.out}; leave out --out.")
     if not (given.table or given.index):
         make(paths, given.jobs, whole=not in_gallery)
     if in_gallery and not given.table:

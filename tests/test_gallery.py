@@ -12,8 +12,8 @@ from circuitkit import Circuit, Validation, load_checkpoint
 from circuitkit.extraction.edges import edges_between
 from circuitkit.nodes import NodeSet, Site
 
-ROOT = Path(__file__).parents[1]
-sys.path.extend(str(ROOT / folder) for folder in ("tests/benchmarks", "reports"))
+sys.path.append(str(Path(__file__).parent / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[1] / "reports"))
 
 import gallery_folders
 import gallery_tables
@@ -33,7 +33,7 @@ def name_of(path):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_no_single_node_can_go(name):
-    """By the masked model, apart from the search; a passenger is told as one."""
+    """By the masked model, apart from the search; a node too many is found."""
     shown = Shown.load(GALLERY / name)
     tried, nodes = Selected.of(shown), shown.nodes
     assert shown.circuit.minimality.nodes_1_minimal
@@ -108,7 +108,7 @@ def test_the_limit_is_one_of_everything_in_the_gallery(tmp_path):
 
 def test_the_index_is_what_the_folders_say():
     """Regenerated, byte for byte."""
-    written = (GALLERY / "README.md").read_text(encoding="utf-8")
+    written = (GALLERY / "README.md").read_bytes().decode()
     assert written == gallery_tables.index(GALLERY), "python reports/make_gallery.py --index"
 
 
@@ -204,3 +204,38 @@ def test_everything_missing_is_made_and_then_once(tmp_path, monkeypatch, whole):
     make_gallery.make(paths, 1, whole=whole)
     assert commands.ran == []
     assert made == sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
+
+
+def test_the_tables_of_another_folder_are_those_of_what_is_there(tmp_path, monkeypatch, capsys):
+    """Nothing is made, nor written."""
+    shutil.copytree(
+        GALLERY / "tinypython-nano" / "if_ternary", tmp_path / "tinypython-nano/if_ternary"
+    )
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["make_gallery.py", "--table", "--out", str(tmp_path), "tinypython-nano"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    make_gallery.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| if_")]
+    assert [row.split(" | ")[0] for row in rows] == ["| if_ternary"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_index_of_another_folder_is_refused(tmp_path, monkeypatch, capsys):
+    """It says what this gallery keeps."""
+    monkeypatch.setattr(sys, "argv", ["make_gallery.py", "--index", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        make_gallery.main()
+    assert "leave out --out" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_twins_are_compared_where_both_are_made(tmp_path):
+    """A task that one of the checkpoints lacks has no row."""
+    names = (
+        "tinypython-dense/for_while",
+        "tinypython-dense/if_equals",
+        "tinypython-sparse/if_equals",
+    )
+    folders = [Path(shutil.copytree(GALLERY / name, tmp_path / name)) for name in names]
+    rows = "".join(gallery_tables.tables(folders)).rpartition("ratio of edges")[2].splitlines()
+    assert rows[2:] == ["| if_equals | 24 / 22 | 124 / 1,057 | 48 |"]
