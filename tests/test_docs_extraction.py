@@ -86,7 +86,8 @@ def test_numbers_are_those_of_the_code(section, said):
         ("first scores", f"{OURS.init_low} to {OURS.init_high}", f"{PAPER.init_low}, plus"),
         ("first scores", f"spread {OURS.init_std}", f"spread {PAPER.init_std}"),
         ("size pressure $\\lambda$, nats per node",
-         f"{OURS.pressure_start} or {OURS.pressure_start / OURS.gentler:.4f}, then adapts", "0.0001, fixed"),
+         f"{OURS.pressure_start} or {OURS.pressure_start / OURS.gentler:.4f}, then adapts",
+         f"{PAPER.pressure_start:.4f}, fixed"),
     ],
 )  # fmt: skip
 def test_settings_of_mask_learning_are_those_of_the_code(row, ours, paper):

@@ -63,7 +63,7 @@ def test_every_command_exists(line):
 
 def test_every_claim_has_its_heading():
     """Once, in the order of the suite, the thorough ones after those of the default suite."""
-    assert CLAIMS == [str(claim) for claim in Claim]
+    assert [str(claim) for claim in Claim] == CLAIMS
     default, thorough = TEXT.split("\n## Thorough claims\n")
     assert [c for c in CLAIMS if f"\n### {c}\n" in default] == [str(c) for c in DEFAULT_CLAIMS]
     assert all(f"\n### {claim}\n" in thorough for claim in THOROUGH_CHECKS)
