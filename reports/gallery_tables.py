@@ -115,7 +115,9 @@ def tables(folders: list[Path]) -> Iterator[str]:
     for checkpoint in checkpoints:
         yield (
             f"\n{checkpoint.name}\n\n| task | model loss (nats) | nodes | edges | circuit loss (nats) "
-            "| complement accuracy | grade | what keeps it from a better one |\n" + "|---" * 8 + "|\n"
+            "| complement accuracy | grade | what keeps it from a better one |\n"
+            + "|---" * 8
+            + "|\n"
         )
         made = [f for f in folders if f.parent == checkpoint and (f / VALIDATION).exists()]
         yield from map(_row, made)
