@@ -12,6 +12,7 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from circuitkit.arguments import checked_call
 from circuitkit.checkpoints.bundled import bundled_checkpoints, find_checkpoint
 from circuitkit.checkpoints.native import (
     CONFIG,
@@ -121,6 +122,7 @@ class Checkpoint:
         return found
 
 
+@checked_call
 def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
     """Read a bundled checkpoint by name, or a folder; a checkpoint is returned as it is.
 

@@ -20,6 +20,7 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from circuitkit.arguments import checked_call
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_bounded, write_whole
 from circuitkit.model import Architecture, Transformer
@@ -193,6 +194,7 @@ def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
     return tokens.to(torch.int32)
 
 
+@checked_call
 def save_checkpoint(
     folder: str | Path,
     model: Transformer,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.competence_json import Competence, Interval, TaskCompetence, does_task
 from circuitkit.competence.ability import measure_ability
@@ -20,6 +21,7 @@ from circuitkit.statistics.intervals import Estimate
 from circuitkit.task import Task, builtin_tasks, load_task
 
 
+@checked_call
 def measure_competence(
     checkpoint: Checkpoint,
     n_pairs: int = 512,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.pair_remarks import remarks, repeated_prompts
 from circuitkit.competence.ability import measure_ability
@@ -24,6 +25,7 @@ from circuitkit.task import SPLITS, Leaks, Pair, Split, Task
 from circuitkit.task.leaks import measure_leaks
 
 
+@checked_call
 def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[str, Any]:
     """What the task is like for this checkpoint, and what is wrong with it in words.
 

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.arguments import checked_call
 from circuitkit.circuit import Circuit
 from circuitkit.compiled.answer_rows import KeptAnswerRows
 from circuitkit.compiled.blocks import CompiledAttention, CompiledMLP, Plan
@@ -93,6 +94,7 @@ class AblationValues(Protocol):
     def sha256(self) -> str: ...
 
 
+@checked_call
 def compile(model: Transformer, circuit: Circuit, means: AblationValues) -> CompiledCircuit:
     """Compile an extracted circuit under the means it was found with.
 

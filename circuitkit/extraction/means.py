@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from circuitkit.arguments import checked_call
 from circuitkit.circuit.folder import MEANS as FILE
 from circuitkit.errors import CircuitError
 from circuitkit.files import sha256, write_whole
@@ -145,6 +146,7 @@ class _Moments:
         self.squares += per_sequence.square().sum(0)
 
 
+@checked_call
 @torch.no_grad()
 def measure_means(
     model: Transformer,

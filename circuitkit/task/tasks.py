@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from circuitkit.arguments import checked_call
 from circuitkit.errors import TaskError
 from circuitkit.files import as_path, sha256, shipped_folder
 from circuitkit.task.formats import (
@@ -117,6 +118,7 @@ def builtin_tasks() -> tuple[str, ...]:
     )
 
 
+@checked_call
 def load_task(name_or_path: str | Path | Task) -> Task:
     """Read a built-in task, a ``.toml`` or a ``.jsonl``; a task is returned as it is.
 

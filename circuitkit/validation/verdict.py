@@ -29,7 +29,7 @@ def grade_of(findings: Sequence[Finding]) -> Grade:
     by_claim = {finding.claim: finding for finding in findings}
     outcome: dict[str, Outcome] = dict.fromkeys(Claim, "not_run")
     outcome |= {claim: finding.outcome for claim, finding in by_claim.items()}
-    asked = (*DEFAULT_CLAIMS, *(claim for claim in outcome if claim not in Claim))
+    asked = (*DEFAULT_CLAIMS, *(claim for claim in outcome if claim not in tuple(Claim)))
     few = any(0 < by_claim[c].n_clusters < MIN_CLUSTERS for c in _BASE if c in by_claim)
     if not all(outcome[claim] == "pass" for claim in _BASE):
         return "F"
@@ -79,6 +79,6 @@ def _keeps_back(finding: Finding, grade: Grade) -> bool:
     if grade == "C":
         few = claim is Claim.COMPETENT and 0 < finding.n_clusters < MIN_CLUSTERS
         may_miss = claim is Claim.FOLLOWS_OOD and finding.outcome == "not_run"
-        asked = claim in DEFAULT_CLAIMS or claim not in Claim
+        asked = claim in DEFAULT_CLAIMS or claim not in tuple(Claim)
         return asked and (few or not (passes or may_miss))
     return not passes or (claim is Claim.SEARCH_NULL and not _small(finding))

@@ -31,7 +31,6 @@ CLAIM = Declared(
     id=Claim.ADVERSARIAL_RESTORE,
     suite="thorough",
     fooled_by="a harmful set that gradients do not find",
-    needs=(),
 )
 
 LIMIT_NATS = LN2 / 2

@@ -46,7 +46,7 @@ CLAIM = Declared(
     id=Claim.BEATS_CONTROLS,
     suite="default",
     fooled_by="controls of nodes that never carry the task, which wrong circuits beat too",
-    needs=(),
+    needs=("train pairs", "other circuits"),
 )
 
 P = 0.01

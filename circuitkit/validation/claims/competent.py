@@ -17,7 +17,6 @@ CLAIM = Declared(
     id=Claim.COMPETENT,
     suite="default",
     fooled_by="a task that an easy shortcut solves",
-    needs=(),
 )
 
 _NOTES = {

@@ -32,7 +32,6 @@ CLAIM = Declared(
     id=Claim.COMPLETE,
     suite="thorough",
     fooled_by="a serial circuit, of which any part breaks both",
-    needs=(),
 )
 
 MEAN_GAP, WORST_GAP = 0.15, 0.50

@@ -28,7 +28,6 @@ CLAIM = Declared(
     id=Claim.EDGE_SUFFICIENT,
     suite="thorough",
     fooled_by="influence along no edge: residual stream, norms, the pairing of q and k",
-    needs=(),
 )
 
 

@@ -26,7 +26,6 @@ CLAIM = Declared(
     id=Claim.FAITHFUL,
     suite="default",
     fooled_by="a model that is always right, which anything that does the task agrees with",
-    needs=(),
 )
 
 AGREEMENT = 0.90

@@ -23,7 +23,7 @@ CLAIM = Declared(
     id=Claim.FOLLOWS_OOD,
     suite="default",
     fooled_by="ood forms that break no shortcut the circuit could have taken",
-    needs=(),
+    needs=("ood pairs",),
 )
 
 AGREEMENT = 0.80

@@ -21,7 +21,7 @@ CLAIM = Declared(
     id=Claim.GENERALISES,
     suite="default",
     fooled_by="test templates that differ from the train ones in nothing that matters",
-    needs=(),
+    needs=("train pairs",),
 )
 
 GAP_NATS = 0.10

@@ -36,7 +36,6 @@ CLAIM = Declared(
     id=Claim.INDEPENDENCE,
     suite="thorough",
     fooled_by="a model that tells every pair equally strongly",
-    needs=(),
 )
 
 DEPENDENCE = 0.10

@@ -31,7 +31,7 @@ CLAIM = Declared(
     id=Claim.INTEGRITY,
     suite="default",
     fooled_by="a mistake shared by the masked and the compiled model",
-    needs=(),
+    needs=("reference",),
 )
 
 COMPILED_LOGITS = 1e-4

@@ -30,7 +30,6 @@ CLAIM = Declared(
     id=Claim.MINIMAL,
     suite="default",
     fooled_by="nodes that stand in for one another",
-    needs=(),
 )
 
 SHARE = 0.8

@@ -30,7 +30,7 @@ CLAIM = Declared(
     id=Claim.NECESSARY,
     suite="default",
     fooled_by="ablation so far from the data that anything would break",
-    needs=(),
+    needs=("reference",),
 )
 
 CHANCE = (0.35, 0.65)

@@ -32,7 +32,6 @@ CLAIM = Declared(
     id=Claim.NO_NORM_LEAK,
     suite="default",
     fooled_by="a weak writer whose values, not its norm, were amplified",
-    needs=(),
 )
 
 F_LOW, GAIN = 0.50, 3.0

@@ -23,7 +23,7 @@ CLAIM = Declared(
     id=Claim.RESAMPLE_INDEPENDENT,
     suite="thorough",
     fooled_by="a model whose ablated nodes hardly vary",
-    needs=(),
+    needs=("reference",),
 )
 
 F_LOW = 0.25

@@ -20,7 +20,7 @@ CLAIM = Declared(
     id=Claim.ROBUST_TO_ABLATION,
     suite="default",
     fooled_by="a rest that is silent however it is ablated",
-    needs=(),
+    needs=("train pairs", "reference"),
 )
 
 F_LOW = 0.50

@@ -47,7 +47,6 @@ CLAIM = Declared(
     id=Claim.ROLES,
     suite="thorough",
     fooled_by="nodes that do the same in both, for another reason than one reads into them",
-    needs=(),
 )
 
 EXPLAINED, CORRELATION = 0.7, 0.8

@@ -35,7 +35,7 @@ CLAIM = Declared(
     id=Claim.SEARCH_NULL,
     suite="thorough",
     fooled_by="null problems on which no search could succeed; too short a search",
-    needs=(),
+    needs=("train pairs", "select pairs", "reference"),
     n_searches=20,
 )
 

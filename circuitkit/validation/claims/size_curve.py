@@ -34,7 +34,6 @@ CLAIM = Declared(
     id=Claim.SIZE_CURVE,
     suite="thorough",
     fooled_by="a ranking that brings in together what harms and what mends it",
-    needs=(),
 )
 
 _RANKED_ON = 32

@@ -46,7 +46,7 @@ CLAIM = Declared(
     id=Claim.SPECIFIC,
     suite="thorough",
     fooled_by="other tasks that have nothing in common with this one",
-    needs=(),
+    needs=("other circuits",),
 )
 
 TYPICAL_HARM = 0.20

@@ -43,7 +43,7 @@ CLAIM = Declared(
     id=Claim.STABLE,
     suite="thorough",
     fooled_by="a search that is biased the same way every time",
-    needs=(),
+    needs=("train pairs", "select pairs"),
     n_searches=10,
 )
 

@@ -30,7 +30,6 @@ CLAIM = Declared(
     id=Claim.STOCHASTIC_RESTORE,
     suite="default",
     fooled_by="opponents of many nodes, which are seldom restored as a whole",
-    needs=(),
 )
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -24,7 +24,6 @@ CLAIM = Declared(
     id=Claim.SUFFICIENT,
     suite="default",
     fooled_by="answers held by the ablation values; errors chosen to cancel",
-    needs=(),
 )
 
 ABOVE_TARGET_NATS = 0.05

@@ -30,7 +30,6 @@ CLAIM = Declared(
     id=Claim.WORST_CASE,
     suite="thorough",
     fooled_by="templates that nobody wrote",
-    needs=(),
 )
 
 N_PAIRS = 1500
