@@ -39,8 +39,8 @@ from circuitkit.validation.ablations import (
     KINDS,
     STILL,
     ablated_differences,
+    aligned_positions,
     means_over,
-    twin_positions,
 )
 from circuitkit.validation.claims import beats_controls
 from circuitkit.validation.claims.beats_controls import (
@@ -194,7 +194,7 @@ def test_twins_are_aligned_at_both_ends():
     pairs = SimpleNamespace(
         tokens=torch.tensor([[5, 6, 1, 7, 8, 0], [5, 6, 2, 3, 7, 8]]), last=torch.tensor([4, 5])
     )
-    found = twin_positions(pairs).tolist()
+    found = aligned_positions(pairs).tolist()
     assert found[0][:5] == [0, 1, 3, 4, 5]
     assert found[1] == [0, 1, 1, 2, 3, 4]
 
