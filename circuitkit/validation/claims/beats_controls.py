@@ -102,7 +102,7 @@ def check_beats_controls(trial: Trial) -> Finding:
         claim=CLAIM.id,
         outcome="inconclusive" if is_few else all_of(luck, decision.outcome),
         note=joined(
-            *_rival_notes(trial, rivals), as_good, TOO_FEW_NOTE if is_few else decision.note
+            *_rivals_in_words(trial, rivals), as_good, TOO_FEW_NOTE if is_few else decision.note
         ),
         effect=p,
         unit="largest of four p-values",
@@ -200,7 +200,7 @@ def _higher(trial: Trial, above: NDArray) -> Requirement:
     return Requirement(estimate=estimate, low=BETTER_NATS)
 
 
-def _rival_notes(trial: Trial, rivals: Sequence[Rival]) -> Iterator[str]:
+def _rivals_in_words(trial: Trial, rivals: Sequence[Rival]) -> Iterator[str]:
     """Notes on the rivals, the closest first."""
     closest = sorted(rivals, key=lambda rival: rival.above.estimate.low)
     for rival in closest[:_SHOWN]:

@@ -67,13 +67,11 @@ def check_necessary(trial: Trial) -> Finding:
     resampled = _knockout(trial, trial.ablated_complement("resample_joint", trial.pairs))
     ways = {"mean": mean, "resample_joint": resampled}
     decision = decide(len(trial.pairs), *(r for k in ways.values() for r in k.requirements))
-    by_way = "; ".join(f"{name}: {knockout}" for name, knockout in ways.items())
+    both = "; ".join(f"{name}: {knockout}" for name, knockout in ways.items())
     return Finding(
         claim=CLAIM.id,
         outcome=decision.outcome,
-        note=joined(
-            _meaning(trial, ways), by_way, decision.note, redundant_inside(trial, CHANCE[1])
-        ),
+        note=joined(_meaning(trial, ways), both, decision.note, redundant_inside(trial, CHANCE[1])),
         **mean.accuracy.fields(),
         unit="accuracy of the complement",
         threshold=f"interval inside [{CHANCE[0]}, {CHANCE[1]}], Nec ≥ {NECESSITY}",
