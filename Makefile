@@ -57,7 +57,7 @@ $(BENCH)/speed.txt $(BENCH)/minimality.txt $(BENCH)/seeds.txt: $(GALLERY)
 gallery: $(STAMP)  ## every circuit and verdict of the bundled checkpoints; takes hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py
 
-curves: $(STAMP)  ## docs/training-curves.svg, and the README's table of tasks
+curves: $(STAMP)  ## docs/training-curves.svg, and the table of tasks in docs/results.md
 	$(BIN)/python reports/make_training.py
 
 clean:

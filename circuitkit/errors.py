@@ -18,14 +18,6 @@ CircuitkitError            the command line turns each into one message, exit co
 ```
 """
 
-from __future__ import annotations
-
-import inspect
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
-from functools import wraps
-from typing import ParamSpec, TypeVar
-
 
 class CircuitkitError(Exception):
     """Base of every error a user can cause."""
@@ -65,29 +57,3 @@ class MismatchError(CircuitkitError):
 
 class ReportError(CircuitkitError):
     """A diagram or a page that could not be drawn."""
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def checked_call(verb: Callable[P, R]) -> Callable[P, R]:
-    """Make a call with a missing, unknown or misspelt argument a ``UsageError`` that says which."""
-    signature = inspect.signature(verb)
-
-    @wraps(verb)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise UsageError(f"{verb.__name__}: {error}{_meant(signature, kwargs)}") from None
-        return verb(*args, **kwargs)
-
-    return call
-
-
-def _meant(signature: inspect.Signature, given: Mapping[str, object]) -> str:
-    names = list(signature.parameters)
-    wrong = [name for name in given if name not in names]
-    near = [close for name in wrong for close in get_close_matches(name, names, n=1)]
-    return f"; did you mean {near[0]!r}?" if near else f"; expected {', '.join(names)}."

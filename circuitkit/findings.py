@@ -110,6 +110,10 @@ class Finding(BaseModel):
     forward_passes: NonNegativeInt = 0
     seconds: FiniteFloat = 0.0
 
+    def __repr__(self) -> str:
+        effect = "" if self.effect is None else f" {self.effect:.3f} {self.unit}"
+        return f"Finding({self.claim}: {self.outcome}{effect})"
+
 
 class FormLoss(BaseModel):
     """The circuit's mean loss, in nats, on one form of the task, with its 90 % interval.
@@ -152,6 +156,11 @@ class Validation(BaseModel):
         if self.weakest not in claims:
             raise ValueError(f"weakest names {self.weakest}, which is not among the findings")
         return self
+
+    def __repr__(self) -> str:
+        return (
+            f"Validation(grade {self.grade}, {len(self.findings)} findings, weakest {self.weakest})"
+        )
 
     def __getitem__(self, claim: Claim | str) -> Finding:
         return {str(finding.claim): finding for finding in self.findings}[claim]

@@ -1,4 +1,4 @@
-"""Draw docs/training-curves.svg and print the README's table of tasks, from what training left.
+"""Draw docs/training-curves.svg and print docs/results.md's table of tasks, from what training left.
 
 In: ``metrics.jsonl`` and ``competence.json`` of the bundled checkpoints, ``docs/sweeps.csv``.
 Usage: python reports/make_training.py

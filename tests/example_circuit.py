@@ -208,7 +208,7 @@ def finding(claim: Claim, found: Any) -> Finding:
         high=high,
         unit=unit,
         threshold=threshold,
-        threshold_source="VALIDATION.md 3",
+        threshold_source="docs/validation.md",
         interval_method=None if effect is None else "cluster bootstrap-t, 4,000 resamples",
         note=notes.get(outcome, ""),
         n_pairs=0 if effect is None else 512,

@@ -1,4 +1,4 @@
-"""Laws of the engine: the forward pass of INTEROP section 4, sites, taps and the pair loss."""
+"""Laws of the engine: the forward pass of the public release, sites, taps and the pair loss."""
 
 import math
 
@@ -35,7 +35,7 @@ from circuitkit.task import Pair, Prompt
 SEEDS = (0, 1)
 
 
-# An independent forward pass, written from INTEROP section 4 and the names on disk alone.
+# An independent forward pass, written from the published model and the names on disk alone.
 
 
 def explicit_logits(model, tokens):
@@ -274,7 +274,7 @@ def test_contradictory_architectures_are_refused(changes, match):
 
 
 def test_widths_are_those_of_the_table():
-    """EXTRACTION section 1; two published shapes have the node counts reported of them."""
+    """docs/extraction.md#circuit; two published shapes have the node counts reported of them."""
     concatenated = tiny_architecture("concatenated positions")
     found = {site.kind: width for site, width in concatenated.widths.items()}
     assert (found["attn.act_in"], found["mlp.act_in"]) == (11, 11)

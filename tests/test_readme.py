@@ -1,15 +1,22 @@
-"""Laws of the README: its code is of this package, its commands and paths exist."""
+"""Laws of the README: a page that is read in a minute, on GitHub and on a package index.
+
+Its code runs and prints what is shown; its commands, links and paths exist.
+"""
 
 import ast
+import json
 import re
 import shlex
 import tomllib
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import circuitkit
+from circuitkit import Circuit, Validation
 from circuitkit.cli import COMMANDS
 from circuitkit.cli import circuitkit as command_line
 from circuitkit.task import builtin_tasks
@@ -19,13 +26,28 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall(README)
 PYTHON = [code for language, code in BLOCKS if language in ("python", "py")]
+PRINTED = [text for language, text in BLOCKS if language == "text"]
 SHELL = [code for language, code in BLOCKS if language in ("", "sh", "bash", "console", "shell")]
 COMMAND_LINES = [
-    line.strip().removeprefix("$ ").partition("  #")[0].strip()
+    line.strip().removeprefix("$ ").partition(" #")[0].strip()
     for code in SHELL
     for line in code.replace("\\\n", " ").splitlines()
     if line.strip().removeprefix("$ ").startswith(("circuitkit ", "make "))
 ]
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in BLOCK.sub("", README).splitlines()
+    if line.startswith("| ")
+][1:]
+HOME = "https://github.com/circuitkit/circuitkit"
+PLACES = (
+    f"{HOME}/blob/main/",
+    f"{HOME}/tree/main/",
+    "https://raw.githubusercontent.com/circuitkit/circuitkit/main/",
+)
+"""Where a path of the repository is read: pages, folders, images."""
+LINKS = re.findall(r"!?\[[^\]]*\]\(([^)\s]+)\)", README)
+HERO = ROOT / "reports" / "gallery" / "tinypython-nano" / "for_while"
 
 
 def names_used(code):
@@ -46,6 +68,11 @@ def names_used(code):
     }
 
 
+def test_the_readme_is_short():
+    """At most a thousand words, code included."""
+    assert len(README.split()) <= 1000
+
+
 def test_there_is_a_python_example():
     """The flow in five lines, each verb of it in the package."""
     flow = {"load_checkpoint", "load_task", "extract", "validate", "write_report"}
@@ -53,11 +80,62 @@ def test_there_is_a_python_example():
 
 
 @pytest.mark.parametrize("code", PYTHON)
-def test_python_blocks_compile_and_use_public_names(code):
+def test_python_blocks_use_public_names(code):
     """Nothing that ``circuitkit.__all__`` does not promise."""
-    compile(code, "README.md", "exec")
     assert names_used(code) <= set(circuitkit.__all__)
-    assert all(hasattr(circuitkit, name) for name in names_used(code))
+
+
+def test_python_blocks_print_what_is_shown(tmp_path, monkeypatch, capsys):
+    """Run as they stand; each is followed by what it prints."""
+    assert [language for language, _ in BLOCKS if language].count("python") == len(PRINTED)
+    monkeypatch.chdir(tmp_path)
+    for code, shown in zip(PYTHON, PRINTED, strict=True):
+        exec(compile(code, "README.md", "exec"), {})
+        assert capsys.readouterr().out == shown
+    assert Path(PRINTED[0].splitlines()[-1]).read_bytes().startswith(b"%PDF")
+
+
+def test_the_code_finds_the_circuit_that_is_drawn():
+    """The picture, its alternative text and the printed result are of one circuit.
+
+    Its weakest finding is another in the gallery, where circuits of other tasks lie beside it.
+    """
+    circuit, validation = Circuit.load(HERO), Validation.load(HERO)
+    size = f"{circuit.n_nodes} nodes, {circuit.n_edges} edges"
+    assert f"{size}, {circuit.loss_nats.circuit:.3f} nats" in PRINTED[0]
+    assert f"grade {validation.grade} because of" in PRINTED[0]
+    assert f"![The circuit of for_while in tinypython-nano: {size}]({PLACES[2]}" in README
+    assert (HERO / "circuit.svg").exists()
+
+
+def test_the_reading_of_the_picture_is_true():
+    """Tokens, channels, head and answer, by the numbers in the circuit's folder."""
+    circuit = Circuit.load(HERO)
+    around = circuit.surroundings
+    of_for, of_while = around.a, around.b
+    cue = of_for.tokens.index("for ")
+    assert of_while.tokens[cue] == "while "
+    assert (of_for.answer, of_while.answer) == (" in", ":")
+    reads = [side.activations["1.attn.act_in:67"][cue] for side in (of_for, of_while)]
+    assert reads[0] == 0
+    assert f"to {reads[1]:.1f}; `for ` leaves it at 0" in README
+    heads = {n.channel // around.d_head for n in circuit.nodes if n.site.place in ("k", "v")}
+    assert heads == {6}
+    assert _most_attended(of_while) == _most_attended(of_for) == cue
+    edges = {(str(edge.source), str(edge.target)) for edge in circuit.edges}
+    for v in ("1.attn.v:101", "1.attn.v:104"):
+        assert {("1.attn.act_in:67", v), (v, "1.attn.resid_delta:78")} <= edges
+    assert ("1.mlp.act_in:78", "1.mlp.post_act:22") in edges
+    neuron = [side.activations["1.mlp.post_act:22"][-1] for side in (of_while, of_for)]
+    assert f"neuron 22: {neuron[0]:.1f} after `while`, {neuron[1]:.1f} after `for`" in README
+    assert ("1.mlp.post_act:22", "1.mlp.resid_delta:22") in edges
+    assert [(n, t, w > 0) for n, t, w in around.unembedding] == [("final_resid:22", ":", True)]
+
+
+def _most_attended(side):
+    """The place at which the scores of the only kept k channel are largest; q is ablated."""
+    q = load_file(HERO / "means.safetensors")["mean/1.attn.q"][110]
+    return int(np.argmax(q * np.array(side.activations["1.attn.k:110"])))
 
 
 @pytest.mark.parametrize("code", PYTHON)
@@ -77,11 +155,13 @@ def test_checkpoints_and_tasks_in_python_blocks_are_bundled(code):
 def test_commands_and_their_options_exist(line):
     """Make targets are in the Makefile, commands and options in the command line."""
     program, *words = shlex.split(line, comments=True)
-    if program == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        assert {word for word in words if "=" not in word} <= set(targets)
+    if program == "python":
+        assert (ROOT / words[0]).exists()
         return
-    if words[0].startswith("-"):
+    if program == "make":
+        check_target(words)
+        return
+    if words[0].startswith("-") or words[0] == "COMMAND":
         return
     command = command_line.get_command(click.Context(command_line), words[0])
     assert command is not None, words[0]
@@ -96,10 +176,21 @@ def test_commands_and_their_options_exist(line):
         assert given <= options
 
 
+def check_target(words):
+    """A target of the Makefile, or the output of a benchmark that it runs."""
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
+    benches = re.search(r"^BENCHES := ((?:.*\\\n)*.*)$", makefile, re.MULTILINE).group(1).split()
+    targets += [f"out/bench/{name}.txt" for name in benches if name != "\\"]
+    assert {word for word in words if "=" not in word} <= set(targets)
+
+
 def test_every_command_is_in_the_readme():
-    """``circuitkit NAME`` somewhere in its code."""
-    missing = [name for name in COMMANDS if not re.search(rf"circuitkit {name}\b", README)]
-    assert missing == []
+    """``circuitkit NAME`` in the code, in ten lines."""
+    named = {line.split()[1] for line in COMMAND_LINES if line.startswith("circuitkit ")}
+    assert set(COMMANDS) <= named
+    listing = next(code for code in SHELL if "circuitkit checkpoints" in code)
+    assert len(listing.splitlines()) <= 10
 
 
 def test_every_command_of_make_exists():
@@ -110,17 +201,69 @@ def test_every_command_of_make_exists():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in phony)
 
 
-LINKS = [
-    target
-    for target in re.findall(r"!?\[[^\]]*\]\(([^)\s]+)\)", README)
-    if not target.startswith(("http:", "https:", "#", "mailto:"))
-]
+def test_one_table_of_eight_rows_each_with_its_command():
+    """How good it is: every row ends in a command that exists."""
+    assert 0 < len(ROWS) <= 9  # the rule under the head counts
+    for question, answer, printed_by in ROWS[1:]:
+        assert question.endswith("?")
+        assert answer
+        test_commands_and_their_options_exist(printed_by.strip("`"))
+
+
+def n_edges(folder):
+    """Of a circuit of the gallery, kept whole or by its numbers."""
+    whole, numbers = folder / "circuit.json", folder / "numbers.json"
+    return json.loads((whole if whole.exists() else numbers).read_text())["n_edges"]
+
+
+def test_what_the_table_says_of_the_gallery_is_so():
+    """Grades of all circuits, and how many edges fewer the sparse model needs."""
+    folders = [path.parent for path in HERO.parents[1].glob("*/*/validation.json")]
+    grades = [json.loads((f / "validation.json").read_text())["grade"] for f in folders]
+    n = {grade: grades.count(grade) for grade in ("A", "B", "C", "C-redundant", "F")}
+    assert (n["A"], n["B"]) == (0, 0)
+    said = f"of {len(grades)}, grade C {n['C']}, C-redundant {n['C-redundant']}, F {n['F']}"
+    assert said in README
+    edges = {(f.parent.name, f.name): n_edges(f) for f in folders}
+    tasks = [task for model, task in edges if model == "tinypython-dense"]
+    ratios = [edges["tinypython-dense", t] / edges["tinypython-sparse", t] for t in tasks]
+    assert f"{min(ratios):.0f} to {max(ratios):.0f} times fewer edges" in README
+    assert f"on {len(ratios)} tasks" in README
+
+
+def test_what_the_table_says_of_benchmarks_is_in_the_results():
+    """The page of results holds the very numbers that commands printed."""
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "found exactly in ≥ 95 % | 72 of 72 |" in results
+    assert "72 of 72 runs" in README
+    case = r"^\| ([\w' ,-]+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| 1.00 \|"
+    cases = {name: list(map(int, n)) for name, *n in re.findall(case, results, re.MULTILINE)}
+    total, accepted, *_ = cases.pop("true circuit")
+    wrong = sum(n for n, *_ in cases.values())
+    kept = sum(n[1] for n in cases.values())
+    assert f"{kept} of {wrong}; it accepts {accepted} of {total} true ones" in README
+    assert "all | 37 of 37 |" in results
+    assert "37 of 37 circuits of sparse models" in README
+    assert "29 of 37" in results
+    assert "on 29 of 37 tasks" in README
+    assert "17.8 × (11.5 to 24.1) faster, edges 0.44 ×" in results
+    assert "0.44 times the edges in 1/18 of the time" in README
+    total = re.findall(r"^\| tinypython-\w+ \w+ \| [\d.]+ \| [\d.]+ \| [\d.]+ \| ([\d.]+) \|$",
+                       results, re.MULTILINE)  # fmt: skip
+    low, high = min(map(float, total)), max(map(float, total))
+    assert f"{low:.0f} to {high:.0f} s from the command line" in README
 
 
 @pytest.mark.parametrize("target", LINKS)
-def test_every_link_and_picture_is_there(target):
-    """A path from the root of the repository."""
-    assert (ROOT / target.partition("#")[0]).exists()
+def test_links_and_pictures_are_absolute_and_there(target):
+    """A package index has no repository around the page; the path behind a link exists."""
+    assert target.startswith("https://")
+    for place in PLACES:
+        if target.startswith(place):
+            path = target.removeprefix(place).partition("#")[0]
+            assert (ROOT / path).exists(), path
+            return
+    assert target == HOME or "circuitkit" not in target
 
 
 def test_every_path_in_prose_exists():

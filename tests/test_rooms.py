@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
     {"errors", "nodes", "progress"},
-    {"files"},
+    {"arguments", "files"},
     {"provenance"},
     {"findings", "task"},
     {"circuit"},
@@ -126,7 +126,9 @@ def test_the_check_for_names_would_notice():
 def test_rooms_stand_at_the_top():
     """Beside them only the words that every room speaks."""
     top = {path.stem for path in FILES if path.parent == PACKAGE}
-    words = {"errors", "files", "findings", "nodes", "progress", "provenance"}
+    words = {
+        *("arguments", "errors", "files", "findings", "nodes", "progress", "provenance"),
+    }
     assert top == {"__init__", "__main__"} | words
 
 

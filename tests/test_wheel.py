@@ -1,5 +1,6 @@
 """The wheel holds all that the main job needs, and works away from the repository."""
 
+import email
 import json
 import os
 import subprocess
@@ -57,7 +58,7 @@ def test_the_wheel_holds_every_file_that_is_read_at_run_time(wheel):
     """Tasks, frames, the template, bundled checkpoints and training configurations."""
     held = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"circuitkit/shipped/tasks/{p.name}" for p in (ROOT / "tasks").glob("*.toml")}
-    wanted |= {"circuitkit/shipped/templates/report.typ"}
+    wanted |= {"circuitkit/shipped/templates/report.typ", "circuitkit/py.typed"}
     for pattern in ("checkpoints/bundled/*/*", "training/configs/*.toml", "**/*.py"):
         found = [p for p in (ROOT / "circuitkit").glob(pattern) if p.is_file()]
         assert found
@@ -70,6 +71,18 @@ def test_the_wheel_holds_nothing_else(wheel):
     held = zipfile.ZipFile(wheel).namelist()
     assert all(name.startswith(("circuitkit/", "circuitkit-")) for name in held)
     assert not [name for name in held if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_the_wheel_names_its_authors_and_addresses(wheel):
+    """What a package index shows beside the README."""
+    held = zipfile.ZipFile(wheel)
+    (name,) = [n for n in held.namelist() if n.endswith(".dist-info/METADATA")]
+    about = email.message_from_bytes(held.read(name))
+    assert about["Author"] == "The circuitkit developers"
+    shown = [url.partition(", ")[0] for url in about.get_all("Project-URL", [])]
+    assert {"Homepage", "Documentation", "Source", "Issues", "Changelog", "Gallery"} == set(shown)
+    assert "Typing :: Typed" in about.get_all("Classifier", [])
+    assert {"docs", "notebook", "train", "tune", "dev"} == set(about.get_all("Provides-Extra", []))
 
 
 def test_the_installed_package_is_the_one_that_runs(run, installed):

@@ -53,6 +53,9 @@ class Checkpoint:
     training: dict[str, Any] | None = field(compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.name!r}, {self.architecture!r}, {self.sha256[:12]})"
+
     @property
     def where(self) -> str:
         """What to type to name it: the name of a bundled checkpoint, else its folder."""

@@ -182,6 +182,12 @@ class Circuit(BaseModel):
     def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return without_unset(handler(self), ("alternatives", "method", "search", "reference"))
 
+    def __repr__(self) -> str:
+        return (
+            f"Circuit({self.task.name} on {self.checkpoint.name}: {self.n_nodes} nodes, "
+            f"{self.n_edges} edges, {self.loss_nats.circuit:.3f} nats, {self.outcome})"
+        )
+
     @classmethod
     def load(cls, folder: str | Path) -> Circuit:
         """Read the circuit of a folder made by ``extract``.

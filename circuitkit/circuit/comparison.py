@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuitkit.arguments import checked_call
 from circuitkit.circuit.circuit_json import Circuit
-from circuitkit.circuit.folder import CircuitFolder
-from circuitkit.errors import checked_call
+from circuitkit.circuit.folder import CircuitFolder, as_circuit
 from circuitkit.nodes import NodeSet
 
 EdgeEnds = frozenset[tuple[str, str]]
@@ -60,13 +60,15 @@ class Comparison:
 
 
 @checked_call
-def compare(a: Circuit | str | Path, b: Circuit | str | Path) -> Comparison:
+def compare(
+    a: Circuit | CircuitFolder | str | Path, b: Circuit | CircuitFolder | str | Path
+) -> Comparison:
     """Compare two circuits, or those of two folders.
 
     Raises:
         CircuitError: if a folder holds no circuit.
     """
-    first, second = (c if isinstance(c, Circuit) else CircuitFolder.open(c).circuit for c in (a, b))
+    first, second = map(as_circuit, (a, b))
     ends = [frozenset((str(e.source), str(e.target)) for e in c.edges) for c in (first, second)]
     return Comparison(
         shared=Part(nodes=first.nodes & second.nodes, edges=ends[0] & ends[1]),

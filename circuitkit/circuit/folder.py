@@ -84,6 +84,9 @@ class CircuitFolder:
         claim_folder(path, (CIRCUIT, MEANS), purpose)
         return cls(path)
 
+    def __repr__(self) -> str:
+        return f"CircuitFolder({str(self.path)!r})"
+
     @property
     def circuit(self) -> Circuit:
         """The circuit, read from disk at each use."""
@@ -183,3 +186,12 @@ class CircuitFolder:
         if not is_same:
             self.forget_circuit()
             (self.path / MEANS).unlink(missing_ok=True)
+
+
+def as_circuit(given: Circuit | CircuitFolder | str | Path) -> Circuit:
+    """A circuit, or that of a folder.
+
+    Raises:
+        CircuitError: if the folder holds none.
+    """
+    return given if isinstance(given, Circuit) else CircuitFolder.open(given).circuit

@@ -41,3 +41,6 @@ class Surroundings(BaseModel):
     unembedding: tuple[tuple[str, str, FiniteFloat], ...]
     biases: dict[str, FiniteFloat]
     means: dict[str, FiniteFloat]
+
+    def __repr__(self) -> str:
+        return f"Surroundings({self.question!r}, {self.n_nodes_model:,} nodes in the model)"

@@ -31,7 +31,7 @@ class CompiledCircuit:
     """The masked model as a small program; made by ``compile_circuit`` or from a folded model."""
 
     def __init__(self, folded: FoldedModel, nodes: NodeSet) -> None:
-        self.folded = folded
+        self.folded, self.nodes = folded, nodes
         plan = Plan(folded, nodes)
         self.tracked = plan.tracked
         layers = range(folded.model.arch.n_layer)
@@ -39,6 +39,9 @@ class CompiledCircuit:
         self.mlp = [CompiledMLP(plan, layer) for layer in layers]
         self.answer_rows = KeptAnswerRows(folded, plan.tracked, plan.kept[FINAL_RESID])
         self.turn = max((layer for layer in layers if self.attention[layer].moves), default=-1)
+
+    def __repr__(self) -> str:
+        return f"CompiledCircuit({self.nodes!r})"
 
     @torch.no_grad()
     def differences(self, prompts: Prompts | EncodedPairs) -> Float[Tensor, " rows"]:

@@ -16,6 +16,7 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor
 
+from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.native import REFERENCE
 from circuitkit.checkpoints.pair_remarks import remarks
@@ -23,7 +24,6 @@ from circuitkit.checkpoints.reference import describe_reference, load_reference
 from circuitkit.circuit import Ablation, Circuit, CircuitFolder, Granularity
 from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.circuit.folder import PRUNING
-from circuitkit.errors import checked_call
 from circuitkit.extraction.candidates import find_candidates
 from circuitkit.extraction.circuit_record import Found, describe, search_record, settings_of
 from circuitkit.extraction.criterion import PUSH, Criterion

@@ -24,7 +24,7 @@ from circuitkit.errors import CircuitError
 from circuitkit.files import sha256, write_whole
 from circuitkit.model import Transformer
 from circuitkit.nodes import Site
-from circuitkit.progress import Progress, silent
+from circuitkit.progress import Progress, shown
 
 FORMAT = "circuitkit.means/1"
 _ABOUT = {"format": str, "ablation": str, "n_tokens": int, "checkpoint_sha256": str}
@@ -47,6 +47,10 @@ class Means:
     ablation: str
     n_tokens: int
     checkpoint_sha256: str
+
+    def __repr__(self) -> str:
+        n_nodes = sum(len(value) for value in self.values.values())
+        return f"Means({self.ablation}, {n_nodes:,} nodes, {self.n_tokens:,} tokens)"
 
     def pushed(self, times: float) -> dict[Site, Tensor]:
         """The values moved towards the even half's: 1 is that half's means, -1 the odd half's."""
@@ -147,7 +151,7 @@ def measure_means(
     reference: Int[Tensor, "n length"],
     *,
     checkpoint_sha256: str = "",
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Means:
     """The mean of every node over all positions of the reference, summed in float64.
 
@@ -166,10 +170,11 @@ def measure_means(
         return x
 
     n, length = reference.shape
-    for start in range(0, n, max(1, _TOKENS_A_BATCH // length)):
-        batch = reference[start : start + max(1, _TOKENS_A_BATCH // length)].long().to(device)
-        model.stream(batch, tap)
-        progress("means", min(n, start + len(batch)) * length, n * length)
+    with shown(progress) as report:
+        for start in range(0, n, max(1, _TOKENS_A_BATCH // length)):
+            batch = reference[start : start + max(1, _TOKENS_A_BATCH // length)].long().to(device)
+            model.stream(batch, tap)
+            report("means", min(n, start + len(batch)) * length, n * length)
     means = {site: m.total / n for site, m in moments.items()}
     even = {site: m.even / ((n + 1) // 2) for site, m in moments.items()}
     spread = {s: (m.squares / n - means[s].square()).clamp(min=0) for s, m in moments.items()}

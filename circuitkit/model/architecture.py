@@ -56,6 +56,12 @@ class Architecture(BaseModel):
                 raise ValueError(f"activation_topk keeps no channel of {kind}: raise its fraction")
         return self
 
+    def __repr__(self) -> str:
+        return (
+            f"Architecture({self.n_layer} layers, d_model {self.d_model}, {self.n_head} heads of "
+            f"{self.d_head}, d_mlp {self.d_mlp}, {self.vocab_size:,} tokens)"
+        )
+
     @property
     def d_in(self) -> int:
         """Channels read by a block: d_model and the concatenated position channels."""

@@ -35,6 +35,11 @@ class EncodedPairs:
     pairs: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        length = self.tokens.shape[1]
+        n_templates = len(set(self.templates))
+        return f"EncodedPairs({len(self)} pairs of {n_templates} templates, up to {length} tokens)"
+
     def __len__(self) -> int:
         return len(self.templates)
 

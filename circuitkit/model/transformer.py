@@ -220,6 +220,9 @@ class Transformer(nn.Module):
         if arch.bigram_table:
             self.bigram_table = nn.Parameter(torch.zeros(arch.vocab_size, arch.vocab_size))
 
+    def __repr__(self) -> str:
+        return f"Transformer({self.arch!r})"
+
     @property
     def layers(self) -> list[Layer]:
         """The layers in order."""

@@ -75,6 +75,10 @@ class Pair:
         if (self.a.text, self.a.tokens) == (self.b.text, self.b.tokens):
             raise TaskError(f"both sides ask {self.a.text or self.a.tokens!r}; expected two")
 
+    def __repr__(self) -> str:
+        sides = (f"{(s.text or s.tokens)!r:.40} -> {s.answer!r}" for s in (self.a, self.b))
+        return f"Pair({' | '.join(sides)}, {self.template!r})"
+
     def where(self, key: str) -> str:
         """File, key and template of a part such as ``a.answer``."""
         return f"{self.written}{key} (template {self.template})"

@@ -59,6 +59,9 @@ class Task:
     leaks: Leaks | None = None
     file: TaskSource | None = field(default=None, compare=False)
 
+    def __repr__(self) -> str:
+        return f"Task({self.name!r}: {self.question})"
+
     @property
     def asks_sha256(self) -> str:
         """A hash of what is asked: no comment, name or order of a file changes it."""

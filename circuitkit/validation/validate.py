@@ -12,10 +12,11 @@ from pathlib import Path
 from jaxtyping import Int
 from torch import Tensor
 
+from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit import Circuit
-from circuitkit.errors import CircuitError, MismatchError, checked_call
+from circuitkit.errors import CircuitError, MismatchError
 from circuitkit.extraction.means import Means, measure_means, zero_means
 from circuitkit.findings import Validation
 from circuitkit.model import Transformer

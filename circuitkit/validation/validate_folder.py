@@ -12,11 +12,12 @@ from typing import Any
 
 from torch import Tensor
 
+from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.circuit.folder import PRUNING, THOROUGH
-from circuitkit.errors import CircuitError, CircuitkitError, checked_call
+from circuitkit.errors import CircuitError, CircuitkitError
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means

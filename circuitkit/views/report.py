@@ -11,9 +11,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from circuitkit.arguments import checked_call
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
 from circuitkit.circuit.folder import REPORT
-from circuitkit.errors import MismatchError, ReportError, checked_call
+from circuitkit.errors import MismatchError, ReportError
 from circuitkit.files import as_path, shipped_folder, write_whole
 from circuitkit.findings import Validation
 from circuitkit.views.diagram import write_diagram

@@ -41,7 +41,7 @@ GOALS = {
     SHORT: "≥ 10 × faster, edges ≤ 0.5 ×",
     LONG: "≥ 30 × faster, edges ≤ 0.35 ×",
 }
-"""EXTRACTION section 7."""
+"""As docs/results.md#goals-and-measurements has them."""
 
 
 @dataclass(frozen=True, kw_only=True)

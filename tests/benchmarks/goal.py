@@ -1,4 +1,4 @@
-"""Rows of the table of goals: what was aimed at (EXTRACTION section 7), and what came of it.
+"""Rows of the table of goals: what was aimed at, and what came of it (docs/results.md).
 
 A benchmark prints its own tables, and such a row for each goal that it measures; ``make bench``
 collects them.

@@ -1,7 +1,7 @@
 """Circuits that a validator should accept or refuse, on models whose mechanism is known.
 
 In: the name of a planted model and a seed. Out: cases, each a circuit with its checkpoint,
-task and means. Source: VALIDATION section 5.
+task and means. Results: docs/results.md#models-with-known-circuits.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Every planted model is wired and searched by brute force under either ablation, then extracted
 from its folder. Precision, recall and F1 are against the nearest of the smallest circuits;
-exact is the share of runs that found one of them; told is the share whose circuit.json names
-another circuit of the same size, where brute force found several and where it found one.
+exact is the share of runs that found one of them; names others is the share whose circuit.json
+names another circuit of the same size, where brute force found several and where it found one.
 
 Ours is the default extraction; the paper's schedule runs 500 steps at λ 1e-3, lr 1e-2 and
 nothing after its bisection; attribution and random go through the same elimination as ours.
@@ -56,10 +56,10 @@ METHODS: dict[str, dict[str, Any]] = {
 OURS, MEAN = "ours", "mean"
 
 SUMMARY = ("method", "ablation", "runs", "node P", "node R", "node F1", "edge P", "edge R",
-           "edge F1", "exact", "exact, one truth", "told, several", "told, one",
+           "edge F1", "exact", "exact, one truth", "names others, several", "names others, one",
            "CPU s")  # fmt: skip
 BY_MODEL = ("model", "truth", "circuits", "found", "node P", "node R", "node F1", "edge P",
-            "edge R", "edge F1", "exact", "told", "CPU s")  # fmt: skip
+            "edge R", "edge F1", "exact", "names others", "CPU s")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

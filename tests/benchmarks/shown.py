@@ -54,5 +54,5 @@ class Shown:
 
 
 def shown_folders() -> list[Path]:
-    """Every folder of the gallery, in order."""
+    """Every folder of the gallery that holds its circuit, in order."""
     return [path.parent for path in sorted(GALLERY.glob("*/*/circuit.json"))]

@@ -28,7 +28,7 @@ from circuitkit.extraction import PAPER
 TUNED, OURS_TUNED = "paper, best tuned", "ours, best tuned"
 METHODS = OURS, ONCE, SHORT, TUNED, OURS_TUNED
 GOAL = "≥ 300 × cheaper, edges ≤ 1 ×"
-"""EXTRACTION section 7."""
+"""As docs/results.md#goals-and-measurements has it."""
 AS_PAPER = {
     "schedule": "paper", "refine": False,
     "pruning": replace(PAPER, n_steps=500, pressure_start=1e-3, lr=1e-2),

@@ -1,0 +1,74 @@
+"""Which files of a circuit the gallery keeps, and the numbers of circuits that it keeps no more of.
+
+In: folders as ``extract``, ``validate`` and ``report`` leave them. Out: the same folders, small
+enough to live in a repository. A dense circuit lists thousands of edges, so all but a few dense
+circuits are kept as ``numbers.json``: circuit.json without its edges and the example pair. The
+nodes and the checkpoint give the edges back, and a verdict names the circuit by its hash.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from circuitkit.circuit import FILE as CIRCUIT
+from circuitkit.findings import FILE as VALIDATION
+from circuitkit.files import sha256, write_whole
+
+GALLERY = Path(__file__).resolve().parent / "gallery"
+SPARSE, DENSE = "tinypython-sparse", "tinypython-dense"
+
+NUMBERS = "numbers.json"
+COMPLETE = ("for_while", "if_equals", "with_open")
+"""Tasks whose folders hold every file, the report and the tables among them."""
+
+DENSE_EXAMPLES = ("for_while", "if_equals")
+"""Dense circuits that are kept; they are so large that a diagram shows nothing."""
+
+VALIDATED = (CIRCUIT, "means.safetensors", "pruning.json", "sources.json", VALIDATION)
+"""What ``circuitkit validate`` and ``circuitkit report`` need; neither can be made from others."""
+
+DIAGRAM, REPORT = "circuit.svg", "report.pdf"
+REDRAWN = ("circuit.dot", "nodes.csv", "edges.csv", "findings.csv", REPORT)
+"""What ``circuitkit report`` makes again in a moment, besides the diagram."""
+
+LEFT_OUT = ("edges", "surroundings")
+
+
+def kept(folder: Path) -> tuple[str, ...]:
+    """The names of the files that the gallery keeps of a circuit."""
+    if folder.parent.name != DENSE:
+        return VALIDATED + (DIAGRAM,) + (REDRAWN if folder.name in COMPLETE else ())
+    return VALIDATED if folder.name in DENSE_EXAMPLES else (NUMBERS, VALIDATION)
+
+
+def keep_less(folder: Path) -> None:
+    """Remove what the gallery does not keep of a validated circuit, its numbers written first."""
+    names = kept(folder)
+    if NUMBERS in names and (folder / CIRCUIT).exists():
+        write_whole(folder / NUMBERS, numbers_of(folder))
+    for path in folder.iterdir():
+        if path.name not in names:
+            path.unlink()
+
+
+def numbers_of(folder: Path) -> str:
+    """The text of ``numbers.json``, a key a line: all of circuit.json but its longest parts."""
+    data = (folder / CIRCUIT).read_bytes()
+    found = {"circuit_sha256": sha256(data)} | {
+        key: value for key, value in json.loads(data).items() if key not in LEFT_OUT
+    }
+    lines = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in found.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def is_found(folder: Path) -> bool:
+    """Whether a folder holds a circuit, or the numbers of one."""
+    return any((folder / name).exists() for name in (CIRCUIT, NUMBERS))
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """The numbers of a circuit, from its file or from what is kept of it."""
+    whole = folder / CIRCUIT
+    return json.loads((whole if whole.exists() else folder / NUMBERS).read_bytes())
