@@ -45,9 +45,8 @@ class Task:
     """A question with two answers, and the pairs that ask it.
 
     ``sha256`` is of the file's bytes and of the frames', so that any edit shows.
-    ``shortcuts`` says what each ood form breaks ("" where the file does not say),
-    ``leaks`` what the file says that less than the prompt tells. ``file`` is the task's own
-    file, None for a built-in one.
+    ``shortcuts`` says what each ood form breaks ("" where the file does not say), ``leaks``
+    are those that the file declares. ``file`` is the task's own file, None for a built-in one.
     """
 
     name: str
@@ -64,7 +63,7 @@ class Task:
 
     @property
     def asks_sha256(self) -> str:
-        """A hash of what is asked: no comment, name or order of a file changes it."""
+        """A hash of the content: comments, names and the order of a file do not change it."""
         return sha256(self.origin.asks().encode())
 
     def templates(self, split: Split) -> tuple[str, ...]:

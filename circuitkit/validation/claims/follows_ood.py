@@ -45,7 +45,7 @@ def check_follows_ood(trial: Trial) -> Finding:
     trial.passes += 1
     agreement = proportion(agreement_of(circuit, model), pairs.templates, trial.seed)
     apart = hits_of(circuit) - hits_of(model)
-    apart = proportion(apart, pairs.templates, trial.seed, ends=(-1.0, 1.0))
+    apart = proportion(apart, pairs.templates, trial.seed, limits=(-1.0, 1.0))
     decision = decide(
         len(pairs),
         Requirement(estimate=agreement, low=AGREEMENT),
