@@ -1,4 +1,4 @@
-"""Extract: from a checkpoint and a task to the smallest circuit that does the task.
+"""Extract: from a checkpoint and a task to a small, 1-minimal circuit that does the task.
 
 In: a checkpoint, a task, a target loss. Out: an ``Extraction``: the circuit, the ablation
 values it was found under, and the record of the search; and, if asked, its folder. Source: Gao
@@ -109,7 +109,7 @@ def extract(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Circuit:
-    """Find the smallest circuit of a checkpoint that does a task.
+    """Find a small circuit of a checkpoint that does a task.
 
     The settings are those of ``ExtractConfig``, the rest as in ``run_extraction``, which
     returns the ablation values and the record of the search too.
@@ -144,7 +144,7 @@ def run_extraction(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Find the smallest circuit of a checkpoint that does a task, with everything around it.
+    """Find a small circuit of a checkpoint that does a task, with everything its folder holds.
 
     Args:
         checkpoint: the model, a bundled name or a folder.

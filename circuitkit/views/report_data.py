@@ -35,7 +35,7 @@ OUTCOMES = {
 
 ALIKE = (
     "Its file writes both answers with the same text, so different tokens are shown as one. "
-    "Extract it again to have them told apart."
+    "Extract it again to distinguish them."
 )
 
 SCORED = {
