@@ -1,4 +1,4 @@
-"""Tasks: questions with two answers, read from files that a stranger may have written.
+"""Tasks: questions with two answers, read from files that anyone may have written.
 
 A built-in name, a TOML file of templates or a JSONL file of fixed pairs goes
 in, a ``Task`` comes out, from which pairs are drawn. Source: Gao et al. 2025,

@@ -27,7 +27,7 @@ def canvas(name: str, caption: str) -> graphviz.Digraph:
 
 
 def literal(text: str) -> str:
-    """Text of a label that Graphviz shows as it stands: neither an entity nor markup.
+    """Text of a label that Graphviz shows literally: neither an entity nor markup.
 
     It decodes ``&lt;`` even when escaped, and takes what begins with ``<`` for HTML.
     """

@@ -1,6 +1,6 @@
 """Which circuits are rivals of one: those of other tasks, of the same checkpoint.
 
-In: circuits, and the tasks of those whose task is at hand. Out: the rivals, with notes on which
+In: circuits, and the tasks that are known. Out: the rivals, with notes on which
 were left out because they ask the same, and which could only be compared by their files.
 """
 
