@@ -1,4 +1,4 @@
-"""circuitkit: the smallest circuit that does a task, proof of how far to trust it, a report.
+"""circuitkit: find small circuits in weight-sparse transformers, validate and report on them.
 
 ```python
 import circuitkit as ck

@@ -1,7 +1,7 @@
-"""Findings: what each claim about a circuit came to, and the grade they add up to.
+"""Findings: the result of testing each claim about a circuit, and the grade.
 
 A ``Finding`` is one claim tested; a ``Validation`` holds all of them, with a grade that is a
-conjunction. Source: none, the suite is ours.
+conjunction. The suite is ours (docs/validation.md).
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ ClaimId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$"), AfterValidato
 
 
 class Finding(BaseModel):
-    """One claim put to the test.
+    """The result of testing one claim.
 
     ``outcome`` is ``pass`` when the interval lies wholly inside the pass region,
     ``fail`` when wholly outside, ``inconclusive`` between, ``not_run`` when it was
-    not tried; ``note`` then says why.
+    not tested; ``note`` then says why.
     """
 
     model_config = STRICT
@@ -118,7 +118,7 @@ class Finding(BaseModel):
 class FormLoss(BaseModel):
     """The circuit's mean loss, in nats, on one form of the task, with its 90 % interval.
 
-    The ends are None where the form has too few templates for an interval.
+    The bounds are None where the form has too few templates for an interval.
     """
 
     model_config = STRICT
@@ -131,7 +131,7 @@ class FormLoss(BaseModel):
 
 
 class Validation(BaseModel):
-    """Every claim's finding, the grade they add up to and the claim that keeps it back.
+    """Every claim's finding, the grade, and the claim that keeps it from a better one.
 
     ``forms`` holds the circuit's loss by form of the task, where templates have forms.
     """
@@ -167,7 +167,7 @@ class Validation(BaseModel):
 
     @property
     def passes(self) -> bool:
-        """Whether the verdict is one to build on: grade A, B or C."""
+        """Whether the grade is A, B or C."""
         return self.grade in ("A", "B", "C")
 
     @classmethod

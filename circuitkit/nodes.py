@@ -1,4 +1,4 @@
-"""Sites, nodes, edges and sets of nodes: the words everything else speaks.
+"""Sites, nodes, edges and sets of nodes: the vocabulary of all other modules.
 
 A site is a place in the forward pass, a node one channel there, an edge a
 nonzero weight between two nodes. Source: Gao et al. 2025, sections 2.2 and
@@ -126,8 +126,8 @@ class NodeSet(Set[Node]):
     """A frozen set of nodes; ``channels`` is the same as a mapping from site to channels.
 
     Set algebra (``| & - ^ <= ==``) comes from ``collections.abc.Set``; iteration
-    runs in the order of the forward pass. ``~`` needs to know every node there
-    is: give ``widths``, which the results of the algebra inherit.
+    is in the order of the forward pass. ``~`` needs all nodes there are: give
+    ``widths``, which the results of the algebra inherit.
 
     Args:
         channels: site to channels; sites without channels are left out.

@@ -54,17 +54,17 @@ def record(created_with: str, config: Mapping[str, Any], seed: int) -> Provenanc
     )
 
 
-def without_unset(told: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Leave out keys that say nothing, so that a file from before them keeps its bytes."""
+def without_unset(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Leave out keys that are not set, so that a file from before them keeps its bytes."""
     return {
         name: value
-        for name, value in told.items()
+        for name, value in values.items()
         if name not in names or value not in (None, (), [])
     }
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing a strict reading refused: where, what was got, what was expected."""
+    """The first problem of a file: where, what was got, what was expected."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(map(str, problem["loc"])) or "the file"
     got = repr(problem["input"])

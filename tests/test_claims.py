@@ -39,8 +39,8 @@ from circuitkit.validation.ablations import (
     KINDS,
     STILL,
     ablated_differences,
+    aligned_positions,
     means_over,
-    twin_positions,
 )
 from circuitkit.validation.claims import beats_controls
 from circuitkit.validation.claims.beats_controls import (
@@ -100,7 +100,7 @@ def court(tmp_path_factory):
 
 @pytest.fixture
 def few_controls(monkeypatch):
-    """Where no circuit has to be told from luck at 0.01."""
+    """Where a circuit need not beat luck at 0.01."""
     monkeypatch.setattr(beats_controls, "N_DRAWS", 19)
 
 
@@ -194,7 +194,7 @@ def test_twins_are_aligned_at_both_ends():
     pairs = SimpleNamespace(
         tokens=torch.tensor([[5, 6, 1, 7, 8, 0], [5, 6, 2, 3, 7, 8]]), last=torch.tensor([4, 5])
     )
-    found = twin_positions(pairs).tolist()
+    found = aligned_positions(pairs).tolist()
     assert found[0][:5] == [0, 1, 3, 4, 5]
     assert found[1] == [0, 1, 1, 2, 3, 4]
 
@@ -559,7 +559,7 @@ def test_what_a_plain_ranking_does_as_well_is_no_better(court, few_controls):
 
 
 def test_another_tasks_circuit_is_compared_with(court, few_controls):
-    """One that does as well is told, by its task; one of the same task is left out."""
+    """One that does as well is named by its task; one of the same task is left out."""
     at = court("twin_paths")
     one, other = (
         circuit_of(at.checkpoint, at.task, nodes, at.means, n_pairs=384)
@@ -639,7 +639,7 @@ ONE, SIX = few_templates(1), few_templates(6)
 
 
 def test_a_single_template_proves_nothing(court, few_controls):
-    """No interval can be had of it: nothing passes but by being undecided, and that is told."""
+    """There is no interval: nothing passes or fails that needs one, and the note says so."""
     at = court("neuron_chain", ONE)
     trial = on_trial(at, at.planted.mechanism)
     finding = check_sufficient(trial)

@@ -12,7 +12,7 @@ from tiny import OPTIONS, encoded_pairs, random_nodes, random_values, tiny_model
 
 from circuitkit.compiled import CompiledCircuit, FoldedModel, compile_circuit
 from circuitkit.compiled.distinct_prompts import prepare_prompts
-from circuitkit.compiled.partial_topk import Contest
+from circuitkit.compiled.partial_topk import PartialTopK
 from circuitkit.extraction.gated_model import GatedModel
 from circuitkit.extraction.masked_model import (
     gate_gradients,
@@ -182,8 +182,8 @@ def test_a_contest_is_topk_over_all_channels(data):
     table = torch.tensor([1, 0])
     whole = fixed[table].clone()
     whole[:, moving] = rows[:, moving]
-    contest = Contest(fixed, torch.tensor(moving, dtype=torch.long), n_kept)
-    survived = contest.survive(whole, rows[:, moving], table)
+    topk = PartialTopK(fixed, torch.tensor(moving, dtype=torch.long), n_kept)
+    survived = topk.survive(whole, rows[:, moving], table)
     smallest = whole.sort(1, descending=True).values[:, n_kept - 1 : n_kept]
     assert torch.equal(survived, whole >= smallest)
 

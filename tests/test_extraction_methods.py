@@ -496,7 +496,7 @@ def test_tuning_begins_at_the_centre_and_tells_what_it_tried(planted):
 
 
 def test_tuning_does_not_depend_on_the_cores_and_goes_on(planted, tmp_path, monkeypatch):
-    """Rounds are of a fixed size; finished tries are told again, not done again."""
+    """Rounds are of a fixed size; finished tries are reported again, not done again."""
     checkpoint, task, _, _, _ = planted("neuron_chain")
     config = ExtractConfig(target_loss_nats=0.15, tune=5, pruning=SHORT)
     straight = run_extraction(checkpoint, task, config, out=tmp_path)

@@ -42,7 +42,7 @@ def content(extraction):
 
 
 def killed_at(stage, inputs, folder, config=CONFIG):
-    """Run until a stage is told of."""
+    """Run until a stage is reported."""
 
     def progress(told, done, total):
         if told == stage and done == total:
@@ -139,7 +139,7 @@ def test_restarts_side_by_side_find_what_they_find_in_turn(inputs, straight, mon
 
 
 def test_a_restart_that_fails_ends_the_others(inputs, monkeypatch):
-    """And the failure is the one that is told."""
+    """And that failure is reported."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
 

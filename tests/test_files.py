@@ -122,7 +122,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path):
 
 
 def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
-    """Before any work is done. (The superuser may write anywhere: os.access is told to say no.)"""
+    """Before any work is done. (The superuser may write anywhere: os.access is made to say no.)"""
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UsageError, match=r"cannot write to .*: it is read-only\. Choose another"):
         claim_folder(tmp_path, "run.json", "a run")

@@ -297,7 +297,7 @@ def test_no_global_random_number_is_drawn():
 
 
 def test_a_miswired_model_has_no_truth(grown):
-    """A planted failure: with one weight cut, nothing meets the target, and that is told."""
+    """A planted failure: with one weight cut, nothing meets the target, and that is said."""
     at = grown("neuron_chain")
     model = at.checkpoint.load_model()
     model.layers[1].mlp.c_proj.weight.zero_()

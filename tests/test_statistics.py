@@ -243,10 +243,10 @@ def test_a_difference_of_accuracies_stays_between_its_ends():
     names = [f"t{i}" for i in range(40) for _ in range(10)]
     apart = np.zeros(len(names))
     apart[:2] = -1
-    estimate = proportion(apart, names, seed=0, ends=(-1.0, 1.0))
+    estimate = proportion(apart, names, seed=0, limits=(-1.0, 1.0))
     assert estimate.effect == pytest.approx(-0.005)
     assert -0.1 < estimate.low < estimate.effect < 0 < estimate.high < 0.1
-    mirrored = proportion(-apart, names, seed=0, ends=(-1.0, 1.0))
+    mirrored = proportion(-apart, names, seed=0, limits=(-1.0, 1.0))
     assert (-mirrored.high, -mirrored.low) == pytest.approx((estimate.low, estimate.high))
 
 

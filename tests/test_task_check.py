@@ -105,7 +105,7 @@ def test_a_built_in_task_has_no_problem(checkpoint, name):
 def test_a_share_that_the_file_does_not_declare_is_a_problem(tmp_path, checkpoint):
     """It names the share and what to write; the same file with the figure has none."""
     (problem,) = check_task(checkpoint, written(tmp_path, PLAIN), 64)["problems"]
-    assert problem.startswith("bag_of_tokens tells the answer in 0.9")
+    assert problem.startswith("bag_of_tokens predicts the answer in 0.9")
     assert "add forms in which both sides hold the same tokens" in problem
     assert "or let the file say so in [leaks]: last_token = 0.50, bag_of_tokens = 0.9" in problem
     measured = check_task(checkpoint, written(tmp_path, PLAIN), 64)["leaks"]
@@ -119,7 +119,7 @@ def test_a_last_token_that_tells_is_a_problem(tmp_path, checkpoint):
     """Half of the forms end in a token of their own."""
     text = PLAIN.replace("\\nif {{ name }}", "\\nif {{ name }}(")
     problems = check_task(checkpoint, written(tmp_path, text), 64)["problems"]
-    assert any(p.startswith("last_token tells the answer in 0.7") for p in problems), problems
+    assert any(p.startswith("last_token predicts the answer in 0.7") for p in problems), problems
     assert any("end both prompts in the same token" in p for p in problems)
 
 
@@ -127,7 +127,7 @@ def test_a_length_that_tells_is_a_problem(tmp_path, checkpoint):
     """Forty words more on one side."""
     text = PLAIN.replace("if {{ name }}", "# {{ words(70, 75) }}\\nif {{ name }}")
     problems = check_task(checkpoint, written(tmp_path, text), 64)["problems"]
-    assert any(p.startswith("length tells the answer in") for p in problems), problems
+    assert any(p.startswith("length predicts the answer in") for p in problems), problems
     assert any("vary the lengths of both prompts" in p for p in problems)
 
 

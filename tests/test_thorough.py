@@ -464,7 +464,7 @@ def test_patterns_are_those_of_the_model(option):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Every claim at once, each noting that it ran; the third stops the run when told to."""
+    """Every claim at once, each noting that it ran; the third stops the run when asked to."""
     ran, stop = [], []
 
     def fake(claim):

@@ -111,7 +111,7 @@ def test_of_tuned_settings_the_searches_have_those_that_won(copy):
 
 @pytest.mark.parametrize("claim", [Claim.SEARCH_NULL, Claim.WORST_CASE])
 def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypatch, claim):
-    """Exit code 130, finished claims kept; the command told ends with the same findings."""
+    """Exit code 130, finished claims kept; the printed command ends with the same findings."""
     with monkeypatch.context() as patched:
         stop_at(claim, patched)
         ran = cli("validate", copy, "--thorough", "-q")

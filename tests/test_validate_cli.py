@@ -22,7 +22,7 @@ from circuitkit.validation.claims import beats_controls, minimal
 
 @pytest.fixture(autouse=True)
 def few_controls(monkeypatch):
-    """No circuit here has to be told from luck at 0.01, or tried node by node to the last."""
+    """No circuit here has to beat luck at 0.01, or be tried node by node to the last."""
     monkeypatch.setattr(beats_controls, "N_DRAWS", 19)
     monkeypatch.setattr(minimal, "MOST_NODES", 20)
 

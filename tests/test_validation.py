@@ -560,7 +560,7 @@ def test_a_random_circuit_of_the_bundled_checkpoint_is_refused(nano, seed, monke
     declared = claims_of("default")[Claim.MINIMAL].declared
     fake = ClaimTest(declared=declared, check=lambda trial: untested)
     monkeypatch.setitem(claims_of("default"), Claim.MINIMAL, fake)
-    monkeypatch.setattr(beats_controls, "N_DRAWS", 19)  # it need not be told from luck at 0.01
+    monkeypatch.setattr(beats_controls, "N_DRAWS", 19)  # it need not beat luck at 0.01
     validation = validate(*nano, circuit, means=means, reference=reference)
     assert validation["integrity"].outcome == "pass"
     assert validation["sufficient"].outcome == "fail"

@@ -32,7 +32,7 @@ from circuitkit.model.repeated_pairs import distinct
 from circuitkit.task import Pair, Split, Task
 
 _MOST_DRAWN = 8192
-"""Pairs drawn at most to find enough that are no copies, unless more are asked for."""
+"""At most so many pairs are drawn to find enough without copies, unless more are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,9 @@ class Checkpoint:
     """A saved model: what it is, and how to load it.
 
     ``sha256`` covers config, weights and tokenizer: everything that decides what
-    the model computes. ``tokenizer`` is None in a folder without one, which then
-    does tasks given as token ids only. ``warnings`` say what its file asks for that would
-    change prompts, and does not get.
+    the model computes. ``tokenizer`` is None in a folder without one, which then does only
+    tasks given as token ids. ``warnings`` list settings of its file that would change prompts
+    and are ignored.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class Checkpoint:
 
     @property
     def where(self) -> str:
-        """What to type to name it: the name of a bundled checkpoint, else its folder."""
+        """How a command names it: the name of a bundled checkpoint, else its folder."""
         bundled = {path: name for name, path in bundled_checkpoints().items()}
         return bundled.get(self.path, str(self.path.resolve()))
 
@@ -102,9 +102,9 @@ class Checkpoint:
     def ask(
         self, task: Task, split: Split, n: int, seed: int = 0, *, copies: bool = False
     ) -> EncodedPairs:
-        """Up to ``n`` pairs of a split, of which none is another's copy or mirror image.
+        """Up to ``n`` pairs of a split, without copies and mirror images.
 
-        Masks may be learned from a pair that comes twice (``copies``); as evidence it is one.
+        With ``copies``, for learning masks, a pair may come twice; as evidence it is one.
         A longer request begins with the same pairs.
 
         Raises:

@@ -27,14 +27,14 @@ FORMAT = "circuitkit.competence/1"
 FILE = "competence.json"
 
 MIN_ACCURACY = 0.90
-"""A model does a task if its accuracy's lower bound is at least this (TRAINING section 5)."""
+"""A model does a task if its accuracy's lower bound is at least this."""
 
 MAX_LOSS_NATS = 0.35
-"""And its mean loss is at most this (TRAINING section 5); ln 2 = 0.69 is chance."""
+"""And its mean loss is at most this, in nats; ln 2 = 0.69 is chance."""
 
 
 class Interval(BaseModel):
-    """A mean with its two-sided 90 % interval; None for an end that nothing is known of."""
+    """A mean with its two-sided 90 % interval; None for a bound that is unknown."""
 
     model_config = STRICT
     mean: FiniteFloat

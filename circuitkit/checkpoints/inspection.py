@@ -1,7 +1,7 @@
 """What a checkpoint is made of: a ``Checkpoint`` in, the object that ``inspect --json`` prints out.
 
-The keys are those of DESIGN section 5, and after them what the activations are like over
-the first tokens of the checkpoint's own reference sample.
+The last keys describe the activations over the first tokens of the checkpoint's own reference
+sample.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SAMPLE_TOKENS = 16_384
 
 
 def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Format, architecture, nonzeros a matrix, dead neurons, activations, and what is odd.
+    """Format, architecture, nonzeros of each matrix, dead neurons, activations, warnings.
 
     ``layers`` has two counts of dead neurons: ``n_unwired`` have no nonzero weight to read by
     or none to write by, ``n_silent`` are 0 after top-k on every token of the sample. Without a

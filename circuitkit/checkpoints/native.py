@@ -1,7 +1,7 @@
-"""The native checkpoint folder (DESIGN section 5), read strictly and written whole.
+"""The native checkpoint folder, read strictly and written whole (docs/checkpoints.md).
 
-Tensor names and shapes are those of the model's own ``state_dict``, which are
-those of the public release (INTEROP section 3).
+Tensor names and shapes are those of the model's own ``state_dict``, which are those of the
+public release of Gao et al. 2025.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HEAD = "lm_head.weight"
 _EMBEDDING = "transformer.wte.weight"
 
 _WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""What weights are read from. An integer or a float8 is a code whose scale stands elsewhere."""
+"""Types that weights are read from. An integer or a float8 needs a scale from elsewhere."""
 
 _NO_WEIGHTS = "that cannot be weights; expected float32, float16, bfloat16 or float64. If they are \
 quantised, convert them back first"
@@ -90,7 +90,7 @@ def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
 
 
 def _as_float32(path: Path, name: str, tensor: Tensor) -> Tensor:
-    """A copy, for what safetensors gives is the file itself and changes with it."""
+    """A copy, since a tensor of safetensors is mapped to the file and changes with it."""
     if not torch.isfinite(tensor).all():
         raise CheckpointError(f"{path}: {name} holds NaN or infinite values; is it damaged?")
     copy = tensor.to(torch.float32, copy=True)
@@ -103,7 +103,7 @@ def _as_float32(path: Path, name: str, tensor: Tensor) -> Tensor:
 
 
 def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Load the tensors whose name and shape are right; the others come as empty stand-ins."""
+    """Load the tensors whose name and shape are right; the others are on the meta device."""
     found = {}
     try:
         with safe_open(path, framework="pt") as file:
@@ -150,10 +150,10 @@ def _check_names(
         _listed("has", wrong, "of the wrong shape"),
         _listed("holds", types, _NO_WEIGHTS),
     ]
-    told = [problem for problem in problems if problem]
-    if told:
+    found_wrong = [problem for problem in problems if problem]
+    if found_wrong:
         hint = f"The config says n_layer = {arch.n_layer}, d_model = {arch.d_model}."
-        raise CheckpointError(f"{path} " + f"\n{path.name} ".join(told) + f"\n  {hint}")
+        raise CheckpointError(f"{path} " + f"\n{path.name} ".join(found_wrong) + f"\n  {hint}")
 
 
 def _listed(verb: str, names: list[str], why: str) -> str:
@@ -205,9 +205,9 @@ def save_checkpoint(
     reference: Int[Tensor, "n length"] | None = None,
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a native checkpoint folder; ``config.json`` last, so that half of one is none.
+    """Write a native checkpoint folder, ``config.json`` last: without it there is no checkpoint.
 
-    Of a checkpoint that was there before nothing is left.
+    Files of an earlier checkpoint in the folder are removed.
 
     Raises:
         UsageError: if the folder cannot be written to.

@@ -1,6 +1,6 @@
-"""What is to be said of the pairs that a checkpoint is asked, though it can be asked them.
+"""Remarks on pairs that can be asked of a checkpoint but are unusual.
 
-In: what was read of each split. Out: sentences. They are the same for every verb.
+In: the encoded pairs of each split. Out: sentences, the same for every verb.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Asked = Mapping[Split, EncodedPairs]
 
 
 def remarks(asked: Asked) -> tuple[str, ...]:
-    """What is to be said of these pairs though they can be asked."""
+    """Remarks on these pairs."""
     return tuple(_remarks(asked))
 
 

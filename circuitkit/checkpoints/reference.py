@@ -54,7 +54,7 @@ def _read(checkpoint: Checkpoint, reference: Tensor | str | Path | None) -> Int[
 
 
 def describe_reference(checkpoint: Checkpoint, sample: Int[Tensor, "n length"]) -> Reference:
-    """What binds a circuit to the sample that it was extracted over."""
+    """The record in ``circuit.json`` of the sample that a circuit was extracted over."""
     digest = sample_sha256(sample)
     has_own = (checkpoint.path / REFERENCE).exists()
     return Reference(

@@ -1,8 +1,8 @@
-"""A text for every token that no other token of the vocabulary has: it stands for the id.
+"""A text for every token that no other token of the vocabulary has, in place of the id.
 
-In: a checkpoint. Out: a name an id, for files and pictures that are read without the
-tokenizer. Decoded text alone does not tell tokens apart: ``▁on`` and ``on`` both decode to
-``on``, and every part of a character that is several bytes long to U+FFFD.
+In: a checkpoint. Out: a name for each id, for files and pictures that are read without the
+tokenizer. Decoded text is not unique: ``▁on`` and ``on`` both decode to ``on``, and every part
+of a character of several bytes to U+FFFD.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BYTES = {chr(byte): byte for byte in _ITSELF} | {chr(256 + i): b for i, b in en
 
 
 def token_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The decoded text where it is a token's own, else its piece of the vocabulary.
+    """The decoded text where no other token has it, else the token's piece of the vocabulary.
 
     Bytes are written ``<0xE2>``; a token without a tokenizer, or unknown to it, ``#17``.
     """

@@ -1,9 +1,9 @@
-"""``tokenizer.json``: read, and freed of what would change a prompt behind its back.
+"""``tokenizer.json``: read, without the settings that would silently change a prompt.
 
-In: the file. Out: the tokenizer that everything reads texts with, and in words what the file
-asked for and does not get. Files keep the settings of a training run: a length to cut or pad
-to, pieces left out at random. And a text is always text: the name of a special token in it
-is spelled out, so that no file can put one in.
+In: the file. Out: the tokenizer that reads all texts, and a warning for each setting of the
+file that is ignored. Files keep the settings of a training run: a length to cut or pad to,
+merges left out at random. The name of a special token in a text is read as text, so that no
+task file can insert one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from circuitkit.files import read_bounded
 
 
 class TokenizerFile(NamedTuple):
-    """A tokenizer (None where there is no file), and what its file asked for in vain."""
+    """A tokenizer (None where there is no file), and the settings of its file that are ignored."""
 
     tokenizer: Tokenizer | None
     warnings: tuple[str, ...] = ()
@@ -43,25 +43,27 @@ def read_tokenizer(path: Path, vocab_size: int) -> TokenizerFile:
             f"{path} has token id {largest}, but config.json says vocab_size = {vocab_size}. "
             "Is it another model's tokenizer?"
         )
-    return TokenizerFile(tokenizer, tuple(f"{path.name}: {told}" for told in _freed(tokenizer)))
+    return TokenizerFile(tokenizer, tuple(f"{path.name}: {found}" for found in _freed(tokenizer)))
 
 
 def _freed(tokenizer: Tokenizer) -> list[str]:
-    """Switch off whatever makes other tokens of a text than its own; say what was on."""
-    told = []
+    """Switch off all settings that change the tokens of a text; the result lists them."""
+    found = []
     if cut := tokenizer.truncation:
-        told.append(f"asks to cut every text to {cut['max_length']} tokens; texts are not cut")
+        found.append(f"asks to cut every text to {cut['max_length']} tokens; texts are not cut")
         tokenizer.no_truncation()
     if tokenizer.padding:
-        told.append("asks to pad every text; texts are not padded")
+        found.append("asks to pad every text; texts are not padded")
         tokenizer.no_padding()
     if dropout := getattr(tokenizer.model, "dropout", None):
-        told.append(f"asks to leave out merges at random (dropout {dropout:.2g}); none is left out")
+        found.append(
+            f"asks to leave out merges at random (dropout {dropout:.2g}); none is left out"
+        )
         tokenizer.model.dropout = None
     if n := tokenizer.num_special_tokens_to_add(is_pair=False):
-        told.append(
+        found.append(
             f"asks to put {n} special token{'s' * (n > 1)} around every text; prompts get the "
             "start_token of config.json and no other"
         )
     tokenizer.encode_special_tokens = True
-    return told
+    return found

@@ -1,4 +1,4 @@
-"""The circuit, its folder and what a reader sees around it; no torch."""
+"""The circuit, its folder, and the context a report shows around it; no torch."""
 
 from circuitkit.circuit.circuit_json import (
     FILE,

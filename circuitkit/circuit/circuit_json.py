@@ -55,7 +55,7 @@ class Minimality(BaseModel):
 
     The first rule is the target: the upper bound of the loss over templates is at most that. The
     second is ``max_drift_nats``: how far the loss may move as the ablation values are pushed
-    apart, so a node may be kept for this one alone. None where only the target was asked.
+    apart. A node may be kept for this rule alone. None where only the target was a rule.
     """
 
     model_config = STRICT
@@ -91,7 +91,7 @@ class Calibration(BaseModel):
 class Reference(BaseModel):
     """The sample that the ablation values were measured over: its ids and their shape, hashed.
 
-    ``is_own`` says that it is the whole sample of the checkpoint, and not one that was given.
+    ``is_own``: it is the whole sample of the checkpoint, not one that was given.
     """
 
     model_config = STRICT
@@ -101,11 +101,11 @@ class Reference(BaseModel):
 
 
 class SearchSettings(BaseModel):
-    """Settings of the search that differ from the defaults; those that do not are left out.
+    """Settings of the search that differ from the defaults; the others are left out.
 
-    Method, schedule, refining and calibration are told by ``method`` and ``calibration``.
-    ``pruning`` holds what differs from ``PruningConfig()``, ``n_within`` how many nodes the
-    circuit could choose from where not from all.
+    Method, schedule, refining and calibration are in ``method`` and ``calibration``.
+    ``pruning`` holds what differs from ``PruningConfig()``, ``n_within`` the number of nodes
+    that the circuit could have, if not all.
     """
 
     model_config = STRICT
@@ -170,10 +170,10 @@ class Circuit(BaseModel):
             )
         if self.n_edges_induced < self.n_edges:
             raise ValueError("n_edges_induced is smaller than n_edges")
-        ends = [(edge.source, edge.target) for edge in self.edges]
-        if len(set(ends)) != len(ends):
+        endpoints = [(edge.source, edge.target) for edge in self.edges]
+        if len(set(endpoints)) != len(endpoints):
             raise ValueError("an edge is listed twice")
-        loose = [node for pair in ends for node in pair if node not in self.nodes]
+        loose = [node for pair in endpoints for node in pair if node not in self.nodes]
         if loose:
             raise ValueError(f"an edge ends at {loose[0]}, which is not among the nodes")
         return self

@@ -69,13 +69,13 @@ def compare(
         CircuitError: if a folder holds no circuit.
     """
     first, second = map(as_circuit, (a, b))
-    ends = [frozenset((str(e.source), str(e.target)) for e in c.edges) for c in (first, second)]
+    edges = [frozenset((str(e.source), str(e.target)) for e in c.edges) for c in (first, second)]
     return Comparison(
-        shared=Part(nodes=first.nodes & second.nodes, edges=ends[0] & ends[1]),
-        only_a=Part(nodes=first.nodes - second.nodes, edges=ends[0] - ends[1]),
-        only_b=Part(nodes=second.nodes - first.nodes, edges=ends[1] - ends[0]),
+        shared=Part(nodes=first.nodes & second.nodes, edges=edges[0] & edges[1]),
+        only_a=Part(nodes=first.nodes - second.nodes, edges=edges[0] - edges[1]),
+        only_b=Part(nodes=second.nodes - first.nodes, edges=edges[1] - edges[0]),
         jaccard_nodes=jaccard(first.nodes, second.nodes),
-        jaccard_edges=jaccard(*ends),
+        jaccard_edges=jaccard(*edges),
         same_checkpoint=first.checkpoint.sha256 == second.checkpoint.sha256,
         same_task=first.task.sha256 == second.task.sha256,
     )

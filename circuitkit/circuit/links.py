@@ -1,4 +1,4 @@
-"""Links between kept nodes that no weight makes: the residual stream, and q with its k."""
+"""Links between kept nodes that are not weights: the residual stream, and q with its k."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader sees around a circuit: an example pair, embeddings, biases, ablation values."""
+"""The context a report shows around a circuit: an example pair, embeddings, biases, means."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Side(BaseModel):
 
 
 class Surroundings(BaseModel):
-    """What a reader needs to see around a circuit; never counted in its size.
+    """The context that a report shows around a circuit; never counted in its size.
 
     ``embedding`` holds [token, node, weight] for the example's tokens and the kept
     reads of the residual stream, ``unembedding`` [node, token, weight] for the kept

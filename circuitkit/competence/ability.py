@@ -1,4 +1,4 @@
-"""How well a whole model does what some pairs ask, with intervals over templates."""
+"""How well a whole model does the task of some pairs, with intervals over templates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def measure_ability(model: Transformer, pairs: EncodedPairs) -> Ability:
 
 
 def ability_of(differences: Float[Tensor, " rows"], templates: Sequence[str]) -> Ability:
-    """How well a task is done by these logit differences, with the template as the unit."""
+    """Loss and accuracy of these logit differences, with the template as the unit."""
     return Ability(
         loss_nats=mean_loss(losses_of(differences), templates, seed=0),
         accuracy=proportion(hits_of(differences), templates, seed=0),

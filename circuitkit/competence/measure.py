@@ -1,7 +1,7 @@
 """Which of the built-in tasks a checkpoint does: its loss and accuracy on each one's test split.
 
-In: a checkpoint. Out: a ``Competence``. Leaks are left out: they are the task's, whatever
-the weights. A task that the checkpoint cannot be asked stands there with the reason.
+In: a checkpoint. Out: a ``Competence``. Leaks are left out: they do not depend on the weights.
+A task that cannot be asked of the checkpoint is listed with the reason.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def measure_competence(
     tasks: Sequence[str | Path] | None = None,
     progress: Progress = silent,
 ) -> Competence:
-    """Put tasks to a checkpoint, ``n_pairs`` test pairs of each, or all that a task has.
+    """Run a checkpoint on tasks, ``n_pairs`` test pairs of each, or all that a task has.
 
     Args:
         checkpoint: whose model answers.
         n_pairs: the same pairs as those of ``tasks check``.
         tasks: names or files; None is every built-in task.
-        progress: told after each task.
+        progress: called after each task.
 
     Raises:
         CheckpointError: if the weights are wrong.
-        TaskError: if a task's file is wrong, whoever is asked.
+        TaskError: if a task's file is wrong.
     """
     names = builtin_tasks() if tasks is None else tasks
     model, rows = checkpoint.load_model(), []

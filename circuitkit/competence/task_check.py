@@ -1,9 +1,9 @@
-"""Check a task against a checkpoint: can it be asked, does less than the prompt tell, is it done.
+"""Check a task against a checkpoint: can it be asked, does it leak, does the model do it.
 
-A task and a checkpoint go in; out comes what was counted and measured, and what is
-wrong in words, each with what to do. What makes a task impossible to ask is an error.
-Each answer is right on one side of a pair and wrong on the other: no answer is right
-in more than half of the prompts, so preferring one of them is chance.
+In: a task and a checkpoint. Out: counts, measurements, and problems in words, each with what to
+do. A task that cannot be asked is an error. Each answer is right on one side of a pair and
+wrong on the other: no answer is right in more than half of the prompts, so always giving one of
+them is chance.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from circuitkit.task.leaks import measure_leaks
 
 @checked_call
 def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[str, Any]:
-    """What the task is like for this checkpoint, and what is wrong with it in words.
+    """Properties of the task for this checkpoint, and its problems in words.
 
     Loss and accuracy are on the test split, with 90 % intervals; lengths and duplicates
     on ``n_pairs`` of every split; leaks as ``measure_leaks`` has them, None without

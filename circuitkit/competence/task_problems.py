@@ -1,7 +1,7 @@
-"""What is wrong with a task, in words: the figures of a check go in, sentences come out.
+"""Problems of a task, in words: the figures of a check go in, sentences come out.
 
-Each says what to do. The limits are ours: they ask of a file that it says what its
-circuit may be instead of an answer to its question.
+Each says what to do. The limits are ours. A file whose answer can be predicted from less than
+the prompt has to say so, since its circuit may do just that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MEND = {
 
 
 def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
-    """Shares that the file keeps to itself, or has wrong; fixed pairs have no place to say."""
+    """Shares that the file does not declare, or declares wrongly; fixed pairs declare none."""
     if measured is None or isinstance(task.origin, FixedPairs):
         return []
     declared = task.leaks
@@ -34,7 +34,7 @@ def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
     if declared is None:
         said = ", ".join(f"{name} = {share:.2f}" for name, share in shares.items())
         return [
-            f"{name} tells the answer in {share:.2f} of prompts: {_MEND[name]}, "
+            f"{name} predicts the answer in {share:.2f} of prompts: {_MEND[name]}, "
             f"or let the file say so in [leaks]: {said}"
             for name, share in shares.items()
             if share >= MOST_LEAKS[name]
@@ -47,10 +47,10 @@ def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
 
 
 def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> list[str]:
-    """A model that does not do the task, or too few templates to tell."""
+    """A model that does not do the task, or too few templates to know."""
     low = accuracy["low"]
-    told = "of too few templates is not known" if low is None else f"{low:.3f} is below {ACCURACY}"
-    weak = f"accuracy lower bound {told}: no circuit of it is to be trusted"
+    bound = "of too few templates is not known" if low is None else f"{low:.3f} is below {ACCURACY}"
+    weak = f"accuracy lower bound {bound}: no circuit of it is to be trusted"
     few = f"{n_templates} test templates; fewer than {MIN_CLUSTERS} cap the grade: add forms"
     return [
         *([] if low is not None and low >= ACCURACY else [weak]),

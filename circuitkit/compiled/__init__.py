@@ -1,4 +1,4 @@
-"""A circuit as a small exact program: equal to the masked model, at the cost of what is kept."""
+"""A circuit as a small exact program: equal to the masked model, at the cost of the kept nodes."""
 
 from circuitkit.compiled.distinct_prompts import Prompts
 from circuitkit.compiled.folded_model import FoldedModel

@@ -2,7 +2,8 @@
 
 In: the tracked channels of the stream at the last position of every prompt. Out: its
 logit difference. Of the unembedding only the difference of the two answers' rows is
-needed, once for each distinct pair of answers. Source: ours (EXTRACTION section 6).
+needed, once for each distinct pair of answers. Source: ours
+(docs/extraction.md#compiled-circuits).
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from circuitkit.nodes import FINAL_RESID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answers:
-    """What a pair of answers reads: a direction with the norm's weights in it, and offsets.
+    """How a pair of answers reads the stream: a direction, with the norm's weights, and offsets.
 
-    ``pair`` tells which distinct pair of answers each prompt has; ``offset`` is what the
-    biases and the bigram table give it.
+    ``pair`` is the index of each prompt's distinct pair of answers; ``offset`` is the share of
+    its logit difference that comes from the biases and the bigram table.
     """
 
     pair: Int[Tensor, " batch"]

@@ -1,9 +1,9 @@
-"""Attention of a circuit: only heads with a kept channel, and of those only what moves.
+"""Attention of a circuit: only heads with a kept channel, and of those only what varies.
 
-In: the kept queries, keys and values of every row. Out: the kept values as attended to
-and, with a sink, the mass that each head gives to positions. A head without a kept query
-or key attends evenly, so its values are only summed. Within a head an ablated channel
-adds a constant to the score, and an ablated value follows the mass. Source: ours.
+In: the kept queries, keys and values of every row. Out: the kept values, attended to, and, with
+a sink, the mass that each head gives to positions. A head without a kept query or key attends
+evenly, so its values are only summed. Within a head an ablated channel adds a constant to the
+score, and an ablated value is multiplied by the mass. Source: ours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from circuitkit.compiled.folded_model import FoldedModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slots:
-    """Where kept channels stand in rows of ``(head, slot)``, and what stands elsewhere."""
+    """Where kept channels lie in rows of ``(head, slot)``, and the constants elsewhere."""
 
     template: Float[Tensor, "head slot"]
     at: Int[Tensor, " kept"]
@@ -91,11 +91,11 @@ class KeptAttention:
 
     @property
     def moves(self) -> bool:
-        """Whether anything written depends on what is attended to."""
+        """Whether anything written depends on the attention pattern."""
         return bool(len(self.v)) or (self.sink is not None and bool(len(self.heads)))
 
     def columns(self, weight: Float[Tensor, "d_model channels"]) -> Float[Tensor, "d_model inputs"]:
-        """What each unit of the output of a call adds to the residual write."""
+        """What each unit of the output adds to the residual write."""
         v = torch.cat([self.v[self.even], self.v[self.patterned]])
         columns = weight[:, v]
         if self.sink is None:
@@ -106,7 +106,7 @@ class KeptAttention:
         return torch.cat([columns, spread.index_add(1, head, held, alpha=-1)], 1)
 
     def idle_inputs(self) -> Float[Tensor, "positions inputs"]:
-        """The output of a call when nothing is kept, by position."""
+        """The output when nothing is kept, by position."""
         mass = self.idle.mass
         v = torch.cat([self.v[self.even], self.v[self.patterned]])
         values = self.v_values[v].double() * mass[:, v // self.d_head]

@@ -1,7 +1,7 @@
 """The blocks of a compiled circuit: attention and MLP, read, computed and written.
 
 In: the tracked channels of the stream at some rows. Out: what the kept channels write
-back. Parts that circuits tried one after the other share are kept in the folded model.
+back. Parts that consecutive circuits share are cached in the folded model.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class _Write:
 class _Block(ABC):
     """What attention and MLP share: the read, the linear maps and the write.
 
-    Without a tap, what it writes is remembered with the prompts: a circuit tried next that
-    keeps the same nodes up to here writes the same.
+    Without a tap, what it writes is cached with the prompts: the next circuit writes the same
+    if it keeps the same nodes up to here.
     """
 
     def __init__(self, plan: Plan, layer: int, block: str) -> None:

@@ -1,4 +1,4 @@
-"""What was made not long ago, so that neighbouring circuits share it and memory is bounded."""
+"""A small cache of recent results, so that similar circuits share them and memory is bounded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from torch import Tensor
 N_REMEMBERED = 256
 
 LARGE = 2**18
-"""Numbers in a part too large to be remembered; a megabyte."""
+"""Results with more numbers than this are not cached; a megabyte."""
 
 
 class Recent:
-    """The last things made, by key.
+    """The most recent results, by key.
 
-    Circuits tried one after the other differ in a few nodes, so most of their parts are
-    the same.
+    Consecutive circuits of a search differ in a few nodes, so most of their parts are the same.
     """
 
     def __init__(self, n: int = N_REMEMBERED) -> None:
@@ -26,7 +25,7 @@ class Recent:
         self.made: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives, or gave for the same key not long ago."""
+        """The result of ``make``, or the cached one of the same key."""
         if key in self.made:
             self.made.move_to_end(key)
         else:

@@ -3,7 +3,7 @@
 In: a model and an ablation value for every node. Out: a ``FoldedModel``: what every
 linear map writes when all it reads is ablated, what every head attends to then, and
 the residual stream when nothing is kept. A search that tries thousands of circuits
-builds it once. Source: ours (EXTRACTION section 6).
+builds it once. Source: ours (docs/extraction.md#compiled-circuits).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Idle:
 
 
 class FoldedModel:
-    """A model with ablation values, and all that circuits of it have in common."""
+    """A model with ablation values, and everything that its circuits share."""
 
     def __init__(self, model: Transformer, values: Mapping[Site, Tensor]) -> None:
         self.model, self.values = model, values
@@ -48,7 +48,7 @@ class FoldedModel:
         self.recent = Recent()
 
     def prepare(self, pairs: EncodedPairs) -> Prompts:
-        """Pairs made ready for many circuits of this folded model."""
+        """Prepare pairs for many circuits of this folded model."""
         return prepare_prompts(pairs, self.model.arch.positions)
 
     @cached_property

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from circuitkit.compiled.distinct_prompts import Rows
-from circuitkit.compiled.partial_topk import Contest
+from circuitkit.compiled.partial_topk import PartialTopK
 
 
 class KeptLinear:
@@ -49,10 +49,10 @@ class KeptLinear:
         self.constant = constant.float()
         self.activation = activation
         self.kept = torch.searchsorted(moving, kept)
-        self.contest = None
+        self.topk = None
         if n_kept is not None:
             fixed = idle.float() if activation is None else activation(idle.float())
-            self.contest = Contest(fixed.abs(), moving, n_kept)
+            self.topk = PartialTopK(fixed.abs(), moving, n_kept)
 
     @property
     def n_weights(self) -> int:
@@ -67,6 +67,6 @@ class KeptLinear:
         if self.activation is not None:
             y = self.activation(y)
         kept = y.index_select(1, self.kept)
-        if self.contest is None:
+        if self.topk is None:
             return kept
-        return kept * self.contest.survive(kept.abs(), y.abs(), position)
+        return kept * self.topk.survive(kept.abs(), y.abs(), position)

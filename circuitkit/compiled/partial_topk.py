@@ -1,9 +1,9 @@
-"""Activation top-k where few channels move and the others are fixed.
+"""Activation top-k where few channels vary and the others are fixed.
 
 In: the magnitudes of the fixed channels, once; those of the moving ones, for every
-row. Out: the smallest magnitude that is kept, exactly as over all channels: with m
+row. Out: the smallest magnitude that is kept, exactly as over all channels. With m
 moving channels only the fixed ones ranked ``n_kept - m`` to ``n_kept`` can be it, so
-those few are all that is compared. Source: ours (EXTRACTION section 6).
+only those few are compared. Source: ours (docs/extraction.md#compiled-circuits).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from circuitkit.model.activation_topk import smallest_kept
 
 
-class Contest:
+class PartialTopK:
     """The channels of a site that compete to be among the ``n_kept`` largest.
 
     Args:

@@ -2,10 +2,10 @@
 
 In: a model, the kept nodes and the ablation values. Out: a program that gives the
 masked model's logit differences (to 1e-4 in float32) while computing only what the
-kept nodes need: of the stream the channels that kept nodes write or read, of each
-site those that are kept or compete with them, of the places the distinct ones, and
-after the last attention that matters only the ends. Source: ours (EXTRACTION
-section 6).
+kept nodes need: the channels of the stream that kept nodes write or read; at each site
+the channels that are kept or compete with them; each distinct place once; and, after
+the last attention that matters, only the last position of each prompt. Source: ours
+(docs/extraction.md#compiled-circuits).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from circuitkit.nodes import FINAL_RESID, NodeSet, Site
 
 
 class CompiledCircuit:
-    """The masked model as a small program; made by ``compile_circuit`` or from a folded model."""
+    """The masked model as a small program; see ``compile_circuit``, or give a folded model."""
 
     def __init__(self, folded: FoldedModel, nodes: NodeSet) -> None:
         self.folded, self.nodes = folded, nodes
@@ -78,7 +78,7 @@ def compile_circuit(
     """Compile the circuit of ``nodes``, every other node at its ablation value.
 
     Equal to running the model under ``gate_tap`` with those nodes kept, to 1e-4 in
-    logits. Who compiles many circuits of one model makes the ``FoldedModel`` once.
+    logits. To compile many circuits of one model, make the ``FoldedModel`` once.
     """
     return CompiledCircuit(FoldedModel(model, ablation_values), nodes)
 

@@ -1,9 +1,9 @@
 """A read of the residual stream: a norm, activation top-k, and the kept channels.
 
-In: the few channels of the stream that are tracked. Out: what is read of those that
-are kept. A channel that nothing has written yet is its start plus a constant, so the
+In: the few channels of the stream that are tracked. Out: the kept channels as they are
+read. A channel that nothing has written yet is its start plus a constant, so the
 norm and the top-k need only a table with one row for each distinct start. Source: ours
-(EXTRACTION section 6).
+(docs/extraction.md#compiled-circuits).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from circuitkit.compiled.distinct_prompts import Prompts, Rows
 from circuitkit.compiled.folded_model import FoldedModel
-from circuitkit.compiled.partial_topk import Contest
+from circuitkit.compiled.partial_topk import PartialTopK
 from circuitkit.nodes import Site
 
 
@@ -26,7 +26,7 @@ class _Fixed:
 
     total: Float[Tensor, " starts"]
     squares: Float[Tensor, " starts"]
-    contest: Contest | None
+    topk: PartialTopK | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class KeptRead:
     Args:
         folded: the folded model.
         site: an ``act_in``, or ``final_resid``.
-        tracked: the channels of the stream that are at hand, in order.
+        tracked: the channels of the stream that are given, in order.
         written: those of them that anything kept has written so far.
         n_writes: how many writes come before.
         kept: the channels that are read.
@@ -88,12 +88,12 @@ class KeptRead:
         if self.d_position:
             at = self.folded.position_reads(self.site)[rows.position]
             read = torch.cat([read, at[:, self.positions]], 1)
-        if fixed.contest is None:
+        if fixed.topk is None:
             return read
-        return read * self._survive(y, at, scale, rows, fixed.contest)
+        return read * self._survive(y, at, scale, rows, fixed.topk)
 
     def _survive(
-        self, y: Tensor, at: Tensor | None, scale: Scale, rows: Rows, contest: Contest
+        self, y: Tensor, at: Tensor | None, scale: Scale, rows: Rows, topk: PartialTopK
     ) -> Tensor:
         """Magnitudes are compared before the common factor, as the table holds them."""
         y = y.detach().abs()
@@ -101,7 +101,7 @@ class KeptRead:
         if at is not None:
             at = at.abs() if scale.mean is not None else at.abs() / scale.factor.detach()
             moving, kept = torch.cat([moving, at], 1), torch.cat([kept, at[:, self.positions]], 1)
-        return contest.survive(kept, moving, rows.start)
+        return topk.survive(kept, moving, rows.start)
 
     def _weighted(self, x: Tensor, scale: Scale) -> Tensor:
         """The channels with their weights; for LayerNorm normed and with their biases."""
@@ -118,11 +118,11 @@ class KeptRead:
     def _measure(self, prompts: Prompts) -> _Fixed:
         x = self.folded.stream(prompts, self.n_writes)
         still = x.index_fill(1, self.moving, 0.0).double()
-        contest = None
+        topk = None
         if self.n_kept is not None:
             weighted = x if self.norm.kind == "none" else x * self.norm.weight
-            contest = Contest(weighted.abs(), self.moving, self.n_kept, self.d_position)
-        return _Fixed(total=still.sum(1), squares=still.square().sum(1), contest=contest)
+            topk = PartialTopK(weighted.abs(), self.moving, self.n_kept, self.d_position)
+        return _Fixed(total=still.sum(1), squares=still.square().sum(1), topk=topk)
 
 
 def norm_scale(norm, x: Tensor, total: Tensor, squares: Tensor, width: int) -> Scale:

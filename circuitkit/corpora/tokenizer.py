@@ -4,7 +4,7 @@ Documents go in, a ``tokenizers.Tokenizer`` comes out. Text is first cut into
 pieces by a fixed pattern: brackets, quotes and operators are cut so that the
 answers of the tasks are pieces of their own. ``if count`` and ``count`` share
 the token ``count``: a keyword takes the space that follows it, so that the
-variable alone does not tell where it stands.
+variable alone does not show where in the line it is.
 
 Where we differ from plain BPE: a narrow corpus has a few hundred pieces, and
 merges would spend half the vocabulary on fragments (``pri``, ``prin``) that

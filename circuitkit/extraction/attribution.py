@@ -2,9 +2,9 @@
 
 In: a model, training pairs, ablation values. Out: ``Scores``, as mask learning gives
 them, with an empty learned set. A node's attribution is |gradient × (activation - ablation
-value)| of the logit difference, summed over positions, averaged over prompts; integrated
+value)| of the logit difference, summed over positions, averaged over prompts. Integrated
 gradients average it over models from all ablated to all kept (Sundararajan et al. 2017).
-The logit difference and not the loss, which is flat where the model is sure.
+The loss is not used, since it is flat where the model is confident.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def attribute(
         values: what ablated nodes are replaced by.
         n_points: 1 for the plain gradient, more to integrate it.
         seed: which pairs are drawn.
-        within: the nodes to be had.
-        progress: told how many pairs are done.
+        within: the nodes a circuit may have; None for all.
+        progress: called with the number of pairs done.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = pairs[torch.randperm(len(pairs), generator=generator)[:_PAIRS]]
@@ -65,7 +65,7 @@ def attribute(
 
 
 def shuffled(scores: Scores, seed: int) -> Scores:
-    """The same ranks dealt anew among the nodes of each site: a location-matched null.
+    """The same ranks, permuted among the nodes of each site: a location-matched null.
 
     Every prefix of the ranking has as many nodes at each site as before.
     """
@@ -79,7 +79,7 @@ def shuffled(scores: Scores, seed: int) -> Scores:
 def _dealt(
     rank: Float[Tensor, " width"], within: NodeSet | None, site: Site, generator: torch.Generator
 ) -> Float[Tensor, " width"]:
-    """A permutation of the ranks, of those to be had only."""
+    """A permutation of the ranks of the nodes that a circuit may have."""
     places = torch.arange(len(rank)) if within is None else torch.tensor(within[site]).long()
     dealt = rank.clone()
     dealt[places] = rank[places[torch.randperm(len(places), generator=generator)]]

@@ -1,10 +1,9 @@
 """Calibration: read a circuit's logit difference as ``scale * d + shift``.
 
-In: logit differences on selection pairs, and the two answers of each. Out: the two numbers
-that make the mean pair loss least. The shift favours one token over another, so it enters
-with the sign of (answer - foil) as token ids: added to both prompts of a pair alike it
-could only mean "always right". A scalar added to all logits does nothing under a softmax.
-Source: ours (EXTRACTION section 5, step 6); Platt 1999.
+In: logit differences on selection pairs, and the two answers of each. Out: the scale and the
+shift with the smallest mean pair loss. The shift favours one token over another, so it has
+the sign of (answer - foil) as token ids. Added with one sign to both prompts of a pair it
+would favour the right answer. Source: ours (docs/extraction.md#scoring); Platt 1999.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _MAX_SHIFT_NATS = 100.0
 
 
 def fit_calibration(differences: Float[Tensor, " rows"], pairs: EncodedPairs) -> Calibration:
-    """The scale (positive) and the shift of least mean pair loss; deterministic."""
+    """The scale (positive) and the shift with the smallest mean pair loss; deterministic."""
     d = differences.double().numpy()
     sign = np.sign((pairs.answers - pairs.foils).double().numpy())
 
@@ -37,7 +36,7 @@ def fit_calibration(differences: Float[Tensor, " rows"], pairs: EncodedPairs) ->
 def calibrated(
     differences: Float[Tensor, " rows"], pairs: EncodedPairs, calibration: Calibration
 ) -> Float[Tensor, " rows"]:
-    """The logit differences as the calibration reads them."""
+    """The calibrated logit differences."""
     sign = (pairs.answers - pairs.foils).sign().to(differences.dtype)
     return calibration.scale * differences + calibration.shift * sign
 
@@ -45,5 +44,5 @@ def calibrated(
 def calibrated_loss(
     differences: Float[Tensor, " rows"], pairs: EncodedPairs, calibration: Calibration
 ) -> float:
-    """The mean pair loss, in nats, as the calibration reads it."""
+    """The mean pair loss, in nats, after calibration."""
     return float(pair_losses(calibrated(differences, pairs, calibration)).mean())

@@ -1,10 +1,10 @@
 """Candidates: the few nodes of a large model among which a circuit is looked for.
 
 In: a model, training pairs, and the criterion. Out: the nodes of largest attribution,
-|gradient × (activation - ablation value)| at some openness of all gates, enough of them
-to meet the target when all are kept; None when the model is small enough to look
-everywhere. A node that never leaves its ablation value on the task has attribution 0
-and is off at no loss. Source: EXTRACTION section 5, step 1.
+|gradient × (activation - ablation value)| with all gates partly open. There are enough of
+them to meet the target when all are kept. None when the model is small enough to search all
+nodes. A node that always has its ablation value on the task has attribution 0, and ablating
+it changes no loss. Source: docs/extraction.md#candidates.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIRST_CANDIDATES = 2_048
 _N_PAIRS = 32
 
 OPENNESS = (1.0, 0.5, 0.25)
-"""How far all gates are open when gradients are taken: a saturated softmax has none when open."""
+"""How far all gates are open for the gradients: fully open, a saturated softmax has none."""
 
 
 def find_candidates(
@@ -38,7 +38,7 @@ def find_candidates(
     first: int = FIRST_CANDIDATES,
     progress: Progress = silent,
 ) -> NodeSet | None:
-    """The nodes worth learning masks over, widened until together they meet the target."""
+    """The nodes to learn masks over: more are added until together they meet the target."""
     widths = criterion.model.arch.widths
     if sum(widths.values()) <= small_model:
         return None

@@ -1,4 +1,4 @@
-"""What a search found, as ``circuit.json`` and ``pruning.json`` tell it.
+"""What a search found, as ``circuit.json`` and ``pruning.json`` hold it.
 
 In: the inputs of an extraction and the circuits found. Out: a ``Circuit``, scored once on
 the test split, and the record of the search.
@@ -43,7 +43,7 @@ class Found:
 
     @property
     def is_minimal(self) -> bool:
-        """Whether elimination went to its end."""
+        """Whether elimination was completed."""
         return self.restart.outcome == "target_met"
 
 
@@ -51,7 +51,7 @@ def describe(
     checkpoint: Checkpoint, task: Task, config: ExtractConfig, criterion: Criterion, means: Means,
     test: EncodedPairs, found: Found, target: Target,
 ) -> Circuit:  # fmt: skip
-    """Score the circuit on the test split and tell everything about it."""
+    """Score the circuit on the test split and record everything about it."""
     model, nodes, edges = criterion.model, found.kept.nodes, found.kept.edges
     cut = cut_model(model, nodes, edges, criterion.values)
     scored = four_differences(model, test, nodes, criterion.values, circuit_model=cut)
@@ -90,7 +90,7 @@ def describe(
 
 
 def settings_of(config: ExtractConfig, n_within: int | None) -> SearchSettings | None:
-    """What of the settings is not the default and nothing else in the circuit's file says."""
+    """Settings that are not the default and that nothing else in ``circuit.json`` holds."""
     plain, usual = asdict(config), asdict(DEFAULT)
     said = ("restarts", "tune", "n_gradient_points", "n_train", "n_select", "n_test")
     found = {name: plain[name] for name in said if plain[name] != usual[name]}
@@ -128,9 +128,9 @@ def _calibrate(
 def search_record(
     config: ExtractConfig, restarts: Sequence[Restart], found: Found, remarks: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """``pruning.json``: the settings, every restart's way and size, the scores of the best.
+    """``pruning.json``: the settings, every restart's history and size, the scores of the best.
 
-    ``remarks`` on the pairs are there only if there are any.
+    ``remarks`` on the pairs is absent if there are none.
     """
     best = found.restart
     return {

@@ -1,12 +1,14 @@
 """The criterion: whether a set of nodes meets the target on fixed pairs.
 
-Every decision of the search is one question to the criterion. It accepts when the
-upper 95 % bound of the loss, with the template as the unit (the pair, where there is
-one template only), meets the target, and when the loss does not hang on the sample the
-means were measured over: with activation top-k, a constant a hair from the threshold can
-carry a circuit under one sample and drop it under the next. So the ablation values are
-also pushed apart, three times as far as two halves of the sample lie, and the loss must
-stay where it is with the values as they are.
+In: a set of nodes. Out: accepted or not; every decision of the search is one such call. Two
+rules (docs/extraction.md#target):
+
+- The upper 95 % bound of the loss meets the target. Its unit is the template, or the pair
+  where there is one template only.
+- The loss does not depend on the sample that the means were measured over. With activation
+  top-k, a constant close to the threshold can survive under the means of one sample and not
+  under those of another. So the ablation values are also moved apart, three times as far as
+  those of two halves of the sample, and the loss must stay the same.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _DRIFT_PAIRS = 64
 
 
 class _Asked:
-    """Some ablation values with the pairs that circuits are asked under them, made ready once."""
+    """Ablation values with the pairs that circuits are run on under them, prepared once."""
 
     def __init__(
         self, model: Transformer, values: Mapping[Site, Tensor], chunks: list[EncodedPairs]
@@ -50,7 +52,7 @@ class _Asked:
 
 
 def _growing(pairs: EncodedPairs) -> list[EncodedPairs]:
-    """The pairs in chunks, each twice the one before: most circuits fail on the first."""
+    """The pairs in chunks, each twice as large as the last: most circuits fail on the first."""
     chunks, start, size = [], 0, _FIRST_CHUNK
     while start < len(pairs):
         chunks.append(pairs[start : start + size])
@@ -59,17 +61,17 @@ def _growing(pairs: EncodedPairs) -> list[EncodedPairs]:
 
 
 PUSH = 3.0
-"""How many times as far as the means of two halves of the reference the values are pushed."""
+"""How far the values are pushed, in units of the distance to the means of half the reference."""
 
 DRIFT_NATS = 0.01
-"""How far apart the losses under the values as they are and as they are pushed may lie."""
+"""The largest allowed difference between the losses under the measured and the pushed values."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Criterion:
-    """Fixed selection pairs and the target that a circuit has to meet on them, in nats.
+    """Accepts a set of nodes if its loss on fixed selection pairs meets the target, in nats.
 
-    ``is_strict`` False takes the mean loss for its upper bound, as the paper does.
+    ``is_strict`` False compares the mean loss with the target, as the paper does.
     ``model_under`` gives what is run under some ablation values; None runs ``model``.
     """
 
@@ -82,7 +84,7 @@ class Criterion:
     model_under: Callable[[Mapping[Site, Tensor]], Transformer] | None = None
     n_asked: int = 0
     chunks: _Asked = field(init=False)
-    shaken: list[_Asked] = field(init=False)
+    under_pushed: list[_Asked] = field(init=False)
     few: slice = field(init=False)
     clusters: Tensor = field(init=False)
 
@@ -91,7 +93,7 @@ class Criterion:
         self.chunks = self._under(self.values, _growing(self.pairs))
         self.few = slice(None, None, max(1, len(self.pairs) // _DRIFT_PAIRS))
         few = self.pairs[self.few]
-        self.shaken = [self._under(values, [few]) for values in self.pushed]
+        self.under_pushed = [self._under(values, [few]) for values in self.pushed]
         known = {name: i for i, name in enumerate(dict.fromkeys(self.pairs.templates))}
         units = [known[name] for name in self.pairs.templates]
         self.clusters = torch.tensor(units if len(known) > 1 else range(len(units)))
@@ -106,10 +108,10 @@ class Criterion:
         return len(set(self.pairs.templates))
 
     def meets(self, nodes: NodeSet) -> bool:
-        """Whether the circuit's upper bound is at most the target.
+        """Whether the circuit's upper bound is at most the target, and its drift small.
 
-        Losses are never negative, so the answer is no as soon as their sum so far,
-        spread over all pairs, exceeds it.
+        Losses are never negative. So evaluation stops as soon as their sum so far, divided by
+        the number of all pairs, exceeds the target.
         """
         self.n_asked += 1
         losses: list[Tensor] = []
@@ -126,12 +128,15 @@ class Criterion:
         return met and self._drift(nodes, found) <= DRIFT_NATS
 
     def drift(self, nodes: NodeSet) -> float:
-        """The spread, in nats, of the losses under the values as they are and as pushed."""
+        """The spread, in nats, of the losses under the measured and the pushed values."""
         return self._drift(nodes, self.losses(nodes))
 
     def _drift(self, nodes: NodeSet, losses: Float[Tensor, " pairs"]) -> float:
-        """The spread, given the losses under the values as they are: an even response counts."""
-        under = [losses[self.few], *(next(asked.losses(nodes)) for asked in self.shaken)]
+        """The spread, given the losses under the measured values.
+
+        All values count, so that a loss which moves the same way under both pushes shows too.
+        """
+        under = [losses[self.few], *(next(asked.losses(nodes)) for asked in self.under_pushed)]
         means = [float(some.mean()) for some in under]
         return max(means) - min(means)
 
@@ -147,7 +152,7 @@ class Criterion:
 def upper_bound(losses: Float[Tensor, " pairs"], clusters: Tensor) -> float:
     """The one-sided upper 95 % bound of a mean whose units are clusters of pairs.
 
-    Two clusters or a few bound little: Student's quantile says so.
+    With few clusters the bound is wide: it then uses Student's quantile.
     """
     mean = losses.double().mean()
     n_clusters = int(clusters.max()) + 1

@@ -1,9 +1,9 @@
 """From scores to a set of nodes that meets the target.
 
 The loss is not monotone in the number of nodes kept: plain bisection can return
-thousands for a circuit of twenty. So the scan starts from the learned set, walks
+thousands for a circuit of twenty. So the scan starts from the learned set, tries
 a geometric grid of sizes around it, and bisects only inside the lowest bracket
-that works. Source: ours (EXTRACTION section 5, step 4).
+that works. Source: ours (docs/extraction.md#discretisation).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GRADIENT_PAIRS = 64
 
 
 def ranked_nodes(scores: Scores) -> list[Node]:
-    """Every node to be had, best first; equal scores stay in the order of the forward pass."""
+    """Every node a circuit may have, best first; ties in the order of the forward pass."""
     pairs = [
         (-rank, site, channel)
         for site, ranks in scores.ranks.items()
@@ -34,9 +34,9 @@ def ranked_nodes(scores: Scores) -> list[Node]:
 
 
 def discretise(scores: Scores, criterion: Criterion) -> NodeSet | None:
-    """The learned set mended, or the smallest prefix of the ranking found to meet the target.
+    """The learned set, completed if needed, or the smallest prefix found to meet the target.
 
-    None when the mask learning emptied itself and no prefix works either.
+    None when mask learning kept no nodes and no prefix works either.
     """
     learned = scores.learned
     if criterion.meets(learned):
@@ -46,11 +46,11 @@ def discretise(scores: Scores, criterion: Criterion) -> NodeSet | None:
 
 
 def add_back(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None) -> NodeSet | None:
-    """Add nodes by the gradient of their gates, the best of a few tried exactly, until it meets.
+    """Add nodes until the set meets the target: of the few best by gradient, the best in fact.
 
-    None when a dozen additions, or for many nodes a fifth as many again, are not enough. (A
-    circuit of hundreds needs dozens; the alternative, a prefix of the ranking, may hold
-    thousands.)
+    None when a dozen additions are not enough, or a fifth of the set's size where that is more.
+    (A circuit of hundreds needs dozens of additions. The alternative, a prefix of the ranking,
+    may hold thousands of nodes.)
     """
     for _ in range(max(_MOST_ADDED, int(_SHARE_ADDED * len(nodes)))):
         fresh = steepest(nodes, criterion, within)[:_TRIED_EXACTLY]
@@ -64,7 +64,7 @@ def add_back(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None
 
 
 def steepest(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None) -> list[Node]:
-    """The nodes that are out and whose gate lowers the loss, to first order, the most first."""
+    """The ablated nodes whose gates lower the loss, to first order, the most first."""
     falls = [(rise, node) for rise, node in loss_rises(nodes, criterion, within) if rise < 0]
     return [
         node
@@ -89,12 +89,12 @@ def loss_rises(
 
 
 def size_around(scores: Scores) -> int:
-    """The size that prefixes of a ranking are tried around: the learned one, 8 nodes at least."""
+    """The size around which prefixes are tried: that of the learned set, at least 8 nodes."""
     return max(_SMALLEST_AROUND, len(scores.learned))
 
 
 def smallest_prefix(scores: Scores, criterion: Criterion) -> NodeSet | None:
-    """Scan sizes upwards around the learned one, then bisect below the first that works."""
+    """Scan sizes upwards around the learned size, then bisect below the first that works."""
     ranking, widths = ranked_nodes(scores), criterion.model.arch.widths
     around = size_around(scores)
     sizes = sorted({min(len(ranking), max(1, round(around * g))) for g in _GRID} | {len(ranking)})
@@ -117,7 +117,7 @@ def smallest_prefix(scores: Scores, criterion: Criterion) -> NodeSet | None:
 
 
 def bisect_scores(scores: Scores, criterion: Criterion) -> NodeSet | None:
-    """The paper's way: bisect the number of nodes kept, best first, between none and all.
+    """As in the paper: bisect the number of nodes kept, best first, between none and all.
 
     None when not even all of them meet the target.
     """

@@ -1,10 +1,10 @@
 """Edges dropped one by one: what each carried is replaced by its source's ablation value.
 
-In: a model, nodes, the edges kept between them. Out: a model of the same shape whose weights
-at the other edges are 0 and whose biases carry weight × ablation value instead; so masking,
-compiling and scoring need to know nothing of edges. With an attention sink, the constant of a
-v channel arrives whole, not scaled by the attention that the sink leaves. Source: ours
-(EXTRACTION section 4).
+In: a model, nodes, the edges kept between them. Out: a model of the same shape. Its weights at
+the other edges are 0, and its biases hold weight × ablation value instead. So masking,
+compiling and scoring need not know of edges. With an attention sink, the constant of a v
+channel is added in full, not scaled by the attention that the sink leaves. Source: ours
+(docs/extraction.md#edge-pruning).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MODULES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Nodes and the edges kept between them: no single one of either can go."""
+    """Nodes and the edges kept between them: no single one of either can be removed."""
 
     nodes: NodeSet
     edges: tuple[Edge, ...]
@@ -41,9 +41,9 @@ class Kept:
 def cut_model(
     model: Transformer, nodes: NodeSet, kept: Collection[Edge], values: Mapping[Site, Tensor]
 ) -> Transformer:
-    """The model in which, of the edges between ``nodes``, only ``kept`` carry anything."""
-    ends = {(edge.source, edge.target) for edge in kept}
-    dropped = [e for e in edges_between(model, nodes) if (e.source, e.target) not in ends]
+    """The model in which, of the edges between ``nodes``, only ``kept`` are left."""
+    endpoints = {(edge.source, edge.target) for edge in kept}
+    dropped = [e for e in edges_between(model, nodes) if (e.source, e.target) not in endpoints]
     return cut_edges(model, dropped, values) if dropped else model
 
 
@@ -87,13 +87,13 @@ def _of_state(model: Transformer, state: dict[str, Tensor]) -> Transformer:
 def drop_edges(
     nodes: NodeSet, criterion: Criterion, order: Sequence[Node], progress: Progress = silent
 ) -> Kept:
-    """Drop edges, then nodes that this leaves idle, while the target holds.
+    """Drop edges, then nodes that no longer matter, while the target holds.
 
     Args:
         nodes: a set that meets the target.
-        criterion: who says so.
-        order: every node of the set, the most important first; tried from the end.
-        progress: told how far each pass is.
+        criterion: decides whether the target is met.
+        order: every node of the set, the most important first; the last are tried first.
+        progress: called after each step of a pass.
     """
     kept = Kept(nodes=nodes, edges=edges_between(criterion.model, nodes))
     while True:
@@ -106,7 +106,7 @@ def drop_edges(
 
 
 def _fewer_edges(kept: Kept, criterion: Criterion, progress: Progress) -> Kept:
-    """Drop edges until no single one can go, the smallest weights first."""
+    """Drop edges until no single one can be removed, the smallest weights first."""
     order = sorted(kept.edges, key=lambda edge: -abs(edge.weight))
     edges = minimise(order, lambda some: _meets(criterion, kept.nodes, some), progress)
     return _in_order(kept.nodes, edges)
@@ -115,7 +115,7 @@ def _fewer_edges(kept: Kept, criterion: Criterion, progress: Progress) -> Kept:
 def _without_idle_nodes(
     kept: Kept, criterion: Criterion, order: Sequence[Node], progress: Progress
 ) -> Kept:
-    """Drop nodes until no single one can go with the edges as they are."""
+    """Drop nodes, the edges unchanged, until no single one can be removed."""
     widths = kept.nodes.widths
     nodes = minimise(
         [node for node in order if node in kept.nodes],
@@ -126,14 +126,14 @@ def _without_idle_nodes(
 
 
 def _in_order(nodes: NodeSet, edges: Iterable[Edge]) -> Kept:
-    """The edges that still have both ends, in the order of the pass."""
+    """The edges whose source and target are kept, in the order of the forward pass."""
     kept = [edge for edge in edges if edge.source in nodes and edge.target in nodes]
     kept.sort(key=lambda edge: (edge.target.site, edge.source.site, edge.source, edge.target))
     return Kept(nodes=nodes, edges=tuple(kept))
 
 
 def _meets(criterion: Criterion, nodes: NodeSet, edges: Collection[Edge]) -> bool:
-    """What a cut edge carries follows the ablation values, also where these are pushed."""
+    """The criterion under these edges; a cut edge carries the ablation value in force."""
     criterion.n_asked += 1
     cut = partial(cut_model, criterion.model, nodes, edges)
     return replace(criterion, model_under=cut).meets(nodes)

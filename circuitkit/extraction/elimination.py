@@ -1,7 +1,7 @@
-"""Elimination: take nodes out until none can go. The result is 1-minimal.
+"""Elimination: remove nodes until no single one can be removed. The result is 1-minimal.
 
 In: a set that meets the target, and the criterion. Out: a subset that meets it, from
-which no single node can be taken. Source: ours (EXTRACTION section 5, step 5);
+which no single node can be removed. Source: ours (docs/extraction.md#elimination);
 delta debugging after Zeller and Hildebrandt 2002.
 """
 
@@ -32,9 +32,9 @@ def eliminate(
 
     Args:
         nodes: a set that meets the target.
-        criterion: who says so.
-        order: every node of the set, the most important first; tried from the end.
-        progress: told how far each pass is.
+        criterion: decides whether the target is met.
+        order: every node of the set, the most important first; the last are tried first.
+        progress: called after each step of a pass.
         first_block: how many nodes the first blocks hold; None for half of them.
     """
     nodes = drop_free(nodes, criterion)
@@ -53,7 +53,7 @@ def minimise(
     progress: Progress = silent,
     first_block: int | None = None,
 ) -> list[Item]:
-    """Drop blocks of items, the last first, until no single one can go."""
+    """Drop blocks of items, the last first, until no single one can be removed."""
     kept = list(items)
     size = first_block or max(1, len(kept) // 2)
     while size > 1:
@@ -79,7 +79,7 @@ def _pass(
 def _one_by_one(
     kept: list[Item], meets: Callable[[Sequence[Item]], bool], progress: Progress
 ) -> list[Item]:
-    """Try to drop each item, round and round, until each has been refused since the last went."""
+    """Try to drop each item in turn until all have failed since the last one was dropped."""
     queue, n_refused = deque(reversed(kept)), 0
     while n_refused < len(queue):
         tried = queue.popleft()
@@ -94,16 +94,16 @@ def _one_by_one(
 
 
 def drop_free(nodes: NodeSet, criterion: Criterion) -> NodeSet:
-    """Drop what the weights alone say cannot matter, if the target holds."""
+    """Drop nodes that cannot matter by the weights alone, if the target holds."""
     bound = nodes - without_partner(nodes, has_sink=criterion.model.arch.attention_sink)
     connected = NodeSet.of(on_a_path(bound, criterion), nodes.widths)
     return connected if len(connected) < len(nodes) and criterion.meets(connected) else nodes
 
 
 def without_partner(nodes: NodeSet, *, has_sink: bool) -> NodeSet:
-    """The q channels whose k is out: they add the same to every key, which softmax cancels.
+    """The q channels whose k is ablated: they add the same to every key, which softmax cancels.
 
-    With a sink they do not cancel: its logit stays where it is.
+    With a sink they do not cancel, since the sink's logit does not change.
     """
     lone = [
         node
@@ -115,7 +115,7 @@ def without_partner(nodes: NodeSet, *, has_sink: bool) -> NodeSet:
 
 
 def on_a_path(nodes: NodeSet, criterion: Criterion) -> set[Node]:
-    """The nodes from which the answer can be reached, and which something can reach."""
+    """The nodes that an input reaches and that reach the answer."""
     graph = wiring(criterion.model, nodes)
     graph.add_nodes_from(("embedding", "unembedding"))
     for node in nodes:

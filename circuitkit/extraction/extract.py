@@ -1,4 +1,4 @@
-"""Extract: from a checkpoint and a task to the smallest circuit that does the task.
+"""Extract: from a checkpoint and a task to a small, 1-minimal circuit that does the task.
 
 In: a checkpoint, a task, a target loss. Out: an ``Extraction``: the circuit, the ablation
 values it was found under, and the record of the search; and, if asked, its folder. Source: Gao
@@ -51,9 +51,9 @@ Sample = Int[Tensor, "n length"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """A circuit with everything that its folder holds beside it.
+    """A circuit with everything else that its folder holds.
 
-    ``remarks`` say in words what is odd about the pairs; ``pruning`` holds them too.
+    ``remarks`` say in words what is unusual about the pairs; ``pruning`` holds them too.
     """
 
     circuit: Circuit
@@ -64,7 +64,7 @@ class Extraction:
     def save(self, folder: str | Path) -> None:
         """Write ``means.safetensors``, ``pruning.json`` and last ``circuit.json``.
 
-        Of another circuit that the folder held nothing is left.
+        Files of another circuit in the folder are removed.
         """
         CircuitFolder(Path(folder)).forget_other(self.circuit)
         self.means.save(folder)
@@ -109,7 +109,7 @@ def extract(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Circuit:
-    """Find the smallest circuit of a checkpoint that does a task.
+    """Find a small circuit of a checkpoint that does a task.
 
     The settings are those of ``ExtractConfig``, the rest as in ``run_extraction``, which
     returns the ablation values and the record of the search too.
@@ -144,12 +144,12 @@ def run_extraction(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Find the smallest circuit of a checkpoint that does a task, with everything around it.
+    """Find a small circuit of a checkpoint that does a task, with everything its folder holds.
 
     Args:
         checkpoint: the model, a bundled name or a folder.
         task: what the circuit has to do: a task, a built-in name or a file.
-        config: a method, a target, how hard to try.
+        config: the method, the target and the effort of the search.
         reference: the sample to measure means over: tokens, a text file, a folder of text or a
             ``.safetensors``; None for the checkpoint's own.
         reference_tokens: use at most so many tokens of it; None for all.
@@ -190,7 +190,7 @@ def _search(
     checkpoint: Checkpoint, task: Task, config: ExtractConfig, sample: Tensor | None,
     within: NodeSet | None, splits: _Splits, saved: SavedSearch, progress: Progress,
 ) -> Extraction:  # fmt: skip
-    """The steps of the search, one call a step."""
+    """The steps of the search, one call each."""
     model = checkpoint.load_model()
     about = f"{task.name} on {checkpoint.name}"
     target = choose_target(model, splits.select, config.target_loss_nats, about)
@@ -220,7 +220,7 @@ def _search(
 def _finished(
     folder: CircuitFolder, key: str, checkpoint: Checkpoint, progress: Progress
 ) -> Extraction | None:
-    """What a folder holds, if it is what this very extraction would find."""
+    """The extraction in a folder, if it is the one that these inputs give."""
     if not (folder.path / CIRCUIT).exists() or folder.sources.get("search") != key:
         return None
     circuit = folder.circuit
@@ -246,8 +246,8 @@ def _draw(folder: CircuitFolder, circuit: Circuit, progress: Progress) -> None:
 def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Splits:
     """Draw every split; the test split is scored once, at the very end.
 
-    The ood split is for validation alone: what cannot be asked there is refused before the
-    search and not after it.
+    The ood split is for validation only. Its pairs are checked here, so that an error comes
+    before the search and not after it.
     """
     train = checkpoint.ask(task, "train", config.n_train, config.seed, copies=True)
     rest: dict[Split, int] = {"select": config.n_select, "test": config.n_test}
@@ -265,7 +265,7 @@ def _sample(
     checkpoint: Checkpoint, config: ExtractConfig, reference: Sample | str | Path | None,
     n_tokens: int | None,
 ) -> Sample | None:  # fmt: skip
-    """The sample to measure over; zeros need none, but the checkpoint's own is recorded."""
+    """The sample to measure over; zero ablation needs none, but records the checkpoint's own."""
     has_none = reference is None and not (checkpoint.path / REFERENCE).exists()
     if has_none and config.ablation == "zero":
         return None
@@ -285,7 +285,7 @@ def _criterion(
     model: Transformer, means: Means, splits: _Splits, target: Target, config: ExtractConfig,
     *, is_pushed: bool,
 ) -> Criterion:  # fmt: skip
-    """Who decides: by the upper bound and the drift, or by the mean loss as the paper does."""
+    """The criterion: by the upper bound and the drift, or by the mean loss as in the paper."""
     is_strict = config.schedule != "paper"
     return Criterion(
         model=model,
@@ -301,7 +301,7 @@ def _settle(
     restarts: list[Restart], criterion: Criterion, train: EncodedPairs, config: ExtractConfig,
     within: NodeSet | None, progress: Progress,
 ) -> Found:  # fmt: skip
-    """The best restart, moved to what is smaller near it; edge by edge if asked."""
+    """The best restart, improved by local search, then edge by edge if asked."""
     best = min(restarts, key=lambda restart: restart.size)
     if best.outcome != "target_met" or not config.refine:
         edges = edges_between(criterion.model, best.nodes)

@@ -1,4 +1,4 @@
-"""What an extraction is asked for: a method, a target, and how hard to try."""
+"""The settings of an extraction: the method, the target and the effort of the search."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ Schedule = Literal["dual", "paper"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractConfig:
-    """What an extraction is asked for.
+    """The settings of an extraction.
 
-    ``target_loss_nats`` None asks for 0.15, raised when the model itself misses it.
-    ``method`` says where the ranking of nodes comes from: learned masks, attribution
-    (``n_gradient_points`` 1 is the plain gradient, more integrate it), or attribution dealt
-    anew among the nodes of each site. ``schedule="paper"`` learns masks at a fixed size
-    pressure and bisects on the scores, judged by the mean loss; with ``refine=False``
-    nothing comes after that: the algorithm of Gao et al. 2025, section A.5. ``pruning`` None
-    is the schedule's own settings. ``restarts`` is a limit: the search ends when the
-    smallest circuit has been found twice. ``tune`` tries so many settings of mask learning
-    instead, around those of the schedule (0: none).
+    ``target_loss_nats`` None is 0.15, raised when the model itself misses it. ``method`` is
+    where the ranking of nodes comes from: learned masks, attribution (``n_gradient_points`` 1
+    is the plain gradient, more integrate it), or attribution permuted among the nodes of each
+    site. ``schedule="paper"`` learns masks at a fixed size pressure and bisects on the scores
+    by the mean loss; with ``refine=False`` nothing comes after that, which is the algorithm of
+    Gao et al. 2025, section A.5. ``pruning`` None is the schedule's own settings. ``restarts``
+    is a limit: the search ends when the smallest circuit has been found twice. ``tune`` tries
+    so many settings of mask learning, around those of the schedule (0: none).
     """
 
     target_loss_nats: float | None = None

@@ -2,7 +2,7 @@
 
 In: a model, ablation values, the nodes that may still be kept. Out: logit differences
 with gradients in the gates, at a cost that falls with the candidates. Source: ours
-(EXTRACTION section 5, steps 1 and 3).
+(docs/extraction.md#mask-learning).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from circuitkit.model import EncodedPairs, Transformer, gate_tap, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
 _WORTH_COMPILING = 0.8
-"""Candidates are compiled anew when they are fewer than this share of those before."""
+"""Candidates are compiled again when they are fewer than this share of those before."""
 
 
 class GatedModel:

@@ -1,10 +1,10 @@
-"""Circuits near one and beside one: smaller ones to move to, equal ones to tell of.
+"""Local search: smaller circuits near the one found, and other circuits of the same size.
 
-In: 1-minimal circuits and the criterion. Out: more of them, the smallest first. 1-minimal is not
-minimum: one node in may let several out (a swap), and what a circuit leaves over may hold
-another one (a detour). Where the smallest is not alone, a user has to know. Each neighbour
-costs an elimination, so a circuit of hundreds of nodes, as of a dense model, is left as it is.
-Source: ours.
+In: 1-minimal circuits and the criterion. Out: more of them, the smallest first. A 1-minimal
+circuit need not be the smallest: one node added may allow several to be removed (a swap), and
+the nodes outside a circuit may hold another one (a detour). Several smallest circuits are all
+reported. Each neighbour costs an elimination, so a circuit of hundreds of nodes, as of a dense
+model, is not changed. Source: ours (docs/extraction.md#search).
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ def explore(
     within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> tuple[NodeSet, ...]:
-    """Swap and detour from the smallest circuit, if at most 200 nodes, until none smaller turns up.
+    """Swap and detour from the smallest circuit, if at most 200 nodes, until none is smaller.
 
     Args:
         found: 1-minimal circuits that meet the target.
-        criterion: who says so.
+        criterion: decides whether the target is met.
         train: pairs to attribute on.
-        within: the nodes to be had; None for all.
-        progress: told how far each pass is.
+        within: the nodes a circuit may have; None for all.
+        progress: called after each step of a pass.
 
     Returns:
-        Every circuit known that meets the target, the smallest (edges first, then nodes) first:
-        of several that are as small the one of lowest loss, 1-minimal.
+        Every circuit known that meets the target, the smallest (edges, then nodes) first: of
+        several equally small ones the one with the lowest loss, 1-minimal.
     """
     known = list(dict.fromkeys(found))
     best = min(known, key=lambda nodes: size(nodes, criterion))
@@ -69,9 +69,9 @@ def size(nodes: NodeSet, criterion: Criterion) -> tuple[int, int]:
 
 
 def swaps(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None) -> Iterator[NodeSet]:
-    """Put in one node that lowers the loss, and take out those that can go most cheaply.
+    """Add one node that lowers the loss, and remove those that raise it least.
 
-    What comes out meets the target and is no larger, but need not be 1-minimal.
+    The result meets the target and is no larger, but need not be 1-minimal.
     """
     for node in steepest(nodes, criterion, within)[:_TRIED_IN]:
         wider = nodes | NodeSet.of([node])
@@ -94,7 +94,7 @@ def detours(
     within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> Iterator[NodeSet]:
-    """Look for a circuit in what is left without these nodes, where that does the task."""
+    """Look for a circuit among the other nodes, if they do the task without these."""
     whole = NodeSet.full(criterion.model.arch.widths) if within is None else within
     left = whole - nodes
     if not criterion.meets(left):

@@ -1,13 +1,12 @@
-"""Learn masks: one score a node, the size pressure driven by dual ascent.
+"""Mask learning: one score for each node, the size pressure driven by dual ascent.
 
 In: a model, training pairs, ablation values. Out: a score for every node and the
 set whose score is positive. Source: Gao et al. 2025, section A.5 (gate =
 Heaviside forward, sigmoid derivative backward, scores clamped to [-1, 1]).
-Where we differ: no search over settings. λ rises while the loss is well below
-the target and falls otherwise, so the pressure settles where the target is just
-met; scores decay to nothing; a node far below the threshold is given up, so that the
-steps grow cheap; ranks come from a running mean before clamping.
-``PAPER`` holds the settings under which none of that is done.
+Where we differ (docs/extraction.md#mask-learning): no search over settings. λ rises while the
+loss is well below the target and falls otherwise, so the target is just met. Scores do not
+decay. A node far below the threshold is given up, which makes later steps cheaper. Ranks come
+from a running mean before clamping. ``PAPER`` holds the settings of the paper.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from circuitkit.progress import Progress, silent
 class PruningConfig:
     """Settings of one mask learning; the same for every model and task.
 
-    ``pressure_start`` is λ, nats a node, ``gentler`` times lower in every second restart, since
-    which of the two ends at the smaller circuit differs from task to task, and where masks lost
-    the task (1: never). ``comfort`` is the share of the target below which the pressure rises,
-    by ``pressure_factor`` (1 keeps it fixed). Ranks are the mean of the scores over the last
-    ``averaged`` share of the steps (0: the last scores, clamped). A node whose score falls to
-    ``-given_up`` is given up, and the rest learned without it; above 1, where no score goes,
-    none is. ``tied`` gives the q and the k channel of the same number one score.
+    ``pressure_start`` is λ in nats for each node. It is ``gentler`` times lower in every second
+    restart, since neither value gives the smaller circuit on every task, and after a learning
+    that lost the task (1: never lower). ``comfort`` is the share of the target below which the
+    pressure rises, by ``pressure_factor`` (1 keeps it fixed). Ranks are the mean of the scores
+    over the last ``averaged`` share of the steps (0: the last scores, clamped). A node whose
+    score falls to ``-given_up`` is given up, and the rest learned without it; above 1 none is,
+    since scores are clamped. ``tied`` gives q and k channels of the same number one score.
     """
 
     n_steps: int = 200
@@ -71,10 +70,10 @@ PAPER = PruningConfig(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What mask learning found: a rank for every node, the learned set, the way there.
+    """What mask learning found: a rank for every node, the learned set, the history.
 
-    ``history`` holds (task loss in nats, nodes kept, λ) for every step. Nodes outside
-    ``within`` are not to be had, whatever their rank; None allows all.
+    ``history`` holds (task loss in nats, nodes kept, λ) for every step. A circuit may not have
+    nodes outside ``within``, whatever their rank; None allows all.
     """
 
     ranks: Mapping[Site, Float[Tensor, " width"]]
@@ -143,8 +142,8 @@ def initial_scores(
 ) -> Float[Tensor, " nodes"]:
     """Spread the scores by attribution, so that gates do not all close in the same step.
 
-    A competent model's loss is flat, and equal scores fall together until the task is
-    lost. The node whose gate moves the logit difference most starts at ``init_high``.
+    A competent model's loss is flat, so equal scores fall together until the task is lost.
+    The node whose gate moves the logit difference most starts at ``init_high``.
     """
     batch = pairs[torch.randperm(len(pairs), generator=generator)[: config.batch_pairs]]
     gradients = gated.gradients(batch, objective=lambda d: d)
@@ -162,7 +161,7 @@ def open_gates(scores: Float[Tensor, " nodes"], temperature: float) -> Float[Ten
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """One flat vector over all nodes, site after site; ``open`` is 0 at those not to be had."""
+    """One flat vector over all nodes, site by site; ``open`` is 0 where a circuit may have none."""
 
     widths: Mapping[Site, int]
     open: Float[Tensor, " nodes"]
@@ -177,7 +176,7 @@ class _Layout:
         return dict(zip(self.widths, flat.split(list(self.widths.values())), strict=True))
 
     def allowed(self, flat: Tensor) -> Float[Tensor, " nodes"]:
-        """Nothing where a node is not to be had."""
+        """0 where a circuit may not have the node."""
         return self.tie(flat * self.open)
 
     def tie(self, flat: Tensor) -> Float[Tensor, " nodes"]:
@@ -200,7 +199,7 @@ def _batch(n_pairs: int, size: int, generator: torch.Generator) -> slice:
 def _travel_left(step: int, config: PruningConfig) -> float:
     """How far a score can still rise after a step: Adam moves it by about the rate at most.
 
-    A score that cannot come back above 0 belongs to a node that is out for good.
+    A node whose score cannot rise above 0 again stays ablated.
     """
     left = config.n_steps - step - 1
     return config.lr * left * (left + 1) / (2 * config.n_steps)

@@ -37,9 +37,9 @@ class Means:
     """What each node is replaced by when it is ablated.
 
     Each mapping takes a site to a float32 vector of its width. ``even`` is the mean
-    over every other sequence of the reference, from the first: it shows how far a
-    result hangs on the sample. The standard errors take the sequence as the
-    unit. All are zeros when ``ablation`` is zero.
+    over every other sequence of the reference, from the first: it shows how much a
+    result depends on the sample. The unit of the standard errors is the sequence.
+    All are zeros when ``ablation`` is zero.
     """
 
     values: Mapping[Site, Tensor]
@@ -193,15 +193,15 @@ def measure_means(
 def halves_differ(reference: Int[Tensor, "n length"]) -> bool:
     """Whether the two halves of a reference, every other sequence, hold different text.
 
-    Where they do not, as for one sequence or copies of it, their means agree whatever the sample,
-    and nothing can be said of how far a result hangs on it.
+    If they do not, as for one sequence or copies of it, their means agree for any sample, and
+    say nothing about how much a result depends on it.
     """
     rows = [row.numpy().tobytes() for row in reference]
     return len(set(rows)) > 1 and sorted(rows[::2]) != sorted(rows[1::2])
 
 
 def zero_means(widths: Mapping[Site, int], checkpoint_sha256: str = "") -> Means:
-    """Zeros for every node: offered, never the default (smaller, less faithful circuits)."""
+    """Zeros for every node; not the default, as circuits are smaller and less faithful."""
     values, even, errors = (
         {site: torch.zeros(width) for site, width in widths.items()} for _ in range(3)
     )

@@ -1,7 +1,7 @@
-"""What a reader sees around a circuit: an example pair, embeddings, biases, means.
+"""The context of a circuit, measured: an example pair, embeddings, biases, means.
 
 In: a checkpoint, a task, a circuit's nodes. Out: plain numbers and strings, so
-that a report needs neither the checkpoint nor torch. None of it counts as size.
+that a report needs neither the checkpoint nor torch. None of it counts in the size.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def describe_surroundings(
     values: Mapping[Site, Tensor],
     circuit_model: Transformer | None = None,
 ) -> Surroundings:
-    """Everything shown around a circuit and not counted in it.
+    """Everything that is shown with a circuit and not counted in it.
 
-    ``circuit_model`` is the model the circuit is run on, where edges of it are cut.
+    ``circuit_model`` is the model that the circuit is run on, where edges of it are cut.
     """
     pair, names = _example(checkpoint, task), token_names(checkpoint)
     a, b = _sides(names, circuit_model or model, pair, nodes, values)
@@ -65,7 +65,7 @@ def describe_surroundings(
 
 
 def _example(checkpoint: Checkpoint, task: Task) -> EncodedPairs:
-    """The shortest of a few selection pairs: the one a reader takes in at a glance."""
+    """The shortest of a few selection pairs: the easiest to read."""
     pairs = checkpoint.ask(task, "select", _LOOKED_AT)
     lengths = pairs.last.view(2, -1).sum(0)
     return pairs[lengths.argmin()[None]]

@@ -1,10 +1,9 @@
-"""Restarts: the same search from several seeds, side by side where there are cores.
+"""Restarts: the same search from several seeds, in parallel where there are cores.
 
-In: what a search needs, and where finished parts are kept. Out: the restarts in order, up to
-the one at which the smallest circuit came a second time, or one for every try when settings are
-tuned. The threads that torch would give to
-one operation go to whole restarts instead, each of which then computes on one: faster, and the
-bytes do not depend on how many there are.
+In: the inputs of a search, and where finished parts are kept. Out: the restarts in order, up to
+the one that finds the smallest circuit a second time, or one for each try when settings are
+tuned. Each restart computes on one thread. That is faster than giving torch several threads for
+each operation, and the bytes do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def run_restarts(
 def _until_twice(
     runs: _Runs, config: ExtractConfig, pool: ThreadPoolExecutor, n_workers: int
 ) -> list[Restart]:
-    """Several seeds, at a high and a low pressure in turn, until the smallest comes again."""
+    """Several seeds, at a high and a low pressure in turn, until the smallest is found twice."""
     restarts: list[Restart] = []
     for start in range(0, config.restarts, n_workers):
         some = range(start, min(start + n_workers, config.restarts))
@@ -87,21 +86,23 @@ class _Runs:
     stopped: Event = field(default_factory=Event)
 
     def one(self, index: int, config: ExtractConfig) -> Restart:
-        """A restart, or what is kept of it; its criterion counts for itself."""
-        criterion, told = replace(self.criterion, n_asked=0), self._told(index)
+        """A restart, or its saved result; each has its own count of the sets it tried."""
+        criterion, progress = replace(self.criterion, n_asked=0), self._numbered(index)
         scores = self.saved.scores(index, criterion.model.arch.widths)
         if scores is None:
             seed = 1000 * config.seed + index
-            scores = rank(self.train, criterion, config, seed, within=self.within, progress=told)
+            scores = rank(
+                self.train, criterion, config, seed, within=self.within, progress=progress
+            )
             self.saved.keep_scores(index, scores)
         restart = self.saved.restart(index, scores, in_force(scores, config))
         if restart is None:
-            restart = follow(scores, criterion, config, told)
+            restart = follow(scores, criterion, config, progress)
             self.saved.keep_restart(index, restart)
         return restart
 
-    def _told(self, index: int) -> Progress:
-        """Progress under the restart's number; it ends the restart when another has failed."""
+    def _numbered(self, index: int) -> Progress:
+        """Progress under the restart's number; it stops the restart when another has failed."""
 
         def progress(stage: str, done: int, total: int) -> None:
             if self.stopped.is_set():
@@ -119,7 +120,7 @@ def _came_twice(restarts: list[Restart]) -> bool:
 
 @contextmanager
 def single_threaded() -> Iterator[int]:
-    """Let torch compute on one thread, and tell how many it had.
+    """Let torch compute on one thread; yields the number it had.
 
     The search is many small operations: on a busy machine a second thread waits for the first
     more than it helps.

@@ -1,7 +1,7 @@
-"""Resume: what a stopped extraction leaves behind, so that it goes on to the same bytes.
+"""Resume: the finished parts of a stopped extraction, so that it continues to the same bytes.
 
-In: a folder and what is being extracted. Out: the ablation values and every finished ranking
-and restart, read back exactly, if they are of this very extraction; else nothing.
+In: a folder and the inputs of an extraction. Out: the ablation values and every finished
+ranking and restart, read back exactly, if they are of the same inputs; else nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SavedSearch:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def begin(self, key: str, *, resume: bool = True) -> None:
-        """Go on with what the folder holds under this key; forget what is of another."""
+        """Continue from what the folder holds under this key; ignore what has another."""
         self.key, self.parts = key, {}
         if not resume:
             self.end()
@@ -64,16 +64,16 @@ class SavedSearch:
 
     def means(self, widths: Mapping[Site, int]) -> Means | None:
         """The ablation values, if they are those of this extraction."""
-        told = (self.parts or {}).get("means")
-        if self.folder is None or told is None:
+        known = (self.parts or {}).get("means")
+        if self.folder is None or known is None:
             return None
         means = Means.load(self.folder.path, widths)
-        return means if means.sha256 == told else None
+        return means if means.sha256 == known else None
 
     def keep_means(self, means: Means) -> None:
-        """Write the ablation values, then say that they are of this extraction.
+        """Write the ablation values, then record that they are of this extraction.
 
-        A circuit that was found under others goes, with all that was made of it.
+        A circuit that was found under others is removed, with all that was made from it.
         """
         if self.folder is not None:
             self.folder.forget_circuit()
@@ -82,41 +82,41 @@ class SavedSearch:
 
     def scores(self, index: int, widths: Mapping[Site, int]) -> Scores | None:
         """The ranking of a restart."""
-        told = (self.parts or {}).get(f"scores {index}")
-        return None if told is None else _read_scores(told, widths)
+        saved = (self.parts or {}).get(f"scores {index}")
+        return None if saved is None else _read_scores(saved, widths)
 
     def keep_scores(self, index: int, scores: Scores) -> None:
         """Write the ranking of a restart."""
-        self._keep(f"scores {index}", _tell_scores(scores))
+        self._keep(f"scores {index}", _plain_scores(scores))
 
     def restart(self, index: int, scores: Scores, learning: PruningConfig) -> Restart | None:
-        """The end of a restart that began with these scores."""
-        told = (self.parts or {}).get(f"restart {index}")
-        if told is None:
+        """The result of a restart that began with these scores."""
+        saved = (self.parts or {}).get(f"restart {index}")
+        if saved is None:
             return None
-        nodes = _read_nodes(told["nodes"], scores.learned.widths)
-        return Restart(**told | {"nodes": nodes, "scores": scores, "learning": learning})
+        nodes = _read_nodes(saved["nodes"], scores.learned.widths)
+        return Restart(**saved | {"nodes": nodes, "scores": scores, "learning": learning})
 
     def keep_restart(self, index: int, restart: Restart) -> None:
-        """Write the end of a restart."""
-        told = {name: getattr(restart, name) for name in ("outcome", "n_edges", "n_judged")}
-        self._keep(f"restart {index}", told | {"nodes": list(map(str, restart.nodes))})
+        """Write the result of a restart."""
+        saved = {name: getattr(restart, name) for name in ("outcome", "n_edges", "n_judged")}
+        self._keep(f"restart {index}", saved | {"nodes": list(map(str, restart.nodes))})
 
     def end(self) -> None:
         """Remove the file: the circuit is written."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
-    def _keep(self, name: str, told: Any) -> None:
+    def _keep(self, name: str, part: Any) -> None:
         if self.path is None or self.parts is None:
             return
         with self._lock:
-            self.parts[name] = told
+            self.parts[name] = part
             content = {"format": _FORMAT, "key": self.key, "parts": self.parts}
             write_whole(self.path, json.dumps(content) + "\n")
 
 
-def _tell_scores(scores: Scores) -> dict[str, Any]:
+def _plain_scores(scores: Scores) -> dict[str, Any]:
     within = scores.within
     return {
         "ranks": {str(site): rank.tolist() for site, rank in scores.ranks.items()},
@@ -126,13 +126,13 @@ def _tell_scores(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _read_scores(told: Mapping[str, Any], widths: Mapping[Site, int]) -> Scores:
-    """Exactly what was told: JSON holds every float32 as a float64 that rounds back to it."""
-    within = told["within"]
+def _read_scores(saved: Mapping[str, Any], widths: Mapping[Site, int]) -> Scores:
+    """Exactly what was saved: JSON holds every float32 as a float64 that rounds back to it."""
+    within = saved["within"]
     return Scores(
-        ranks={Site.parse(site): torch.tensor(rank) for site, rank in told["ranks"].items()},
-        learned=_read_nodes(told["learned"], widths),
-        history=tuple((loss, n, pressure) for loss, n, pressure in told["history"]),
+        ranks={Site.parse(site): torch.tensor(rank) for site, rank in saved["ranks"].items()},
+        learned=_read_nodes(saved["learned"], widths),
+        history=tuple((loss, n, pressure) for loss, n, pressure in saved["history"]),
         within=None if within is None else _read_nodes(within, widths),
     )
 

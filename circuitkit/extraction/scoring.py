@@ -1,4 +1,4 @@
-"""Score a circuit once, on the test split, which nothing before has touched.
+"""Score a circuit once, on the test split, which nothing before has used.
 
 Four models are scored: the model, the circuit, its complement (the circuit's
 nodes ablated: the paper's inverse pruning) and the empty circuit.
@@ -33,7 +33,7 @@ class FourDifferences:
         return Scores(**{k: float(pair_losses(d).mean()) for k, d in self._items()})
 
     def accuracies(self) -> Scores:
-        """The share of prompts each answers rightly; a tie is half an answer."""
+        """The share of prompts that each answers correctly; a tie counts as half."""
         return Scores(**{k: float(hits(d).mean()) for k, d in self._items()})
 
     def _items(self) -> list[tuple[str, Tensor]]:
@@ -47,9 +47,9 @@ def four_differences(
     values: Mapping[Site, Tensor],
     circuit_model: Transformer | None = None,
 ) -> FourDifferences:
-    """Run the model, the circuit and its complement on pairs in full: this is what is reported.
+    """Run the model, the circuit and its complement, uncompiled: these are the reported figures.
 
-    The empty circuit, which only the last token can tell apart, is run compiled.
+    The empty circuit depends on the last token only, and is run compiled.
     ``circuit_model`` is the model the circuit is run on, where edges of it are cut.
     """
     nothing = NodeSet(widths=model.arch.widths)

@@ -29,14 +29,14 @@ from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, silent
 
 _LOST = 2.0
-"""A learning that ends above so many times the target was pressed too hard to come back."""
+"""A learning whose final loss is above so many times the target had too much pressure."""
 _FAR = 4.0
-"""A set of so many times the size that was learned is no longer what was learned."""
+"""A set of so many times the learned size counts as different from the learned set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Restart:
-    """One ranking followed to its end: 1-minimal if it was refined and the target is met."""
+    """The result of one ranking: 1-minimal if it was refined and the target is met."""
 
     learning: PruningConfig
     scores: Scores
@@ -74,11 +74,11 @@ def rank(
     within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> Scores:
-    """The ranking of the config's method; masks that lost the task are learned once more, gently.
+    """The ranking of the config's method; masks that lost the task are learned again, with less λ.
 
-    Where many nodes close before the loss is felt, the size pressure has grown too high for the
-    task to be found again, however long it falls. Where few nodes more do the task, the ranking is
-    followed all the same: it may lead to the smallest circuit of all.
+    Where many nodes close before the loss rises, the size pressure has grown so high that the
+    task is not recovered as it falls. Where a few more nodes do the task, the ranking is used
+    all the same: it may give the smallest circuit of all.
     """
     if config.method == "pruning":
         asked = config.learning

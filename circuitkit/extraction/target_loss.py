@@ -1,9 +1,8 @@
-"""The target loss: what was asked for, or what the model itself makes sensible.
+"""The target loss: the one given, or a default that the model itself meets.
 
-In: a model and selection pairs. Out: a target in nats. Asking a circuit to beat its model
-is asking for nothing, so the default target is raised to the model's own loss, and a model
-that does not do the task is refused before an hour is spent on it. Source: EXTRACTION
-section 3.
+In: a model and selection pairs. Out: a target in nats. A circuit need not be better than its
+model, so the default is raised to the model's own loss. A model that does not do the task is
+refused before the search. Source: docs/extraction.md#target.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _ROOM_NATS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The target in force, and the one asked for where the model's own loss forced it up."""
+    """The target in force, and the one asked for where it was raised to the model's own loss."""
 
     loss_nats: float
     requested_nats: float | None = None

@@ -1,9 +1,9 @@
-"""Tune: search over the settings of mask learning, for those who want to know what it is worth.
+"""Tuning: search over the settings of mask learning, to measure what such a search adds.
 
-In: the centre of the search and how many tries. Out: the settings of each, asked for in
-rounds and told how many edges came of them. Source: Gao et al. 2025, section A.5, tunes eight
-settings for every task and model; Watanabe 2023 for the sampler (optuna's TPE). By default
-nothing is tuned.
+In: the centre of the search and the number of tries. Out: the settings of each try, in rounds;
+the number of edges of each goes back to the sampler. Source: Gao et al. 2025, section A.5, tunes
+eight settings for every task and model; Watanabe 2023 for the sampler (optuna's TPE). By
+default nothing is tuned.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     import optuna
 
 AT_ONCE = 4
-"""Tries asked for before the next are: fixed, so that the result does not depend on the cores."""
+"""Tries in a round: fixed, so that the result does not depend on the number of cores."""
 
 TIMES: dict[str, float] = {
     "lr": 5.0, "pressure_start": 10.0, "temperature": 3.0, "init_std": 5.0, "weight_decay": 10.0,
 }  # fmt: skip
-"""How far around the centre, as a factor, each is looked for, evenly in its logarithm."""
+"""The factor around the centre within which each is drawn, log-uniformly."""
 
 INIT_LOW = 0.02, 0.4
 BETA2 = 0.8, 0.999
-"""Ranges of what a factor means nothing to."""
+"""Ranges of settings for which a factor makes no sense."""
 
 
 @dataclass(slots=True)
 class Tuning:
-    """Asks and tells; the first try is the centre itself."""
+    """Suggests settings and takes the results; the first try is the centre itself."""
 
     centre: PruningConfig
     study: optuna.Study
@@ -61,7 +61,7 @@ class Tuning:
         return [(trial, self._suggested(trial)) for trial in (self.study.ask() for _ in range(n))]
 
     def tell(self, trials: Sequence[optuna.Trial], sizes: Sequence[int]) -> None:
-        """What came of a round: edges, or all of the model's where the target was missed."""
+        """Record a round: the edges of each try, or the model's where the target was missed."""
         for trial, size in zip(trials, sizes, strict=True):
             self.study.tell(trial, float(size))
 
@@ -73,7 +73,7 @@ class Tuning:
         return replace(self.centre, **found, init_high=self._init_high(found["init_low"]))
 
     def _init_high(self, init_low: float) -> float:
-        """One start for all nodes stays one."""
+        """If all nodes start at one score, they still do."""
         flat = self.centre.init_high == self.centre.init_low
         return init_low if flat else self.centre.init_high
 

@@ -2,7 +2,7 @@
 
 In: a model and a sample of tokens. Out: an ``Activity``, measured through one tap.
 Source: Gao et al. 2025, Figure 10 (the kurtosis of the residual stream); the exact
-form of the figure is our choice and is told in ``kurtosis``.
+formula is our choice, see ``kurtosis``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOKENS_A_BATCH = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """Figures of the activations over ``n_tokens`` tokens.
+    """Statistics of the activations over ``n_tokens`` tokens.
 
     ``nonzero`` is the share of activations that are not 0, by site kind, after activation
     top-k. ``n_silent`` counts, layer by layer, the neurons whose ``post_act`` is 0 on every

@@ -71,7 +71,7 @@ def _by_partition(x: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
 
 
 def _fill(rows: NDArray, kept: NDArray, mask: NDArray[np.bool_], n_kept: int) -> None:
-    """Write what stays of ``rows`` to ``kept``, and where to ``mask``, a block at a time."""
+    """Write the kept values of ``rows`` to ``kept``, their places to ``mask``, by blocks."""
     width = rows.shape[1]
     step, place = max(1, _BLOCK // width), width - n_kept
     work = np.empty((min(step, len(rows)), width), rows.dtype)
@@ -85,7 +85,7 @@ def _fill(rows: NDArray, kept: NDArray, mask: NDArray[np.bool_], n_kept: int) ->
 
 
 def smallest_kept(magnitude: Float[Tensor, "rows width"], n_kept: int) -> Float[Tensor, "rows 1"]:
-    """The ``n_kept``-th largest of each row, whose order is lost on the way."""
+    """The ``n_kept``-th largest of each row; the rows are reordered in place."""
     width = magnitude.shape[1]
     if magnitude.device.type != "cpu":
         return magnitude.topk(n_kept, dim=1, sorted=False).values.amin(1, keepdim=True)

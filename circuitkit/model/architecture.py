@@ -13,7 +13,7 @@ Size = Annotated[int, Field(ge=1, le=2**20)]
 
 
 class Architecture(BaseModel):
-    """Every choice the engine runs (DESIGN: the paper's A.1, and GPT-2's).
+    """Every choice the engine runs: those of Gao et al. 2025, section A.1, and of GPT-2.
 
     ``norm_eps`` null is ``torch.finfo(dtype).eps``, as in ``torch.nn.RMSNorm``.
     ``activation_topk`` maps a site kind to the fraction of its channels kept, by

@@ -1,7 +1,7 @@
-"""From a task's pairs to what the model is asked: the one way in, with every refusal.
+"""Encode the pairs of a task as the model reads them, with every check of what it can read.
 
-In: pairs and a tokenizer. Out: ``EncodedPairs``. What could not be asked as the task means
-it is refused here, by the ids the model reads and not by the texts of the file.
+In: pairs and a tokenizer. Out: ``EncodedPairs``. What cannot be asked as the task means it is
+an error here, by the ids that the model reads and not by the texts of the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from circuitkit.task.pairs import naming_place
 def encode_pairs(
     pairs: Sequence[Pair], tokenizer, *, start_token: int | None, vocab_size: int, n_ctx: int
 ) -> EncodedPairs:
-    """Read pairs and pad them to a rectangle; a start token that is there already stays one.
+    """Read pairs and pad them to a rectangle; a start token is added unless there is one.
 
     ``tokenizer`` is a ``tokenizers.Tokenizer``, or None when prompts are token ids.
 
@@ -60,7 +60,7 @@ def encode_pairs(
 def _notes(
     read: Sequence[Read], pairs: Sequence[Pair], tokenizer, start: list[int]
 ) -> Iterator[str]:
-    """What a reader of the task should know, though nothing is wrong with it."""
+    """Notes on how the prompts were read, where nothing is wrong."""
     begun = sum(1 for side in read if start and side.prompt[:1] == start)
     if begun:
         yield f"{begun} prompts begin with the start token already; it is not put there again"
@@ -76,7 +76,7 @@ def _notes(
 
 
 def _refuse_equal_sides(encoded: EncodedPairs) -> None:
-    """Two texts may be the same ids: then there is nothing to tell apart."""
+    """Two texts may be the same ids: then the model cannot distinguish them."""
     sides, n = encoded.sides(), len(encoded)
     for pair, (prompt, answer), (other, foil) in zip(
         encoded.pairs, sides[:n], sides[n:], strict=True
@@ -88,7 +88,7 @@ def _refuse_equal_sides(encoded: EncodedPairs) -> None:
             if same:
                 raise TaskError(
                     f"{pair.where(key)}: {written[0]!r} and {written[1]!r} are the same tokens "
-                    "for this checkpoint; expected two that it tells apart."
+                    "for this checkpoint; expected two that differ."
                 )
 
 

@@ -1,9 +1,9 @@
 """Pairs as the model reads them, and the one definition of the task loss.
 
 In: padded tokens, with the two answers of every prompt. Out: per pair a loss in
-nats of which ln 2 is an exact floor for anything that cannot tell the two
-prompts apart. Source: Gao et al. 2025, section 2.2; the two-sided form is ours
-(EXTRACTION section 3).
+nats, which is at least ln 2 for anything that cannot distinguish the two
+prompts. Source: Gao et al. 2025, section 2.2; the two-sided form is ours
+(docs/extraction.md#task-loss).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class EncodedPairs:
     """The prompts of n pairs, all a-sides first: row i and row n + i are a pair.
 
     Prompts are padded on the right, which a causal model cannot see from ``last``. ``pairs``
-    are what they were read from, ``notes`` what is to be said of how they were read.
+    are their source, ``notes`` remarks on how they were read.
     """
 
     tokens: Int[Tensor, "rows seq"]
@@ -58,7 +58,7 @@ class EncodedPairs:
         )
 
     def sides(self) -> list[tuple[tuple[int, ...], int]]:
-        """The prompt and the right answer of every row, as ids: what the model is asked."""
+        """The prompt and the right answer of every row, as ids."""
         rows = zip(self.tokens.tolist(), self.last.tolist(), self.answers.tolist(), strict=True)
         return [(tuple(row[: last + 1]), answer) for row, last, answer in rows]
 
@@ -69,10 +69,10 @@ class EncodedPairs:
     def each(
         self, n_pairs: int, run: Callable[[EncodedPairs], Float[Tensor, "*kinds rows"]]
     ) -> Float[Tensor, "*kinds all_rows"]:
-        """What ``run`` tells of every prompt, some pairs of like length at a time.
+        """The result of ``run`` for every prompt, some pairs of similar length at a time.
 
-        Prompts of a task differ in length by half: padded to the longest, most of a batch is
-        padding.
+        Prompts of a task vary in length by a factor of two: in a batch padded to the longest,
+        most tokens are padding.
         """
         order = self.by_length()
         parts = [run(self[some]).unflatten(-1, (2, -1)) for some in order.split(n_pairs)]
@@ -88,9 +88,9 @@ def logit_differences(
 
 
 def hits(differences: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
-    """How right each prompt's answer is: 1, or 0 where the foil is preferred.
+    """1 for each prompt whose answer is preferred, 0 where the foil is.
 
-    A tie is ½: a model that cannot tell two prompts apart has accuracy 0.5, not 0.
+    A tie is ½: a model that cannot distinguish two prompts has accuracy 0.5, not 0.
     """
     return (differences.sign() + 1) / 2
 

@@ -1,8 +1,8 @@
-"""Copies among pairs: by the ids that the model reads, whatever they are called in the file.
+"""Copies among pairs: by the ids that the model reads, not by the texts of the file.
 
-In: encoded pairs. Out: those that are no copy of one before, or an error where two pairs
-contradict each other. Two pairs are copies when they ask the same two prompts with the same
-answers, either way round: as evidence they are one.
+In: encoded pairs. Out: those that are not a copy of an earlier one, or an error where two pairs
+contradict each other. Two pairs are copies when they have the same two prompts with the same
+answers, in either order: they are one piece of evidence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from circuitkit.task import Pair
 
 
 def distinct(asked: EncodedPairs, most: int) -> EncodedPairs:
-    """The first ``most`` pairs that are no copy of one before; a note counts the copies."""
+    """The first ``most`` pairs that are not copies of earlier ones; a note counts the copies."""
     sides, n = asked.sides(), len(asked)
     first: dict[frozenset, int] = {}
     seen = 0
@@ -54,6 +54,6 @@ def refuse_contradictions(asked: EncodedPairs) -> None:
 
 
 def _written(pairs: Sequence[Pair], row: int) -> tuple[str, str | int]:
-    """Where the answer of a row is written, and as what."""
+    """Where the answer of a row is written in the file, and its text there."""
     pair, name = pairs[row % len(pairs)], "ab"[row // len(pairs)]
     return pair.where(f"{name}.answer"), (pair.b if name == "b" else pair.a).answer

@@ -1,7 +1,7 @@
-"""Taps: the one way into the model.
+"""Taps: how activations are read and changed.
 
 A tap is called at every site of the forward pass with the site and its
-activations, after activation top-k, and returns what the model goes on with.
+activations, after activation top-k, and returns the activations that the model continues with.
 Recording, ablation, mask learning and patching are all taps.
 """
 
@@ -18,7 +18,7 @@ Tap = Callable[[Site, Tensor], Tensor]
 
 
 def record_tap(store: dict[Site, Tensor]) -> Tap:
-    """Keep every site's activations in ``store``; the model goes on unchanged."""
+    """Keep every site's activations in ``store``; the model is unchanged."""
 
     def tap(site: Site, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         store[site] = x

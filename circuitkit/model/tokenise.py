@@ -1,9 +1,8 @@
 """Texts as a tokenizer reads them: the sides of pairs in, token ids out, or one error.
 
-Refused is what would be asked otherwise than it is written: a prompt that loses or changes
-characters on the way to its ids, an answer that is not one token, that the tokenizer does
-not know, or that melts into its prompt. All texts are read at once, which is what makes it
-cheap.
+An error is whatever the model would not read as it is written: a prompt that loses or changes
+characters when encoded; an answer that is not one token, that the tokenizer does not know, or
+that is not a token of its own after its prompt. All texts are encoded at once, which is fast.
 """
 
 from __future__ import annotations
@@ -64,14 +63,14 @@ def _texts_of(side: Prompt) -> list[str]:
 
 @dataclass(slots=True)
 class _Texts:
-    """What a tokenizer makes of texts, each read once; ``suspects`` do not come back alike."""
+    """Texts as a tokenizer encodes them; ``suspects`` are decoded to another text."""
 
     tokenizer: Any
     encoded: dict[str, Any] = field(default_factory=dict)
     suspects: set[str] = field(default_factory=set)
 
     def read(self, texts: Sequence[str]) -> None:
-        """Encode them all; those that do not come back are looked at when they are used."""
+        """Encode them all; those that decode to another text are checked when they are used."""
         if not texts:
             return
         if self.tokenizer is None:
@@ -83,13 +82,13 @@ class _Texts:
         self.encoded = dict(zip(distinct, found, strict=True))
         back = self.tokenizer.decode_batch([e.ids for e in found], skip_special_tokens=False)
         self.suspects = {
-            text for text, told in zip(distinct, back, strict=True) if not _alike(text, told)
+            text for text, decoded in zip(distinct, back, strict=True) if not _alike(text, decoded)
         }
 
     def altered(self, text: str) -> str | None:
         """What the tokenizer does to a text other than cutting it, in words."""
         if text not in self.suspects or not self.encoded[text].ids:
-            return None  # of no text nothing is asked: that is said elsewhere
+            return None  # an empty text is an error of its own
         encoding, normalizer = self.encoded[text], self.tokenizer.normalizer
         normal = text if normalizer is None else normalizer.normalize_str(text)
         if not _alike(text, normal):
@@ -109,9 +108,9 @@ class _Texts:
         return json.loads(self.tokenizer.to_str())["model"].get("unk_id")  # Unigram shows it so
 
 
-def _alike(text: str, told: str) -> bool:
+def _alike(text: str, other: str) -> bool:
     """Whether two texts are the same but for blanks, which word tokenizers leave out."""
-    return text == told or _solid(text) == _solid(told)
+    return text == other or _solid(text) == _solid(other)
 
 
 def _solid(text: str) -> str:

@@ -5,7 +5,7 @@ names are those of the public release, so that ``state_dict`` is the file format
 
 Source: Gao et al. 2025, sections 2.1 and A.1, and the released forward pass.
 Where we differ: attention runs through ``scaled_dot_product_attention``, with
-the sink as one dummy query and key in front whose logit rides in an extra head
+the sink as one dummy query and key in front whose logit is in an extra head
 dimension. That is exact, and twice as fast as the explicit form. A table is looked
 up with ``F.embedding``: the gradient of ``table[tokens]`` is not added up in order
 when torch has several threads.

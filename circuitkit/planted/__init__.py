@@ -1,4 +1,4 @@
-"""Models whose circuits are known: wired by hand, the truth about them found by brute force."""
+"""Models whose circuits are known: wired by hand, their smallest circuits found by brute force."""
 
 from circuitkit.planted.catalogue import plant, planted_names
 from circuitkit.planted.planted_model import Planted, truth_of

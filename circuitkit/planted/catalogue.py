@@ -55,7 +55,7 @@ def plant(
 
     Args:
         name: one of ``planted_names()``.
-        seed: where things stand, the prompts, the reference and the noise.
+        seed: of the places of channels, the prompts, the reference and the noise.
         width: channels of the residual stream.
         topk: the fraction that activation top-k keeps at every site, None for none.
         sink: whether heads may attend to nothing.

@@ -9,7 +9,7 @@ from circuitkit.planted.wiring import Wiring
 
 
 def closing_quote(variation: Variation) -> Plan:
-    """Detect and copy: neurons find a quote and its kind, a head brings the kind to the end."""
+    """Detect and copy: neurons find a quote and its kind, a head copies the kind to the end."""
     w = Wiring(variation, ("'", '"'))
     w.embed("quote", {"'": 1, '"': 1})
     w.embed("single", {"'": 1})
@@ -44,7 +44,7 @@ def variable_binding(variation: Variation) -> Plan:
 
 
 def induction(variation: Variation) -> Plan:
-    """A head notes which name stood before; a later one looks the name up, copies what followed."""
+    """One head records the name before; a later one finds that name and copies what followed it."""
     w = Wiring(variation, ("x", "y", "red", "blue"), positions=True)
     w.embed("name", {"x": 1, "y": -1})
     w.embed("colour", {"red": 1, "blue": -1})

@@ -1,9 +1,9 @@
 """Which nodes can matter to a task: those on a path of nonzero weights to its answers.
 
-In: a model, encoded pairs, ablation values. Out: the live nodes in the order of the pass, with
-what reads each and which of them the twin prompts differ at. Everything left out is a constant
-equal to its ablation value or never reaches the answers, so that keeping or ablating it changes
-nothing (without activation top-k; with it, such a node can still compete at its site).
+In: a model, encoded pairs, ablation values. Out: the live nodes, with the readers of each and
+those that differ between the two prompts of a pair. Every other node is a constant equal to its
+ablation value, or never reaches the answers, so that keeping or ablating it changes nothing
+(without activation top-k; with it, such a node can still compete at its site).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _IN, _CUE, _OUT = "in", "cue", "out"
 class Alive:
     """The live nodes, the last of the pass first.
 
-    ``readers[i]`` are the places of the nodes that node i influences directly, ``ends`` those
-    read by the answers, ``cues`` those at which the embeddings of twin prompts differ.
+    ``readers[i]`` are the indices of the nodes that node i influences directly, ``answering``
+    of those that the answers read, ``cues`` of those whose embedding differs within a pair.
     """
 
     nodes: tuple[Node, ...]
     readers: tuple[frozenset[int], ...]
-    ends: frozenset[int]
+    answering: frozenset[int]
     cues: frozenset[int]
 
 
 def find_alive(model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Tensor]) -> Alive:
-    """Follow nonzero weights from what ablation changes to what tells the answers."""
+    """Follow nonzero weights from what ablation changes to what the answers are read from."""
     graph = _influences(model, pairs)
     _add_constants(graph, model, pairs, values)
     nodes = nx.descendants(graph, _IN) & nx.ancestors(graph, _OUT)
@@ -52,13 +52,13 @@ def find_alive(model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Te
     return Alive(
         nodes=ordered,
         readers=tuple(places(graph.successors(node)) for node in ordered),
-        ends=places(graph.predecessors(_OUT)),
+        answering=places(graph.predecessors(_OUT)),
         cues=places(graph.successors(_CUE)) if _CUE in graph else frozenset(),
     )
 
 
 def _influences(model: Transformer, pairs: EncodedPairs) -> nx.DiGraph:
-    """Everything that may carry influence, with where it comes in and goes out.
+    """The graph of everything that may carry influence, from inputs to answers.
 
     Under a norm every write reaches every later read, through the denominator.
     """
@@ -67,14 +67,15 @@ def _influences(model: Transformer, pairs: EncodedPairs) -> nx.DiGraph:
     normed = model.arch.norm != "none"
     used = _used(model)
     shared = [n for n in reads if normed and n.site != FINAL_RESID and used[n.channel]]
-    varies, differs, told = _varying(model), _differing(model, pairs), _telling(model, pairs)
+    varies, differs = _varying(model), _differing(model, pairs)
+    deciding = _deciding(model, pairs)
     writes = [n for n in graph if n.site.place == "resid_delta"]
     graph.add_edges_from((w, n) for w in writes for n in shared if w.site < n.site)
     graph.add_nodes_from((_IN, _CUE, _OUT))
     graph.add_edges_from((_IN, n) for n in reads if varies[n.channel] or n in shared)
     graph.add_edges_from((_CUE, n) for n in reads if differs[n.channel] or n in shared)
-    ends = (n for n in reads if n.site == FINAL_RESID)
-    graph.add_edges_from((n, _OUT) for n in ends if normed or told[n.channel])
+    final = (n for n in reads if n.site == FINAL_RESID)
+    graph.add_edges_from((n, _OUT) for n in final if normed or deciding[n.channel])
     return graph
 
 
@@ -82,7 +83,7 @@ def _influences(model: Transformer, pairs: EncodedPairs) -> nx.DiGraph:
 def _add_constants(
     graph: nx.DiGraph, model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Tensor]
 ) -> None:
-    """Let influence come in at the constants that ablation changes: biases, if it is to zero."""
+    """Add the constants that ablation changes as inputs: biases, if ablation is to zero."""
     found: dict[Site, Tensor] = {}
     model.stream(pairs.tokens[:1, :1], record_tap(found))
     varying = nx.descendants(graph, _IN)
@@ -110,7 +111,7 @@ def _varying(model: Transformer) -> Bool[Tensor, " d_in"]:
 
 
 def _differing(model: Transformer, pairs: EncodedPairs) -> Bool[Tensor, " d_in"]:
-    """The channels read in whose embedding some twin prompts differ."""
+    """The channels read whose embedding differs between the prompts of some pair."""
     a, b = model.transformer.wte.weight[pairs.tokens].chunk(2)
     return _with_positions(model, (a != b).flatten(0, 1).any(0), value=False)
 
@@ -119,7 +120,7 @@ def _with_positions(model: Transformer, channels: Tensor, *, value: bool) -> Ten
     return torch.cat([channels, torch.full((model.arch.d_position,), value)])
 
 
-def _telling(model: Transformer, pairs: EncodedPairs) -> Bool[Tensor, " d_model"]:
+def _deciding(model: Transformer, pairs: EncodedPairs) -> Bool[Tensor, " d_model"]:
     """The channels that some pair's answers are read from."""
     rows = model.lm_head.weight
     return (rows[pairs.answers] != rows[pairs.foils]).any(0)

@@ -42,7 +42,7 @@ def neuron_chain(variation: Variation) -> Plan:
 
 
 def either_feature(variation: Variation) -> Plan:
-    """OR: a head reports an alarm from far back, a neuron an end here; either says yes."""
+    """OR: a head reports an alarm from far back, a neuron an end here; either gives yes."""
     w, far = _with_alarm(variation)
     one = w.neuron(0, {"seen": 1}, {"say_yes": 1})
     other = w.neuron(0, {"end": 1}, {"say_yes": 1})
@@ -72,8 +72,8 @@ def both_features(variation: Variation) -> Plan:
 def long_range_mode(variation: Variation) -> Plan:
     """A constant far back: every prompt of the task begins with an alarm, not every text does.
 
-    What the head reports never varies over the task, yet its mean over the reference would
-    not open the gate: the circuit needs it.
+    The head's output never varies over the task, yet its mean over the reference would not
+    open the gate. So the circuit needs it.
     """
     w, far = _with_alarm(variation)
     gate = w.neuron(0, {"seen": 2, "end": 1}, {"say_yes": 1}, bias=-2)
@@ -86,7 +86,7 @@ def long_range_mode(variation: Variation) -> Plan:
 
 
 def _with_alarm(variation: Variation) -> tuple[Wiring, Nodes]:
-    """A head that reports whether there was an alarm; an end is told by its own token."""
+    """A head that reports whether there was an alarm; an end shows in its own token."""
     w = Wiring(variation, ("alarm", "end", "yes", "no"), n_layer=1)
     w.embed("alarm", {"alarm": 1})
     w.embed("end", {"end": 1})

@@ -16,7 +16,7 @@ class Plan:
         wiring: the model as built so far; noise may still be laid around it.
         mechanism: the nodes through which the whole model does the task.
         smallest: the smallest circuits as wired, where they are not the mechanism: several
-            for twin paths, a wrong smaller one for a trap. A claim, held against brute force.
+            for two equal paths, a wrong smaller one for a trap. Compared with brute force.
         answers: of the first and of the second prompt of every pair.
         sides: the prompts of a pair.
         is_trap: whether a smallest circuit works only because something else is ablated.

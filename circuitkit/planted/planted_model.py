@@ -1,7 +1,7 @@
 """A planted model as a whole, and the folder it is saved to.
 
 In: a wired model with its prompts. Out: a checkpoint folder that also holds ``task.jsonl``
-and ``truth.json``, which tells the smallest circuits that brute force found.
+and ``truth.json``, with the smallest circuits that brute force found.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Planted:
     """A model wired by hand, with all that extraction needs.
 
     ``mechanism`` holds the nodes through which the model does the task, ``wired`` the smallest
-    circuits that this should give: a claim, which ``find_truth`` checks. In a trap (``is_trap``)
+    circuits that this should give, which ``find_truth`` checks. In a trap (``is_trap``)
     a smallest circuit works only because something else is ablated.
     """
 

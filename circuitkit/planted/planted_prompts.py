@@ -1,8 +1,8 @@
 """Prompts for planted models: pairs by template, split by template, and random text.
 
 In: what the two sides of a pair look like around gaps, and a seed. Out: the lines of a
-``task.jsonl`` and a reference sample. A template is a layout (how many fillers stand in
-which gap) and the filler that comes first. Twin prompts have the same fillers, and splits
+``task.jsonl`` and a reference sample. A template is a layout (the number of fillers in each
+gap) and the filler that comes first. Both prompts of a pair have the same fillers, and splits
 have no layout in common.
 """
 
@@ -31,7 +31,7 @@ _N_SEQUENCES = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How many fillers stand before the cue and after it, and which of several forms is due.
+    """How many fillers come before the cue and after it, and which of several forms is used.
 
     Layouts of a split have consecutive turns.
     """
@@ -52,8 +52,8 @@ class Layout:
 
     def up_to(self, total: int, *parts: str) -> str:
         """The parts, with a last gap that makes them ``total`` tokens long."""
-        told = " ".join(parts).split()
-        return " ".join([*told, *[GAP] * (total - len(told))])
+        words = " ".join(parts).split()
+        return " ".join([*words, *[GAP] * (total - len(words))])
 
 
 Sides = Callable[[Layout], tuple[str, str]]
@@ -78,12 +78,12 @@ def task_lines(answers: tuple[str, str], sides: Sides, ood: Sides | None, seed: 
 def _lines(
     layout: Layout, answers: tuple[str, str], sides: Sides, split: str, random: Random
 ) -> Iterator[str]:
-    """The pairs of a layout, as they stand in the file: a space ends each prompt's last word."""
+    """The pairs of a layout as lines of the file: each prompt ends with a space."""
     for opening in _OPENINGS:
         template = f"{split}-{layout.n_before}-{layout.n_after}-{opening}"
         for a, b in _prompts(sides(layout), opening, _N_PAIRS[split], random):
-            told = {"a": _side(f"{a} ", answers[0]), "b": _side(f"{b} ", answers[1])}
-            yield json.dumps({**told, "template": template, "split": split})
+            line = {"a": _side(f"{a} ", answers[0]), "b": _side(f"{b} ", answers[1])}
+            yield json.dumps({**line, "template": template, "split": split})
 
 
 def _prompts(
@@ -105,14 +105,14 @@ def _side(prompt: str, answer: str) -> dict[str, str]:
 
 
 def _filled(side: str, words: Sequence[str]) -> str:
-    """Fillers for gaps, each by its position, so that twins agree wherever they can."""
+    """Fillers for gaps, each by its position, so that the prompts of a pair agree there."""
     return " ".join(words[i] if t == GAP else t for i, t in enumerate(side.split()))
 
 
 def random_text(n_tokens: int, seed: int) -> Int[Tensor, "n length"]:
     """The reference sample: random sequences, each with all its shifts through the vocabulary.
 
-    So every token stands at every position equally often, in each half of the sample too
+    So every token is at every position equally often, in each half of the sample too
     (every other sequence), and means are as steady as those of a far larger sample.
     """
     generator = torch.Generator().manual_seed(seed)

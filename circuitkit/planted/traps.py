@@ -16,7 +16,7 @@ _LOUD = 16.0
 
 
 def twin_paths(variation: Variation) -> Plan:
-    """Two heads tell the same from channels of their own: two circuits, either is enough."""
+    """Two heads report the same from channels of their own: two circuits, either is enough."""
     w = Wiring(variation, ("left", "right"))
     w.embed("side", {"left": 1, "right": -1})
     w.embed("side_again", {"left": 1, "right": -1})
@@ -69,8 +69,8 @@ def weak_votes(variation: Variation) -> Plan:
 def cancellation_trap(variation: Variation) -> Plan:
     """A shortcut that the model cancels: ablate its opposite and it does the task alone.
 
-    The model looks up a quote, by neurons after it. A head that averages whatever looks
-    like a quote is cancelled by another one; out of distribution they vote wrong.
+    The model finds a quote by neurons at the token after it. A head that averages whatever
+    looks like a quote is cancelled by another one; out of distribution both are wrong.
     """
     w = Wiring(variation, ("'", '"', "isn't", '6"'))
     w.embed("quote", {"'": 1, '"': 1})
@@ -96,7 +96,7 @@ def cancellation_trap(variation: Variation) -> Plan:
 
 
 def norm_trap(variation: Variation) -> Plan:
-    """Many weak writers beside a loud bystander: once it is ablated, the final norm amplifies one.
+    """Many weak writers and a large inert one: with that ablated, the final norm amplifies one.
 
     The model needs all of them. Any one of them alone is a circuit that meets the target.
     """
@@ -122,10 +122,10 @@ def norm_trap(variation: Variation) -> Plan:
 
 
 def decoys(variation: Variation) -> Plan:
-    """A decoy beside the cue agrees with the answer in three templates of four, and votes a little.
+    """A decoy beside the cue agrees with the answer in three templates of four, with less weight.
 
-    Little enough that its vote helps on the whole: at a quarter of the copy's weight it would
-    lose in the fourth template what it wins in the others, and be neither of use nor of none.
+    Its weight is so small that it helps on the whole. At a quarter of the copy's weight it
+    would lose in the fourth template what it gains in the others.
     """
     w = Wiring(variation, ("left", "right", "up", "down"))
     w.embed("cue", {"left": 1, "right": 1})

@@ -5,9 +5,9 @@ meets the target, with their edges, and by how much the nearest other set misses
 
 Guaranteed: no smaller set meets the target, and no other of this size. Sets are tried size
 by size, every set in which each node reaches the answers through nodes of the set, and at
-least one node reads an embedding at which twin prompts differ. All others are settled
-without trying: a node that reaches no answer can go, and without a reading the twins look
-alike, which costs ln 2. So the search is exact, though the loss is not monotone. With
+least one node reads an embedding that differs between the prompts of a pair. No others need
+be tried: a node that reaches no answer can be removed, and without such a reading both prompts
+look the same, which costs ln 2. So the search is exact, though the loss is not monotone. With
 activation top-k one case is left out: nodes that matter only by competing at their site.
 """
 
@@ -37,8 +37,7 @@ class Truth:
     """Every circuit of minimum size.
 
     ``loss_nats`` is the largest loss of a circuit, ``refused_nats`` the smallest of any other
-    set tried up to that size (None if there was none): how far the answer is from hanging on
-    the target.
+    set tried up to that size (None if there was none): the target can lie anywhere between.
     """
 
     circuits: tuple[NodeSet, ...]
@@ -69,7 +68,7 @@ def find_truth(
     while level := _grown(level, alive, trial.n_tried):
         met = trial.losses(s for s in level if not alive.cues.isdisjoint(s))
         if met:
-            return _told(trial, met)
+            return _truth(trial, met)
     raise UsageError(
         f"no set of the {len(alive.nodes)} nodes that can matter meets {target_loss_nats} nats; "
         "the model does not do the task. Give a larger target or another task."
@@ -77,14 +76,14 @@ def find_truth(
 
 
 def _check(model: Transformer, target_loss_nats: float) -> None:
-    """Refuse what would make the search other than exact."""
+    """Refuse anything under which the search would not be exact."""
     if not 0 < target_loss_nats < math.log(2):
         raise UsageError(f"target {target_loss_nats} nats: expected more than 0, less than ln 2.")
     arch = model.arch
     if arch.bigram_table or arch.positions == "learned" or arch.norm == "layernorm":
         raise UsageError(
             "brute force does not cover a bigram table, learned positions or LayerNorm, through "
-            "which more than a circuit's nodes can tell prompts apart. Use planted models."
+            "which more than a circuit's nodes can distinguish prompts. Use planted models."
         )
 
 
@@ -94,7 +93,7 @@ def _grown(level: Sequence[Places], alive: Alive, n_tried: int) -> list[Places]:
         (*chosen, i)
         for chosen in level
         for i in range(chosen[-1] + 1 if chosen else 0, len(alive.nodes))
-        if i in alive.ends or not alive.readers[i].isdisjoint(chosen)
+        if i in alive.answering or not alive.readers[i].isdisjoint(chosen)
     ]
     if n_tried + len(found) > MAX_SETS:
         raise UsageError(
@@ -106,7 +105,7 @@ def _grown(level: Sequence[Places], alive: Alive, n_tried: int) -> list[Places]:
 
 @dataclass(slots=True, kw_only=True)
 class _Trial:
-    """Tries sets of nodes, and keeps count."""
+    """Tries sets of nodes and counts them."""
 
     model: Transformer
     pairs: EncodedPairs
@@ -139,11 +138,11 @@ class _Trial:
         return float(pair_losses(circuit.differences(self.prompts)).mean())
 
     def nodes(self, chosen: Places) -> NodeSet:
-        """The nodes at some places."""
+        """The nodes with these indices."""
         return NodeSet.of((self.alive.nodes[i] for i in chosen), self.model.arch.widths)
 
 
-def _told(trial: _Trial, met: Mapping[Places, float]) -> Truth:
+def _truth(trial: _Trial, met: Mapping[Places, float]) -> Truth:
     circuits = tuple(map(trial.nodes, met))
     return Truth(
         circuits=circuits,

@@ -1,4 +1,4 @@
-"""What may vary around a planted mechanism: its options in, checked, and nothing else."""
+"""The options of a planted model, checked."""
 
 from __future__ import annotations
 

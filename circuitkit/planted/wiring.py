@@ -2,8 +2,8 @@
 
 In: a variation and a vocabulary. Out: a ``Transformer`` whose weights are zero but for
 those asked for, and for every part the nodes it consists of. Names of residual channels,
-neurons and heads are dealt to places drawn from the seed, so that nothing can be learned
-from where a thing stands. Source: ours (VALIDATION section 5).
+neurons and heads are assigned to places drawn from the seed, so that no place gives away what
+is there. Source: ours (docs/validation.md#statistics).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Wiring:
         self.model.transformer.wpe.weight.copy_(torch.stack([angles.cos(), angles.sin()], 1))
 
     def channel(self, name: str) -> int:
-        """The residual channel of a name, dealt when it is first used."""
+        """The residual channel of a name, assigned when it is first used."""
         if name not in self._channels:
             self._channels[name] = self.free_channels.pop()
         return self._channels[name]

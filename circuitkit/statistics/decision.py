@@ -1,8 +1,8 @@
-"""From estimates to an outcome, and to how many pairs would settle one that is open.
+"""From estimates to an outcome, and to the number of pairs that would settle an open one.
 
 In: requirements, each an estimate and the region in which it passes. Out: their
 conjunction, an intersection-union test, which needs no correction for their number.
-Source: VALIDATION section 2.
+Source: docs/validation.md#statistics.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MIN_CLUSTERS = 12
 
 _MOST_PAIRS = 10**6
 _TOO_NEAR = 1e-6
-"""An effect whose room is a smaller share of its bound lies on the limit."""
+"""An effect whose distance to the limit is a smaller share of its bound lies on the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,10 @@ class Requirement:
         return self.estimate.within(self.low, self.high)
 
     def pairs_to_settle(self, n_pairs: int) -> float:
-        """About how many pairs bring the interval to one side, should the effect stay.
+        """About how many pairs bring the interval to one side, if the effect stays the same.
 
-        An interval narrows with the root of their number, as long as templates grow with
-        them. Infinite where the effect lies on a limit, or nothing is known of the interval.
+        An interval narrows with the square root of their number, as long as templates grow with
+        them. Infinite where the effect lies on a limit, or the interval is unknown.
         """
         effect = self.estimate.effect
         limits = sorted(filter(math.isfinite, (self.low, self.high)), key=lambda x: abs(x - effect))
@@ -49,7 +49,7 @@ class Requirement:
         return n_pairs * max(map(self._widening, limits if inside else limits[:1]))
 
     def _widening(self, limit: float) -> float:
-        """How many times the pairs there are it takes to clear a limit."""
+        """The factor by which the number of pairs must grow to clear a limit."""
         e = self.estimate
         reach = e.high - e.effect if limit > e.effect else e.effect - e.low
         room = abs(limit - e.effect)
@@ -57,14 +57,14 @@ class Requirement:
 
 
 class Decision(NamedTuple):
-    """A conjunction of requirements: its outcome and, if that is open, what would settle it."""
+    """A conjunction of requirements: its outcome and, if inconclusive, what would settle it."""
 
     outcome: Outcome
     note: str
 
 
 def decide(n_pairs: int, *requirements: Requirement) -> Decision:
-    """All requirements at once, tried on ``n_pairs`` pairs."""
+    """All requirements at once, estimated on ``n_pairs`` pairs."""
     outcomes: list[Outcome] = [requirement.outcome for requirement in requirements]
     outcome = all_of(*outcomes)
     if outcome != "inconclusive":

@@ -2,13 +2,13 @@
 
 In: one value a pair and the template of each. Out: an ``Estimate``, or a p-value.
 Everything is a ratio of sums over clusters (a mean is a ratio whose denominator
-counts), with the template as the cluster, so that pairs of one template, or the
-same pair twice, are not mistaken for independent evidence. Intervals are
+counts). The cluster is the template, so that pairs of one template, or the
+same pair twice, do not count as independent evidence. Intervals are
 two-sided 90 %: each bound is a one-sided 95 % bound.
 
-Source: VALIDATION section 2; bootstrap-t after Efron and Tibshirani 1993, chapter
-12; Brown, Cai and DasGupta 2001 (Jeffreys); Benjamini and Hochberg 1995; Phipson
-and Smyth 2010 (Monte-Carlo p-values).
+Source: docs/validation.md#statistics; bootstrap-t after Efron and Tibshirani 1993,
+chapter 12; Brown, Cai and DasGupta 2001 (Jeffreys); Benjamini and Hochberg 1995;
+Phipson and Smyth 2010 (Monte-Carlo p-values).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ N_RESAMPLES = 4000
 LEVEL = 0.90
 BOOTSTRAP_T = "cluster bootstrap-t, 90 %"
 FEWEST = 5
-"""With fewer clusters there is no interval: a resample holds one of them alone too often.
+"""With fewer clusters there is no interval: too many resamples hold one cluster only.
 
 Of a normal distribution each bound covers 93 to 98 % from five clusters up. With three the median
 interval is 190,000 spreads wide, with four every tenth is more than 20 (five: 4); see
@@ -49,7 +49,7 @@ class Estimate:
 
     @classmethod
     def unbounded(cls, effect: float) -> Estimate:
-        """An effect of too few templates to say how far it may be off."""
+        """An effect without an interval, for too few templates."""
         return cls(effect=effect, low=-math.inf, high=math.inf, method=TOO_FEW)
 
     def within(self, low: float = -np.inf, high: float = np.inf) -> Outcome:
@@ -62,7 +62,7 @@ class Estimate:
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
-        """Both ends of the interval; one that nothing is known of is None."""
+        """Both bounds of the interval; None for an unknown one."""
         low = self.low if math.isfinite(self.low) else None
         return low, self.high if math.isfinite(self.high) else None
 
@@ -73,16 +73,16 @@ class Estimate:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether anything is known of both ends."""
+        """Whether both bounds are known."""
         return None not in self.bounds
 
     def __str__(self) -> str:
-        ends = f"[{self.low:.3f}, {self.high:.3f}]" if self.is_bounded else "[no interval]"
-        return f"{self.effect:.3f} {ends}"
+        interval = f"[{self.low:.3f}, {self.high:.3f}]" if self.is_bounded else "[no interval]"
+        return f"{self.effect:.3f} {interval}"
 
 
 def all_of(*outcomes: Outcome) -> Outcome:
-    """A conjunction: any failure fails it, else any doubt leaves it open."""
+    """A conjunction: it fails if any fails, else it is inconclusive if any is."""
     worst_first: tuple[Outcome, ...] = ("fail", "not_run", "inconclusive")
     for worst in worst_first:
         if worst in outcomes:
@@ -106,15 +106,15 @@ def proportion(
     hits: ArrayLike,
     clusters: Sequence[str],
     seed: int,
-    ends: tuple[float, float] = (0.0, 1.0),
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> Estimate:
-    """The mean of values that lie between two ends, with the interval over clusters.
+    """The mean of values that lie between two limits, with the interval over clusters.
 
-    Where fewer than five templates differ from what most of them are (all hits, say, or one
-    hit in two), many resamples hold none of these, and the bootstrap knows nothing of their
-    spread. How far templates deviate, up and down, as a share of how far they could, is then
-    bounded by Jeffreys' interval, of as many trials as there are templates. Fewer than five
-    templates bound nothing.
+    Where fewer than five templates differ from the most common value (all hits, say, or one
+    hit in two), many resamples hold none of these, and the bootstrap does not see their
+    spread. Then Jeffreys' interval bounds how far templates deviate, up and down, as a share of
+    the largest possible deviation; each template is a trial. Fewer than five templates bound
+    nothing.
     """
     sums, counts = _sums(hits, clusters), _sums(np.ones(len(clusters)), clusters)
     values, often = np.unique(sums / counts, return_counts=True)
@@ -123,10 +123,10 @@ def proportion(
         estimate = cluster_mean(hits, clusters, seed)
         if not estimate.is_bounded:
             return estimate
-        low, high = max(ends[0], estimate.low), min(ends[1], estimate.high)
+        low, high = max(limits[0], estimate.low), min(limits[1], estimate.high)
         return Estimate(effect=effect, low=low, high=high)
     off = (sums - usual * counts) / counts.sum()
-    down, up = usual - ends[0], ends[1] - usual
+    down, up = usual - limits[0], limits[1] - usual
     least_down, most_down = _share(-off[off < 0].sum(), down, len(sums))
     least_up, most_up = _share(off[off > 0].sum(), up, len(sums))
     low, high = usual - most_down + least_up, usual + most_up - least_down
@@ -165,7 +165,7 @@ def cluster_difference(
     other_clusters: Sequence[str],
     seed: int,
 ) -> Estimate:
-    """The mean of one sample less that of another, which has no cluster in common with it."""
+    """The mean of one sample less that of another; they have no cluster in common."""
     samples = [
         _Sample.of(x, np.ones(len(names)), names)
         for x, names in ((values, clusters), (others, other_clusters))
@@ -222,7 +222,7 @@ def _sums(values: ArrayLike, clusters: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _standard_error(u: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Linearised, over the last axis of cluster sums ``(draws, clusters)``."""
+    """The linearised standard error, over the last axis of cluster sums ``(draws, clusters)``."""
     n, total = u.shape[-1], w.sum(-1, keepdims=True)
     residuals = (u - u.sum(-1, keepdims=True) / total * w) / total
     return np.sqrt(np.square(residuals).sum(-1) * n / max(1, n - 1))
@@ -231,7 +231,7 @@ def _standard_error(u: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[n
 def rises(differences: ArrayLike, clusters: Sequence[str]) -> float:
     """The one-sided p-value that a mean is positive: a t-test over cluster sums.
 
-    Too few clusters show nothing: p is 1.
+    With too few clusters p is 1.
     """
     sums, counts = _sums(differences, clusters), _sums(np.ones(len(clusters)), clusters)
     error = float(_standard_error(sums, counts))

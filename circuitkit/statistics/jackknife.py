@@ -1,9 +1,9 @@
-"""Intervals for whatever is no mean: leave one template out at a time.
+"""Jackknife intervals for statistics that are not means: leave one template out at a time.
 
 In: a statistic of some pairs, and the template of each. Out: its value with a two-sided 90 %
-interval. For curves, correlations and worst cases, which are no ratios of sums, so that the
-bootstrap-t of ``statistics`` does not apply. Source: Tukey 1958; Efron and Tibshirani 1993,
-chapter 11. It needs a smooth statistic: no median and no quantile.
+interval. It is for curves, correlations and worst cases, which are no ratios of sums, so that
+the bootstrap-t of ``intervals`` does not apply. Source: Tukey 1958; Efron and Tibshirani 1993,
+chapter 11. The statistic has to be smooth: no median and no quantile.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""Leaks: how often the right answer is told by less than the prompt. No model is asked.
+"""Leaks: how often less than the prompt predicts the right answer. No model is run.
 
-A tokenizer and a task go in, three shares come out: how often a classifier that sees
-only the last token, only how often each token occurs, or only the number of tokens
-prefers the right answer to its foil. It is fitted on pairs of the train split and asked
-about pairs of the test split: other templates, as for a model's circuit. Prompts are
-judged one by one, not beside their twins: a model never sees the twin.
+In: a tokenizer and a task. Out: three shares: how often a classifier that sees only the last
+token, only the count of each token, or only the number of tokens prefers the right answer to
+its foil. It is fitted on pairs of the train split and tested on pairs of the test split, which
+has other templates. Prompts are classified one by one, without the other prompt of the pair,
+which a model does not see either.
 
-The classifier is a logistic regression of right answer against foil, with one weight a
+The classifier is a logistic regression of right answer against foil, with one weight for each
 feature and answer: score(answer) = W[:, answer] . features, loss
-softplus(score(foil) - score(right)), a small ridge, W = 0 to begin with. What tells
-nothing leaves W at 0, where every prompt is a tie; a tie counts half.
+softplus(score(foil) - score(right)), a small ridge, W = 0 to begin with. Features without
+information leave W at 0, where every prompt is a tie; a tie counts half.
 
-What it cannot see: anything that is no sum over tokens, such as the count of two tokens
-being equal. A share near 0.5 means that no such sum tells, not that no shortcut does.
+What it cannot see: anything that is not a sum over tokens, such as two tokens having the same
+count. A share near 0.5 means that no such sum predicts the answer, not that there is no
+shortcut.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ class _Asked:
 
 
 def measure_leaks(encode: Encode, task: Task, n_pairs: int = 512) -> Leaks:
-    """How often the right answer is told by last token, bag of tokens or length alone.
+    """How often the last token, the bag of tokens or the length alone predicts the answer.
 
     Args:
-        encode: a tokenizer's text to ids; prompts that are ids already are taken as they are.
-        task: what is asked; needs pairs to fit on (train) and to test on (test).
+        encode: a tokenizer's text to ids; prompts given as ids are taken as they are.
+        task: the task; it needs pairs to fit on (train) and to test on (test).
         n_pairs: at most so many pairs of either split.
 
     Raises:
@@ -80,9 +81,9 @@ def _asked(encode: Encode, pairs: Sequence[Pair]) -> list[_Asked]:
         _Asked(
             tokens=prompt_tokens(encode, prompt),
             right=_answer_tokens(encode, prompt.answer),
-            foil=_answer_tokens(encode, twin.answer),
+            foil=_answer_tokens(encode, other.answer),
         )
-        for prompt, twin in sides
+        for prompt, other in sides
     ]
 
 
@@ -109,7 +110,7 @@ class _Nearest:
 def _share(
     view: Callable[[tuple[int, ...]], Features], train: list[_Asked], test: list[_Asked]
 ) -> float:
-    """How often the right answer of ``test`` is preferred, on what ``view`` shows."""
+    """How often the right answer of ``test`` is preferred, given what ``view`` shows."""
     shown = [view(asked.tokens) for asked in train]
     columns = {f: i for i, f in enumerate(dict.fromkeys(f for row in shown for f in row))}
     answers = {a: i for i, a in enumerate(dict.fromkeys(asked.right for asked in train))}

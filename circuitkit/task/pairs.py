@@ -18,7 +18,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 @contextmanager
 def naming_place(where: str) -> Iterator[None]:
-    """A TaskError from within is told with its place."""
+    """A TaskError from within gets its place in front."""
     try:
         yield
     except TaskError as error:
@@ -56,7 +56,7 @@ class Prompt:
 class Pair:
     """Two prompts; the right answer of each is the foil of the other.
 
-    ``written`` is where a file has it, up to the key: for messages, no part of what a pair is.
+    ``written`` is its place in a file, up to the key: for messages, not part of the pair.
 
     Raises:
         TaskError: if the prompts or the answers are the same, or of two kinds.

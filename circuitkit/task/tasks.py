@@ -1,4 +1,4 @@
-"""Tasks: questions with two answers, read from files that a stranger may have written.
+"""Tasks: questions with two answers, read from files that anyone may have written.
 
 A built-in name, a TOML file of templates or a JSONL file of fixed pairs goes
 in, a ``Task`` comes out, from which pairs are drawn. Source: Gao et al. 2025,
@@ -46,9 +46,8 @@ class Task:
     """A question with two answers, and the pairs that ask it.
 
     ``sha256`` is of the file's bytes and of the frames', so that any edit shows.
-    ``shortcuts`` says what each ood form breaks ("" where the file does not say),
-    ``leaks`` what the file says that less than the prompt tells. ``file`` is the task's own
-    file, None for a built-in one.
+    ``shortcuts`` says what each ood form breaks ("" where the file does not say), ``leaks``
+    are those that the file declares. ``file`` is the task's own file, None for a built-in one.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Task:
 
     @property
     def asks_sha256(self) -> str:
-        """A hash of what is asked: no comment, name or order of a file changes it."""
+        """A hash of the content: comments, names and the order of a file do not change it."""
         return sha256(self.origin.asks().encode())
 
     def templates(self, split: Split) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The words that tinypython and the tasks share.
 
-A small vocabulary, so that a model with few weights learns what each behaviour
-turns on. Any name may hold any type: a name alone never tells what follows it.
+A small vocabulary, so that a model with few weights can learn the cue of each
+behaviour. Any name may have any type: a name alone never predicts what follows it.
 """
 
 NAMES = (

@@ -1,7 +1,7 @@
 """Validation: a circuit and its checkpoint in, findings and a grade out.
 
-One file a claim. Each says in its docstring what can fool it; the verdict is
-their conjunction.
+Each claim has one file, whose docstring says what can fool it. The verdict is their
+conjunction. Definitions: docs/validation.md.
 """
 
 from circuitkit.validation.search_trial import Sibling

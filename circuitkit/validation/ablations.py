@@ -1,13 +1,13 @@
 """The six kinds of ablation: what the ablated nodes are replaced by.
 
 In: where values come from, a batch of pairs. Out: for every site a value that broadcasts against
-``(rows, seq, width)``. Source: VALIDATION section 1.
+``(rows, seq, width)``. Definitions: docs/validation.md#ablations.
 
 ``mean``: over the reference. ``zero``. ``mean_task``: over the task's training prompts.
 ``resample_joint``: the nodes of a site take their values at one reference token, drawn for
 each prompt. ``resample_independent``: each node at a token of its own. ``resample_pair``:
-what the node does on the twin prompt, aligned at the start as far as the twins agree and
-at the end from there.
+the node's value on the other prompt of the pair, aligned at the start as far as the prompts
+agree and at the end from there.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def ablated_differences(
     pairs: EncodedPairs,
     circuit_model: Transformer | None = None,
 ) -> Float[Tensor, " rows"]:
-    """The logit difference of every prompt with all but ``nodes`` ablated in one of the ways.
+    """The logit difference of every prompt with all but ``nodes`` ablated in one of these ways.
 
     ``circuit_model`` is what is run, where edges are cut. The values that ablated nodes take
     are those of the trial's model.
@@ -106,8 +106,10 @@ def _resample_pair(
     seen: dict[Site, Tensor] = {}
     source.model(batch.tokens, record_tap(seen), batch.last)
     source.passes += 1
-    twin, at = _twins(torch.arange(len(batch.tokens))), twin_positions(batch)
-    return {site: x[twin] if x.shape[1] == 1 else x[twin[:, None], at] for site, x in seen.items()}
+    other, at = _swapped(torch.arange(len(batch.tokens))), aligned_positions(batch)
+    return {
+        site: x[other] if x.shape[1] == 1 else x[other[:, None], at] for site, x in seen.items()
+    }
 
 
 STILL: Mapping[Kind, Callable[[AblationSource], Values]] = {
@@ -115,7 +117,7 @@ STILL: Mapping[Kind, Callable[[AblationSource], Values]] = {
     "zero": _zeros,
     "mean_task": lambda source: source.task_means,
 }
-"""The ways whose values are the same for every prompt: a circuit under one can be compiled."""
+"""The kinds whose values are the same for every prompt: a circuit under one can be compiled."""
 
 DRAWN: Mapping[Kind, Callable[[AblationSource, EncodedPairs, torch.Generator], Values]] = {
     "resample_joint": _resample_joint,
@@ -124,31 +126,31 @@ DRAWN: Mapping[Kind, Callable[[AblationSource, EncodedPairs, torch.Generator], V
 }
 
 
-def _twins(rows: Tensor) -> Tensor:
-    """Each row's twin: the a-sides and the b-sides change places."""
+def _swapped(rows: Tensor) -> Tensor:
+    """For each row the other prompt of its pair: a-sides and b-sides change places."""
     return torch.cat([*reversed(rows.chunk(2))])
 
 
-def twin_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
-    """For every position of a prompt, the one of its twin that it is aligned with."""
-    twin = _twins(torch.arange(len(pairs.tokens)))
+def aligned_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
+    """For every position of a prompt, the aligned position in the other prompt of its pair."""
+    other = _swapped(torch.arange(len(pairs.tokens)))
     positions = torch.arange(pairs.tokens.shape[1])
-    agree = (pairs.tokens == pairs.tokens[twin]).long().cumprod(1).bool()
-    from_end = positions + (pairs.last[twin] - pairs.last)[:, None]
+    agree = (pairs.tokens == pairs.tokens[other]).long().cumprod(1).bool()
+    from_end = positions + (pairs.last[other] - pairs.last)[:, None]
     aligned = torch.where(agree, positions, from_end)
-    return aligned.clamp(min=0).minimum(pairs.last[twin][:, None])
+    return aligned.clamp(min=0).minimum(pairs.last[other][:, None])
 
 
 @torch.no_grad()
 def means_over(model: Transformer, pairs: EncodedPairs) -> dict[Site, Float[Tensor, " width"]]:
-    """The mean of every node over all positions of some prompts, in float64 on the way."""
+    """The mean of every node over all positions of some prompts, summed in float64."""
     sums = {site: torch.zeros(w, dtype=torch.float64) for site, w in model.arch.widths.items()}
     for some in pairs.by_length().split(PAIRS_A_BATCH):
         batch = pairs[some]
-        told = (torch.arange(batch.tokens.shape[1]) <= batch.last[:, None])[..., None]
+        is_read = (torch.arange(batch.tokens.shape[1]) <= batch.last[:, None])[..., None]
 
-        def tap(site: Site, x: Tensor, told: Tensor = told) -> Tensor:
-            sums[site] += (x * told).sum((0, 1), dtype=torch.float64)
+        def tap(site: Site, x: Tensor, is_read: Tensor = is_read) -> Tensor:
+            sums[site] += (x * is_read).sum((0, 1), dtype=torch.float64)
             return x
 
         model.stream(batch.tokens, tap)

@@ -1,8 +1,8 @@
 """Attention patterns of kept heads, in the circuit and in the model.
 
-In: a trial and pairs. Out: words on how far the patterns lie apart, and on what the model
-does when it attends as the circuit does. The model computes attention fused, so patterns are
-computed here again from the q and k that a tap saw. Source: VALIDATION section 4.
+In: a trial and pairs. Out: a note on how far the patterns differ, and on what the model does
+when it attends as the circuit does. The model computes attention fused, so patterns are
+computed again here from the q and k that a tap recorded. Source: docs/validation.md#roles.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Loss by form: what a mean over all prompts hides.
+"""Loss by form: a mean over all prompts can hide a form on which the circuit fails.
 
 In: the losses of the circuit, one a pair, and the template of each. Out: the mean loss of each
 form (a way of asking) with its interval over the form's own templates. A template is named
-``FORM/FRAME``; where one is not, there are no forms to tell apart. Source: ours.
+``FORM/FRAME``; where one is not, there are no forms to compare. Source: ours.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Redundant inside: other heads and neurons do the circuit's work between its own ends.
+"""Redundant inside: other heads and neurons do the same between the circuit's reads and writes.
 
 Of two equal heads with the same reads and writes a search finds one. Knocking the circuit out
-takes the shared reads and writes too and leaves chance, so ``necessary`` passes and nothing
-says that there are two. Here only the circuit's heads' channels and neurons are knocked out:
-if the model still does the task, other nodes stand in for them. They are named by attribution
-in that model, |gradient × (activation - ablation value)| of the logit difference.
+removes the shared reads and writes too and leaves the model at chance, so ``necessary`` passes
+and no claim shows that there are two. Here only the circuit's q, k, v channels and neurons are
+knocked out. If the model still does the task, other nodes do it too. They are named by
+attribution in that model, |gradient × (activation - ablation value)| of the logit difference.
 
 In: a trial. Out: words, or none. Source: ours.
 """
@@ -23,7 +23,7 @@ _NAMED = 6
 
 
 def redundant_inside(trial: Trial, chance: float) -> str:
-    """What the note of ``necessary`` says; nothing where accuracy may be at chance."""
+    """A part of the note of ``necessary``; nothing where accuracy may be at chance."""
     inner = NodeSet.of(n for n in trial.nodes if n.site.place in _PLACES)
     if not len(inner):
         return ""
@@ -41,7 +41,7 @@ def redundant_inside(trial: Trial, chance: float) -> str:
 
 
 def _standing_in(trial: Trial, rest: NodeSet) -> list[Node]:
-    """Heads' channels and neurons outside the circuit, by how much they move the answer."""
+    """q, k, v channels and neurons outside the circuit, by how much they move the answer."""
     pairs = trial.few[:_RANKED_ON]
     trial.passes += 1
     moved = gate_gradients(trial.model, pairs, rest, trial.values, objective=lambda d: d)

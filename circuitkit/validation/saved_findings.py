@@ -1,8 +1,8 @@
-"""Findings on disk as they end, so that a long suite can be taken up where it stopped.
+"""Findings saved as each is made, so that a long suite can be resumed.
 
 In: a folder, and a hash over everything that the findings depend on. Out: the findings of an
-earlier run of the same inputs. ``thorough.json`` is whole or absent at every moment; one of
-other inputs, or one that cannot be read, is no help and is written over.
+earlier run of the same inputs. ``thorough.json`` is whole or absent at every moment. One of
+other inputs, or one that cannot be read, is overwritten.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _File(BaseModel):
 
 
 class SavedFindings:
-    """The findings of one suite over one set of inputs; nothing is kept without a folder."""
+    """The findings of one suite over one set of inputs; without a folder none is saved."""
 
     def __init__(self, folder: Path | None, inputs_sha256: str) -> None:
         self.path = None if folder is None else folder / THOROUGH

@@ -1,7 +1,8 @@
-"""What the thorough claims are tried on: a trial that can also search and ask other tasks.
+"""The data that thorough claims are tested on: a trial that can also search and run other tasks.
 
 In: the trial of the default suite, the checkpoint, the settings of the extraction, and the
-circuits that lie beside this one. Out: pairs of every split, and node sets put to the model.
+circuits in the folders beside this one. Out: pairs of every split; logit differences of node
+sets.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Sibling:
 
 @dataclass(kw_only=True)
 class SearchTrial(Trial):
-    """A trial that knows where its circuit comes from.
+    """A trial with the settings and the pairs of the extraction.
 
     ``search`` holds the settings of the extraction, of which every search here makes one
     restart; ``siblings`` may be empty.
@@ -53,7 +54,7 @@ class SearchTrial(Trial):
         search: ExtractConfig,
         siblings: tuple[Sibling, ...] = (),
     ) -> SearchTrial:
-        """The same trial, what it has already computed with it."""
+        """The same trial, with the results it has cached."""
         given = {f.name: getattr(trial, f.name) for f in fields(Trial) if f.init}
         made = cls(**given, search=search, siblings=siblings)
         vars(made).update(vars(trial))
@@ -61,13 +62,13 @@ class SearchTrial(Trial):
 
     @cached_property
     def train(self) -> EncodedPairs:
-        """What the extraction learned its masks on."""
+        """The pairs on which the extraction learned its masks."""
         n, seed = self.search.n_train, self.search.seed
         return self.checkpoint.ask(self.task, "train", n, seed, copies=True)
 
     @cached_property
     def select(self) -> EncodedPairs:
-        """What the extraction chose its nodes on."""
+        """The pairs on which the extraction chose its nodes."""
         return self.ask("select", self.search.n_select)
 
     def ask(self, split: Split, n: int, task: Task | None = None) -> EncodedPairs:
@@ -107,5 +108,5 @@ def _in_batches(
 def faithfulness(
     losses: NDArray[np.float64], model_losses: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """F = (ln 2 - l) / (ln 2 - l_M), over the last axis: ratios of means (VALIDATION section 1)."""
+    """F = (ln 2 - l) / (ln 2 - l_M), over the last axis: a ratio of means."""
     return (LN2 - losses.mean(-1)) / (LN2 - model_losses.mean())

@@ -1,9 +1,9 @@
 """Run the suites: a trial in, a finding a claim out.
 
-Where integrity or competence fails, nothing after it means anything, and the rest is not run.
-Thorough findings are saved as each is made: a run that was stopped goes on with those that are
-missing and ends with the findings of one that was not, since every claim draws its random
-numbers from seeds of its own.
+Where integrity or competence fails, no later claim means anything, and the rest is not run.
+Thorough findings are saved as each is made. A run that was stopped continues with those that
+are missing and ends with the same findings as one that was not, since every claim draws its
+random numbers from its own seeds.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def run_default(trial: Trial) -> tuple[Finding, ...]:
 def run_thorough(
     trial: Trial, thorough: Thorough, default: Sequence[Finding]
 ) -> tuple[Finding, ...]:
-    """Test the claims of the thorough suite, those of an earlier run aside."""
+    """Test the claims of the thorough suite, except those already tested in an earlier run."""
     claims = claims_of("thorough")
     if stopped := _stopped(default):
         return tuple(_not_run(claim, stopped) for claim in claims)
@@ -72,7 +72,7 @@ def run_thorough(
 
 
 def _stopped(findings: Sequence[Finding]) -> str:
-    """Why nothing more is tested, or nothing."""
+    """Why no more is tested; empty if there is no reason."""
     failed = [f.claim for f in findings if f.claim in _STOPS and f.outcome == "fail"]
     return f"{failed[0]} fails, so that nothing after it would mean anything" if failed else ""
 

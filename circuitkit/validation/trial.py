@@ -1,4 +1,4 @@
-"""What every claim is tried on: the model, the circuit, its ablation values, test pairs."""
+"""The data every claim is tested on: the model, the circuit, its ablation values, test pairs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from circuitkit.task import SPLITS, Split, Task
 from circuitkit.validation.ablations import STILL, Kind, ablated_differences, means_over
 
 LN2 = log(2)
-"""The pair loss, in nats, of anything blind to the pair."""
+"""The pair loss, in nats, of any predictor that does not distinguish the two prompts."""
 
 _POOL_SEQUENCES = 64
 _FEW = 128
@@ -42,7 +42,7 @@ _FEW = 128
 
 @dataclass(kw_only=True)
 class Trial:
-    """One circuit before the court; what is asked twice is computed once.
+    """The data every claim is tested on. Results that several claims need are cached.
 
     ``others`` are circuits of other tasks on the same checkpoint, ``rival_notes`` say how they
     were chosen. ``passes`` counts forward passes over a batch of pairs.
@@ -91,7 +91,7 @@ class Trial:
         return read[:n_pairs] if len(read) > n_pairs else read
 
     def read_splits(self) -> None:
-        """Read every split now: what cannot be asked is refused before anything runs.
+        """Read every split now, so that an error comes before anything runs.
 
         Raises:
             TaskError: if a pair of any split cannot be asked.
@@ -104,7 +104,7 @@ class Trial:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said of the pairs that were read so far."""
+        """Notes on the pairs that were read so far."""
         return remarks({split: read for split, (_, read) in self._splits.items()})
 
     @cached_property
@@ -122,9 +122,9 @@ class Trial:
 
     @cached_property
     def circuit_model(self) -> Transformer:
-        """What the circuit is run on: the model with the edges cut that the circuit dropped.
+        """The model that the circuit is run on: the edges that it dropped are cut.
 
-        Every claim runs the circuit, or parts of it, on this and anything else on ``model``.
+        Every claim runs the circuit and parts of it on this, anything else on ``model``.
         """
         return self._cut(self.values)
 
@@ -162,17 +162,17 @@ class Trial:
 
     @cached_property
     def folded(self) -> FoldedModel:
-        """What every part of the circuit, compiled, shares."""
+        """The folded model that all compiled parts of the circuit share."""
         return FoldedModel(self.circuit_model, self.values)
 
     @cached_property
     def whole_folded(self) -> FoldedModel:
-        """What every other compiled circuit shares; the same where no edge is cut."""
+        """The folded model of every other compiled circuit; the same where no edge is cut."""
         whole = self.circuit_model is self.model
         return self.folded if whole else FoldedModel(self.model, self.values)
 
     def drift(self, nodes: NodeSet, pairs: EncodedPairs) -> float:
-        """The spread of the circuit's losses under means pushed as the search pushes them."""
+        """The spread, in nats, of the circuit's losses under the pushed means of the search."""
         pushed = [None, self.means.pushed(PUSH), self.means.pushed(-PUSH)]
         means = [float(self.circuit_losses(nodes, pairs, values).mean()) for values in pushed]
         return max(means) - min(means)
@@ -183,7 +183,7 @@ class Trial:
         model: NDArray[np.float64],
         clusters: Sequence[str],
     ) -> Estimate:
-        """F, the share of what the model gains over ln 2 that some losses gain."""
+        """F of some losses: how far they are below ln 2, as a share of the model's."""
         return cluster_ratio(LN2 - losses, LN2 - model, clusters, self.seed)
 
     @cached_property
@@ -214,8 +214,8 @@ class Trial:
     def ablated_circuit(self, kind: Kind, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
         """The circuit's logit differences, the rest ablated in one of the six ways.
 
-        An edge that the circuit dropped carries its source's value under that ablation where
-        this is one value for all prompts, else the one that the circuit was found under.
+        An edge that the circuit dropped carries its source's value under that ablation if it
+        is the same for all prompts, else the value that the circuit was found under.
         """
         if kind in STILL:
             return self.circuit_differences(self.nodes, pairs, STILL[kind](self))

@@ -1,6 +1,6 @@
 """Validate: a circuit, its checkpoint, task and means in; a verdict out.
 
-Files that do not belong together are refused before anything runs. Integrity
+Files that do not belong together are an error before anything runs. Integrity
 and competence come first: where either fails, the rest is not run.
 """
 
@@ -50,16 +50,16 @@ def validate(
 
     Args:
         checkpoint: the model that the circuit is of, a bundled name or a folder.
-        task: what the circuit does: a task, a built-in name or a file.
-        circuit: what is tested; ``validate_folder`` tests that of a folder.
+        task: the task of the circuit: a task, a built-in name or a file.
+        circuit: the circuit to test; ``validate_folder`` tests that of a folder.
         means: the ablation values of the extraction; without them they are measured again
             over the reference.
         reference: the sample of the extraction; None for the checkpoint's own.
         n_pairs: test pairs; None for as many as the extraction scored.
         others: circuits of other tasks on the same checkpoint, to compare with.
-        other_tasks: their tasks, by which one that asks the same is recognised and left out;
+        other_tasks: their tasks, so that one that asks the same is recognised and left out;
             built-in ones need not be given.
-        thorough: asks for the thorough suite too, minutes instead of seconds.
+        thorough: run the thorough suite too: minutes instead of seconds.
         progress: called after each step; None shows a bar in a terminal or a notebook.
 
     Raises:
@@ -89,7 +89,7 @@ def _trial(
     reference: Tensor | None, n_pairs: int | None, others: Sequence[Circuit],
     other_tasks: Sequence[Task], progress: Progress,
 ) -> Trial:  # fmt: skip
-    """Everything that claims are tested on, refused here if it does not belong together."""
+    """Everything that claims are tested on, checked to belong together."""
     model = checkpoint.load_model()
     _check_nodes(circuit, model)
     sample = checkpoint.load_reference() if reference is None else reference
@@ -148,7 +148,7 @@ def _check_comparable(others: Sequence[Circuit], circuit: Circuit, model: Transf
 
 
 def _check_reference(circuit: Circuit, sample: Tensor, means: Means | None) -> None:
-    """By its hash; of a circuit of an earlier version, that has none, by its number of tokens."""
+    """Compare by hash, or by the number of tokens for a circuit of an earlier version."""
     was, measured = circuit.reference, means if means and means.ablation == "mean" else None
     if was is not None:
         expected, is_same = was.n_tokens, sample_sha256(sample) == was.sha256
@@ -156,10 +156,10 @@ def _check_reference(circuit: Circuit, sample: Tensor, means: Means | None) -> N
         expected = measured.n_tokens if measured else sample.numel()
         is_same = expected == sample.numel()
     if not is_same:
-        told = f" ({was.sha256[:12]}…)" if was else ""
+        recorded = f" ({was.sha256[:12]}…)" if was else ""
         raise MismatchError(
-            f"the circuit was extracted over a reference of {expected:,} tokens{told}, but the one "
-            f"given has {sample.numel():,} ({sample_sha256(sample)[:12]}…). Give the text or "
+            f"the circuit was extracted over a reference of {expected:,} tokens{recorded}, but the "
+            f"one given has {sample.numel():,} ({sample_sha256(sample)[:12]}…). Give the text or "
             "tokens it was extracted over (--reference), or extract again."
         )
 

@@ -1,7 +1,7 @@
-"""Validate the circuit of a folder: the folder in, the verdict in the folder.
+"""Validate the circuit of a folder, and write the verdict into the folder.
 
-What the circuit was made from is found where ``extract`` said it was, and the circuits in the
-folders beside it are what it is compared with.
+Checkpoint, task and reference are found where ``extract`` recorded them. The circuit is
+compared with those in the folders beside it.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def validate_folder(
     """Test every claim about the circuit of a folder, and write the verdict there.
 
     Args:
-        folder: as ``extract`` leaves it. Circuits of other tasks on the same checkpoint, in
-            the folders beside it, are compared with.
+        folder: as ``extract`` leaves it. The circuit is compared with those of other tasks on
+            the same checkpoint, in the folders beside it.
         checkpoint: where the model is, if it is no longer where it was.
         reference: where the sample of the means is, if it is no longer where it was.
         n_pairs: test pairs; None for as many as the extraction scored.
-        thorough: the thorough suite as well, taken up where it was stopped.
+        thorough: run the thorough suite as well; one that was stopped is resumed.
         progress: called after each step; None shows a bar in a terminal or a notebook.
 
     Raises:
@@ -83,7 +83,7 @@ def checkpoint_of(
     """The checkpoint given, else the one the folder says it was made from.
 
     Raises:
-        CircuitError: if it is not said, or no longer there.
+        CircuitError: if it is not recorded, or no longer there.
     """
     if given is not None:
         return load_checkpoint(given)
@@ -100,7 +100,7 @@ def _reference(
     folder: CircuitFolder, checkpoint: Checkpoint, circuit: Circuit, means: Means,
     given: str | Path | None,
 ) -> Tensor:  # fmt: skip
-    """As many tokens as the circuit was extracted over, of the same reference or the one given.
+    """As many tokens as the circuit was extracted over, of its reference or the one given.
 
     Raises:
         CircuitError: if the folder names a file that is no longer there.
@@ -116,7 +116,7 @@ def _reference(
 
 
 def thorough_inputs(folder: CircuitFolder, circuit: Circuit) -> Thorough:
-    """What the thorough suite needs: the settings of the extraction, and the circuits beside."""
+    """What the thorough suite needs: the extraction's settings, circuits in folders beside it."""
     siblings = []
     for path, other in folder.beside():
         if other.means_sha256 == circuit.means_sha256:
@@ -128,7 +128,7 @@ def thorough_inputs(folder: CircuitFolder, circuit: Circuit) -> Thorough:
 
 
 def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
-    """The settings in ``pruning.json``, of those tuned the chosen; a plain search's if missing."""
+    """The settings in ``pruning.json``, the chosen ones if tuned; if missing, the defaults."""
     record = folder.pruning
     if record is None:
         return ExtractConfig(seed=circuit.seed)

@@ -1,10 +1,14 @@
-"""The verdict: a grade that is a conjunction, and the finding that it hangs on beside it.
+"""The verdict: a grade, which is a conjunction, and the weakest finding.
 
-A default and thorough suite pass, and the search finds nothing a quarter as small where there
-is nothing to find · B default passes · C sufficient and necessary (the paper's own level), and
-random circuits do not do as well · C-redundant sufficient, with a backup · F otherwise. A claim
-that was added to the documented ones has to pass for B, where it is tested. Source: ours
-(docs/validation.md#grades); that luck is F: keeping everything is sufficient and necessary too.
+- A: both suites pass, and null problems give circuits of at least 4 times the edges.
+- B: the default suite passes.
+- C: sufficient and necessary, the level of the paper; random circuits do not do as well.
+- C-redundant: sufficient, with a backup.
+- F: otherwise. If random circuits do as well, the grade is F, since the whole model is
+  sufficient and necessary too.
+
+A claim added to the documented ones has to pass for B, where it is tested. Source: ours
+(docs/validation.md#grades).
 """
 
 from __future__ import annotations
@@ -15,10 +19,10 @@ from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding, Grade, Outcome
 from circuitkit.statistics.decision import MIN_CLUSTERS
 
 LUCK = 0.05
-"""The p-value against random circuits above which a circuit is called luck."""
+"""Above this p-value random circuits do as well as the circuit."""
 
 MIN_SIZE_RATIO = 4.0
-"""Grade A needs circuits of null problems to have so many times the edges, by the median."""
+"""For grade A, circuits of null problems have at least so many times the edges (median)."""
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "inconclusive", "not_run", "pass")
 _BASE = (Claim.INTEGRITY, Claim.COMPETENT, Claim.SUFFICIENT)
@@ -49,7 +53,7 @@ def _small(search_null: Finding) -> bool:
 
 
 def _is_luck(controls: Finding | None) -> bool:
-    """Whether random circuits do as well; one that is no better than a rival is no luck."""
+    """Whether random circuits do as well; a rival that does as well does not count here."""
     return controls is not None and (controls.p_value or 0.0) > LUCK
 
 
@@ -62,7 +66,7 @@ def _passes(
 def weakest_of(findings: Sequence[Finding]) -> str:
     """The claim that keeps the grade from a better one: of several the worst, then the first.
 
-    Where nothing does, the first finding of the worst outcome there is.
+    If there is none, the first finding with the worst outcome.
     """
     grade = grade_of(findings)
     short = [finding for finding in findings if _keeps_back(finding, grade)]
@@ -70,7 +74,7 @@ def weakest_of(findings: Sequence[Finding]) -> str:
 
 
 def _keeps_back(finding: Finding, grade: Grade) -> bool:
-    """Whether the next better grade asks more of this claim than was found."""
+    """Whether this claim falls short of what the next better grade needs."""
     claim, passes = finding.claim, finding.outcome == "pass"
     if claim is Claim.BEATS_CONTROLS and grade == "F":
         return _is_luck(finding)

@@ -2,9 +2,9 @@
 
 In: a ``Circuit``. Out: DOT source and, by Graphviz as WebAssembly, an SVG; the
 same circuit gives the same bytes. Every site is a row. A grey line is one
-channel of the residual stream on its way up through all that read and write
-it, so a residual link is a path along one grey line, and an embedding entry,
-which every read of its channel sees, is drawn into the first of them.
+channel of the residual stream; it connects all nodes that read and write it.
+So a residual link is a path along one grey line. Every read of a channel sees
+its embedding entry, which is drawn into the first of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""DOT, one line at a time: tiny pure functions from a thing to draw to its source.
+"""DOT, one line at a time: small pure functions from a thing to draw to its source.
 
-Ids are ours and need no quoting; labels are strangers' and are escaped. Fonts:
-Graphviz as WebAssembly knows the width of Courier, so that is what it measures.
+Ids are ours and need no quoting; labels come from files of others and are escaped.
+Graphviz as WebAssembly knows the width of Courier, so it measures labels in Courier.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def canvas(name: str, caption: str) -> graphviz.Digraph:
 
 
 def literal(text: str) -> str:
-    """Text of a label that Graphviz shows as it stands: neither an entity nor markup.
+    """Text of a label that Graphviz shows literally: neither an entity nor markup.
 
     It decodes ``&lt;`` even when escaped, and takes what begins with ``<`` for HTML.
     """
@@ -59,12 +59,12 @@ def pairing(query: str, key: str) -> str:
 
 
 def unseen(tail: str, head: str, weight: int = 1) -> str:
-    """A link that only holds two things in place."""
+    """An invisible link that keeps two things in place."""
     return _link(tail, head, {"style": "invis", "weight": str(weight)})
 
 
 def same_row(names: list[str]) -> str:
-    """Everything named stands at one height."""
+    """Put everything named at one height."""
     return "\t{ rank=same; " + " ".join(f'"{name}";' for name in names) + " }\n"
 
 

@@ -1,4 +1,4 @@
-"""The example pair around a circuit: which tokens tell its two prompts apart."""
+"""The example pair of a circuit: the tokens in which its two prompts differ."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from circuitkit.circuit import Side, Surroundings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownToken:
-    """A token that the diagram shows, with where in the pair it stands."""
+    """A token that the diagram shows, with its place in the pair."""
 
     text: str
     where: str
 
 
-def cues(side: Side, twin: Side) -> tuple[int, ...]:
-    """The positions of a prompt whose tokens its twin does not share.
+def cues(side: Side, other: Side) -> tuple[int, ...]:
+    """The positions of a prompt whose tokens the other prompt of the pair does not share.
 
-    Prompts of one length are compared place by place, others by what they have
-    in common in the same order.
+    Prompts of one length are compared position by position, others by the tokens that they
+    have in common in the same order.
     """
-    mine, other = side.tokens, twin.tokens
-    if len(mine) == len(other):
-        return tuple(i for i, (x, y) in enumerate(zip(mine, other, strict=True)) if x != y)
-    blocks = SequenceMatcher(None, mine, other, autojunk=False).get_matching_blocks()
+    mine, its = side.tokens, other.tokens
+    if len(mine) == len(its):
+        return tuple(i for i, (x, y) in enumerate(zip(mine, its, strict=True)) if x != y)
+    blocks = SequenceMatcher(None, mine, its, autojunk=False).get_matching_blocks()
     shared = {i for block in blocks for i in range(block.a, block.a + block.size)}
     return tuple(i for i in range(len(mine)) if i not in shared)
 
@@ -33,7 +33,7 @@ def cues(side: Side, twin: Side) -> tuple[int, ...]:
 def shown_tokens(around: Surroundings, limit: int = 8) -> tuple[ShownToken, ...]:
     """The cue's tokens with entries into the circuit, side a before side b, then the last token.
 
-    When no token of the cue has such an entry, a few of them are shown all the same.
+    When no token of the cue has such an entry, the first four are shown.
     """
     last = dict.fromkeys(around.a.tokens[-1:] + around.b.tokens[-1:])
     in_a = [around.a.tokens[i] for i in cues(around.a, around.b)]

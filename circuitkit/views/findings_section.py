@@ -1,4 +1,4 @@
-"""What was found out about a circuit, in words: the verdict, the findings, what can fool them."""
+"""Validation in words: the verdict, the findings, what can fool them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def finding_row(finding: Finding) -> dict[str, str]:
 
 
 def fooled(validation: Validation) -> list[list[str]]:
-    """Say what can fool the tests that were run; claims fooled by the same thing stand together."""
+    """List what can fool the tests that were run, each with the claims that it can fool."""
     claims: dict[str, list[str]] = {}
     for finding in validation.findings:
         if finding.fooled_by and finding.outcome != "not_run":

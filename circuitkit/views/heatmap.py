@@ -1,8 +1,7 @@
-"""What each node does over the example pair: its activations as shares of its widest swing.
+"""Each node over the example pair: its activations, relative to the largest distance to its mean.
 
 In: a circuit with its surroundings. Out: plain rows for the report to draw. Zero
-is the node's mean, the value it takes when it is ablated, so what is blank says
-nothing that the ablated model does not know.
+is the node's mean, the value it takes when it is ablated.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ def heatmap(circuit: Circuit) -> dict[str, Any] | None:
     around = circuit.surroundings
     if around is None or not circuit.nodes:
         return None
-    places = [shown_positions(*pair) for pair in _twins(around)]
+    places = [shown_positions(*pair) for pair in _both_ways(around)]
     nodes = list(circuit.nodes)
     return {
-        "sides": [_columns(*pair, p) for pair, p in zip(_twins(around), places, strict=True)],
+        "sides": [_columns(*pair, p) for pair, p in zip(_both_ways(around), places, strict=True)],
         "rows": [_row(node, around, places) for node in nodes[:MAX_ROWS]],
         "n_hidden": max(0, len(nodes) - MAX_ROWS),
     }
 
 
-def shown_positions(side: Side, twin: Side, limit: int = MAX_COLUMNS) -> tuple[int, ...]:
-    """The positions worth a column when the prompt is long: the cue first, then from the end."""
+def shown_positions(side: Side, other: Side, limit: int = MAX_COLUMNS) -> tuple[int, ...]:
+    """The positions that get a column in a long prompt: those near the cue, then the last."""
     n = len(side.tokens)
     if n <= limit:
         return tuple(range(n))
-    cue = cues(side, twin)[: limit // 2]
+    cue = cues(side, other)[: limit // 2]
     near = {j for i in cue for j in (i - 1, i, i + 1) if 0 <= j < n}
     chosen = set(sorted(near)[: limit // 2])
     for position in reversed(range(n)):
@@ -49,13 +48,13 @@ def shown_positions(side: Side, twin: Side, limit: int = MAX_COLUMNS) -> tuple[i
     return tuple(sorted(chosen))
 
 
-def _twins(around: Surroundings) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
+def _both_ways(around: Surroundings) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
     return (around.a, around.b), (around.b, around.a)
 
 
-def _columns(side: Side, twin: Side, places: Sequence[int]) -> list[dict[str, Any]]:
-    cue = set(cues(side, twin))
-    literals = token_texts(side.tokens + twin.tokens, limit=12)
+def _columns(side: Side, other: Side, places: Sequence[int]) -> list[dict[str, Any]]:
+    cue = set(cues(side, other))
+    literals = token_texts(side.tokens + other.tokens, limit=12)
     return [
         {
             "text": literals[side.tokens[i]],

@@ -1,8 +1,8 @@
 """The report: one circuit, or several, typeset as a PDF.
 
 In: circuits and their validations. Out: a PDF, or a circuit folder that holds
-one. The Typst template gets all it shows as JSON and can read no file but
-itself; the same nouns give the same bytes.
+one. The Typst template gets all its data as JSON and can read no file but
+itself. The same nouns give the same bytes.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def typeset(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> byt
 
 def _report(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> dict[str, object]:
     rows = [summary_row(*pair) for pair in pairs] if len(pairs) > 1 else []
-    told = zip(pairs, origins or [None] * len(pairs), strict=True)
-    return {"pages": [page(*pair, origin) for pair, origin in told], "summary": rows}
+    each = zip(pairs, origins or [None] * len(pairs), strict=True)
+    return {"pages": [page(*pair, origin) for pair, origin in each], "summary": rows}
 
 
 def _write_nouns(folder: Path, circuit: Circuit, validation: Validation | None) -> None:

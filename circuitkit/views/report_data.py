@@ -1,4 +1,4 @@
-"""What the report says, as plain data for the Typst template: words, numbers, tables.
+"""The content of the report, as plain data for the Typst template: words, numbers, tables.
 
 In: a circuit and perhaps its validation. Out: dictionaries of strings and numbers
 that JSON can hold. Strings from task files go through ``text``, and the template
@@ -35,7 +35,7 @@ OUTCOMES = {
 
 ALIKE = (
     "Its file writes both answers with the same text, so different tokens are shown as one. "
-    "Extract it again to have them told apart."
+    "Extract it again to distinguish them."
 )
 
 SCORED = {
@@ -60,7 +60,7 @@ def page(
         "warning": _warning(circuit),
         "verdict": verdict(validation) if validation else None,
         "facts": _facts(circuit),
-        "example": [_side(*pair) for pair in _twins(around)] if around else None,
+        "example": [_side(*pair) for pair in _both_ways(around)] if around else None,
         "figure": _figure(circuit),
         "heat": heatmap(circuit),
         "scores": [_score(circuit, name) for name in SCORED],
@@ -77,7 +77,7 @@ def page(
 
 
 def _warning(circuit: Circuit) -> str:
-    """What a reader must know before anything else."""
+    """Warnings, shown before anything else."""
     around = circuit.surroundings
     alike = "" if around is None or around.a.answer != around.b.answer else ALIKE
     return " ".join(filter(None, (OUTCOMES[circuit.outcome], alike)))
@@ -111,13 +111,13 @@ def _facts(circuit: Circuit) -> list[list[str]]:
     ]
 
 
-def _twins(around: Surroundings) -> tuple[tuple[str, Side, Side], tuple[str, Side, Side]]:
+def _both_ways(around: Surroundings) -> tuple[tuple[str, Side, Side], tuple[str, Side, Side]]:
     return ("a", around.a, around.b), ("b", around.b, around.a)
 
 
-def _side(name: str, side: Side, twin: Side) -> dict[str, Any]:
-    cue = set(cues(side, twin))
-    shown = (*side.tokens, *twin.tokens, side.answer, twin.answer)
+def _side(name: str, side: Side, other: Side) -> dict[str, Any]:
+    cue = set(cues(side, other))
+    shown = (*side.tokens, *other.tokens, side.answer, other.answer)
     literals = token_texts(shown, 32)
     tokens = [{"text": literals[t], "cue": i in cue} for i, t in enumerate(side.tokens)]
     return {
@@ -125,7 +125,7 @@ def _side(name: str, side: Side, twin: Side) -> dict[str, Any]:
         "tokens": tokens[-200:],
         "cut": max(0, len(tokens) - 200),
         "answer": literals[side.answer],
-        "foil": literals[twin.answer],
+        "foil": literals[other.answer],
         "difference": number(side.logit_difference, 2),
     }
 

@@ -1,7 +1,7 @@
-"""What to type to make a circuit again: a command, or Python where no option says it.
+"""The command that makes a circuit again, or Python where the command line has no option.
 
 In: a circuit, and where its checkpoint, task and reference are. Out: lines to copy, in which
-DIR stands for the circuit's folder. Nothing in them is cut.
+DIR stands for the circuit's folder. No line is shortened.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _METHOD_WORDS: dict[str, tuple[str, Any]] = {
 def commands(
     circuit: Circuit, validation: Validation | None, origin: Origin | None = None
 ) -> list[str]:
-    """Say what to type to make this report again."""
+    """The lines that make this report again."""
     names = Origin(checkpoint=circuit.checkpoint.name, task=circuit.task.name, is_known=False)
     origin, settings = origin or names, _settings(circuit)
     beyond = [name for name in settings if name not in _OPTIONS]
@@ -46,7 +46,7 @@ def commands(
 
 
 def _settings(circuit: Circuit) -> dict[str, Any]:
-    """The search as ``ExtractConfig`` names it; a target that was raised, nobody asked for."""
+    """The search in the names of ``ExtractConfig``, with the target that was asked for."""
     how = (circuit.method or "").split()
     raised = circuit.requested_target_loss_nats is not None
     return {
@@ -110,7 +110,7 @@ def _notes(circuit: Circuit, origin: Origin, beyond: list[str]) -> list[str]:
 
 
 def _validate(circuit: Circuit, validation: Validation) -> str:
-    """With the options of which the findings bear the traces."""
+    """``circuitkit validate``, with the options that the findings show were used."""
     tested = {finding.claim: finding.n_pairs for finding in validation.findings}
     n_pairs = tested.get(Claim.SUFFICIENT, 0)
     pairs = ["--pairs", str(n_pairs)] if n_pairs not in (0, circuit.n_pairs) else []

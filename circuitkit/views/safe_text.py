@@ -1,4 +1,4 @@
-"""Strings from strangers made fit to show: escaped, shortened, and never markup.
+"""Strings from files of others, made safe to show: escaped, shortened, never markup.
 
 In: tokens, questions and notes as their files hold them. Out: text that Courier
 and Typst's own fonts can set, in which everything invisible can be seen.
@@ -40,7 +40,7 @@ def token_text(token: str, limit: int = 16) -> str:
 
 
 def token_texts(tokens: Iterable[str], limit: int = 16) -> dict[str, str]:
-    """Several tokens as literals, no two alike: those that begin alike are cut later."""
+    """Several tokens as literals, no two the same: those that begin alike are cut later."""
     shown = {token: token_text(token, limit) for token in tokens}
     times = Counter(shown.values())
     alike = [token for token, literal in shown.items() if times[literal] > 1]

@@ -10,7 +10,7 @@ from circuitkit.views.safe_text import number, prose
 
 
 def target(circuit: Circuit) -> str:
-    """Say the target loss, and the one asked for when it was raised."""
+    """The target loss, and the one asked for if it was raised."""
     asked = circuit.requested_target_loss_nats
     raised = "" if asked is None else f", raised from {number(asked)}"
     return number(circuit.target_loss_nats) + raised
@@ -25,7 +25,7 @@ _WORDS = {
 
 
 def method(circuit: Circuit) -> str:
-    """Say how the circuit was found, where that is not the default way."""
+    """How the circuit was found, if not by the default method."""
     return ", ".join(_WORDS.get(word, prose(word, 40)) for word in (circuit.method or "").split())
 
 

@@ -1,6 +1,6 @@
 """The body of the diagram: a row for every site, frames for heads, lines for the residual stream.
 
-In: a circuit. Out: lines of DOT. Each node is stated once, by the id of the file.
+In: a circuit. Out: lines of DOT. Each node is written once, with its id in ``circuit.json``.
 """
 
 from __future__ import annotations

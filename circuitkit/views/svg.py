@@ -1,7 +1,7 @@
 """DOT to SVG, by Graphviz as WebAssembly: one picture at a time, each compared with its source.
 
-In: a picture. Out: an SVG. Graphviz leaves out, renames or decodes what it does not
-understand and says so where nobody reads it, so every node, edge and label is looked for.
+In: a picture. Out: an SVG. Graphviz silently leaves out, renames or decodes what it does not
+understand, so every node, edge and label is looked for in the result.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def render(picture: graphviz.Digraph) -> str:
 
 @lru_cache(maxsize=2)
 def _draw(source: str, name: str) -> str:
-    """Draw once what a report shows twice, as a file and on its page: it may take a minute."""
+    """Draw once what is used twice, as a file and in the report: it may take a minute."""
     with _ONE_AT_A_TIME:
         svg = _run_graphviz(source, name)
     wrong = (asked := _asked(source)) - (drawn := _drawn(svg)), drawn - asked
@@ -69,7 +69,7 @@ def _run_graphviz(source: str, name: str) -> str:
 
 
 def _asked(source: str) -> Contents:
-    """What the source states; links that only hold things in place are not drawn."""
+    """The content of the source, without the invisible links that only place things."""
     found: Contents = Counter()
     for name, head, inside in _STATEMENT.findall(source):
         look = dict(_ATTRIBUTE.findall(inside))
@@ -90,7 +90,7 @@ def _label(value: str) -> str:
 
 
 def _drawn(svg: str) -> Contents:
-    """What an SVG of Graphviz shows."""
+    """The content of an SVG of Graphviz."""
     found: Contents = Counter()
     for group in ElementTree.fromstring(svg).iter(f"{_SVG}g"):
         kind, name = group.get("class"), group.findtext(f"{_SVG}title") or ""

@@ -1,6 +1,6 @@
-"""The two ends of the diagram: the tokens it starts from and the answers it ends in.
+"""The bottom and top rows of the diagram: the tokens of the example pair, and its answers.
 
-In: a circuit's surroundings. Out: lines of DOT. Neither is counted in the size.
+In: a circuit's surroundings. Out: lines of DOT. Neither is counted in the circuit's size.
 """
 
 from __future__ import annotations

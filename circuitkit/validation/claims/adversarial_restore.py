@@ -1,15 +1,16 @@
-"""Adversarial restore: no set of the other nodes, given back, breaks the circuit.
+"""Adversarial restore: no set of ablated nodes breaks the circuit when restored.
 
-The default suite restores nodes at random; here they are chosen to harm. From the circuit,
-the nodes whose gates raise the loss most to first order are opened, twice as many each
-round, with gradients taken anew; the set with the largest loss counts, and its loss is
-measured on pairs that chose nothing. A circuit that works because its opposite is ablated
-falls to chance once the opposite comes back.
+The default suite restores nodes at random; here they are chosen to harm. Starting from the
+circuit, the nodes whose gates raise the loss most, to first order, are opened: twice as many in
+each round, with new gradients. The set with the largest loss counts, measured on pairs that
+were not used to choose it. A circuit that works only because its opposite is ablated falls to
+chance once the opposite is restored.
 
-Source: VALIDATION section 4, ours. The pass region is ours: halfway to chance.
+Source: ours (docs/validation.md#adversarial_restore). The pass region is ours: halfway to
+chance.
 
-What can fool it: a set that gradients do not find. What it may punish: a circuit of a model
-with activation top-k, where enough open channels crowd out the kept ones.
+What can fool it: a set that gradients do not find. A good circuit may fail it in a model with
+activation top-k, where many open channels displace the kept ones.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ def check_adversarial_restore(trial: SearchTrial) -> Finding:
     named = ", ".join(map(str, list(restored)[:5])) + (" …" if len(restored) > 5 else "")
     outcome = loss.within(high=LIMIT_NATS)
     cancels = outcome == "fail" and len(restored) > 0
-    told = "the complement holds cancelling pathways: " if cancels else ""
+    warning = "the complement holds cancelling pathways: " if cancels else ""
     return Finding(
         claim=CLAIM.id,
         outcome=outcome,
-        note=f"{told}{len(restored)} nodes restored ({named or 'none harms'})",
+        note=f"{warning}{len(restored)} nodes restored ({named or 'none harms'})",
         **loss.fields(),
         unit="nats, circuit with the worst set restored",
         threshold=f"upper bound ≤ {LIMIT_NATS:.3f} nats, halfway to chance",
@@ -71,7 +72,7 @@ def check_adversarial_restore(trial: SearchTrial) -> Finding:
 
 
 def _worst(trial: SearchTrial, pairs: EncodedPairs) -> NodeSet:
-    """The circuit with the set restored under which its loss is largest."""
+    """The gates of the circuit with the set restored under which its loss is largest."""
     nodes, seen = trial.nodes, []
     n, total = _FIRST, len(trial.rest(trial.nodes))
     while True:

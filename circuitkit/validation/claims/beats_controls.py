@@ -1,21 +1,21 @@
-"""Beats controls: neither luck, nor a plain ranking, nor another task's circuit does as well.
+"""Beats controls: no random circuit, plain ranking or other task's circuit does as well.
 
-Against random circuits four Monte-Carlo tests, of which the largest p counts: location- or
-activity-matched controls, as sufficient or, knocked out, as harmful. How harmful a knockout
-is, is told by what is left of the cue: |d_a + d_b| / 2, which is 0 for a model that cannot
-tell the two prompts apart, whichever way it leans. (The loss would not do: a knockout that
-makes the model sure and wrong is no better.)
+Against random circuits there are four Monte-Carlo tests, of which the largest p counts:
+controls matched by location or by activity, either kept or knocked out. Kept, they are compared
+by loss. Knocked out, they are compared by the cue that is left, |d_a + d_b| / 2, which is 0 for
+a model that cannot tell the two prompts apart, whichever answer it prefers. (The loss cannot
+measure this: it also rises when a knockout makes the model confident and wrong.)
 
-Controls to be knocked out are drawn from outside the circuit. What they test is whether
-nodes of the same kind elsewhere matter as much; one that hits the circuit would itself
-be a knockout of the circuit: in a serial circuit any one node gone is as harmful as all.
+Controls to knock out are drawn from outside the circuit, to test whether nodes of the same kind
+elsewhere matter as much. One that includes nodes of the circuit would itself be a knockout of
+the circuit: in a serial circuit removing any one node harms as much as removing all.
 
-Then two comparisons: lower by 0.10 nats than the loss of as many nodes ranked best by
-attribution, unless these are the very same nodes, and than that of other tasks' circuits,
-where they are given. Source: VALIDATION section 3; the rest is ours.
+Then two comparisons. The loss must be lower by 0.10 nats than that of as many nodes ranked
+best by attribution, unless these are the same nodes, and than that of other tasks' circuits,
+where they are given. Source: docs/validation.md#beats_controls.
 
-What can fool it: location-matched controls alone are a straw man, since most nodes never
-carry the task; a wrong circuit of nodes that matter beats all random ones.
+What can fool it: location-matched controls alone are weak, since most nodes never carry the
+task; a wrong circuit of nodes that matter beats all random ones.
 """
 
 from __future__ import annotations
@@ -53,11 +53,12 @@ P = 0.01
 BETTER_NATS = 0.10
 N_DRAWS = 119
 ENOUGH = 0.8
-"""A control of a smaller share of the circuit's size, for want of nodes outside it, counts
-as one that does as well: nothing was shown."""
+"""A control with a smaller share of the circuit's size counts as doing as well.
 
-_TOLD = 3
-"""Rivals that the note names, the closest; of the others it tells how far they are."""
+Such a control occurs where too few nodes are outside the circuit."""
+
+_SHOWN = 3
+"""The note names so many rivals, the closest, and how far away the others are at least."""
 
 _PAIRS = 32
 _ROUNDING = 1e-6
@@ -100,7 +101,9 @@ def check_beats_controls(trial: Trial) -> Finding:
     return Finding(
         claim=CLAIM.id,
         outcome="inconclusive" if is_few else all_of(luck, decision.outcome),
-        note=joined(*_told(trial, rivals), as_good, TOO_FEW_NOTE if is_few else decision.note),
+        note=joined(
+            *_rivals_in_words(trial, rivals), as_good, TOO_FEW_NOTE if is_few else decision.note
+        ),
         effect=p,
         unit="largest of four p-values",
         p_value=p,
@@ -162,10 +165,10 @@ def _tally(trial: Trial, pairs: EncodedPairs, family: Family) -> Tally:
 
 
 def _as_low(control: NodeSet, pairs: EncodedPairs, score: Score, limit: float) -> bool:
-    """Whether the sum over pairs is at most the limit; given up as soon as it is more.
+    """Whether the sum over pairs is at most the limit; stops as soon as it is more.
 
-    The first pair mostly tells; each batch is as large as all before it. What is only more by
-    rounding, as the very same circuit in other batches is, counts as low.
+    The first pair usually decides; each batch is as large as all before it. A sum that is
+    larger only by rounding, as of the same circuit in other batches, counts as low.
     """
     total, start = 0.0, 0
     limit += _ROUNDING * len(pairs)
@@ -197,15 +200,15 @@ def _higher(trial: Trial, above: NDArray) -> Requirement:
     return Requirement(estimate=estimate, low=BETTER_NATS)
 
 
-def _told(trial: Trial, rivals: Sequence[Rival]) -> Iterator[str]:
-    """The closest rivals first, in so many words."""
+def _rivals_in_words(trial: Trial, rivals: Sequence[Rival]) -> Iterator[str]:
+    """Notes on the rivals, the closest first."""
     closest = sorted(rivals, key=lambda rival: rival.above.estimate.low)
-    for rival in closest[:_TOLD]:
+    for rival in closest[:_SHOWN]:
         if rival.n_apart:
             yield f"{rival.name}, {rival.n_apart} nodes apart: {rival.above.estimate} nats above"
         else:
             yield f"{rival.name} is the same circuit"
-    if further := closest[_TOLD:]:
+    if further := closest[_SHOWN:]:
         yield f"{len(further)} more rivals, {further[0].above.estimate.low:.3f} nats above or more"
     yield from trial.rival_notes
     if not trial.others:

@@ -21,7 +21,7 @@ CLAIM = Declared(
 
 _NOTES = {
     "fail": "the model does not do this task",
-    "inconclusive": "whether the model does this task cannot be told",
+    "inconclusive": "it is undecided whether the model does this task",
 }
 
 
@@ -44,7 +44,7 @@ def check_competent(trial: Trial) -> Finding:
 
 
 def _few(trial: Trial) -> str:
-    """Said where templates are too few for a better grade than C."""
+    """A note where templates are too few for a better grade than C."""
     if trial.n_clusters >= MIN_CLUSTERS:
         return ""
     n, s = trial.n_clusters, "s" * (trial.n_clusters > 1)

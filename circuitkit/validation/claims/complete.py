@@ -1,15 +1,15 @@
-"""Complete: what is taken from the circuit harms it as it harms the model.
+"""Complete: parts that are removed harm the circuit as they harm the model.
 
 For sets K of the circuit's nodes, the ability of C without K is compared with that of M
-without K: every node alone, 50 random halves, and sets grown greedily to be as bad as can
-be. Ability is F, 0 where the loss is at chance or worse: useless is useless, however sure.
-A circuit that lacks a backup of the model's falls further than the model does.
+without K: every node alone, 50 random halves, and sets grown greedily to be the worst.
+Ability is F, or 0 where the loss is at chance or above.
+A circuit that lacks a backup of the model's loses more than the model does.
 
 Source: Wang et al. 2023 (completeness, with their greedy search), on F instead of the logit
-difference. The pass region is ours.
+difference; docs/validation.md#complete. The pass region is ours.
 
-What can fool it: a serial circuit, of which any part breaks both; only the parts of
-parallel ones tell. A backup that needs no node of the circuit shows in ``necessary``.
+What can fool it: a serial circuit, of which any part breaks both; only parallel parts give
+evidence. A backup that needs no node of the circuit shows in ``necessary``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Gaps:
 
 
 def check_complete(trial: SearchTrial) -> Finding:
-    """The mean gap over nodes and subsets is small, and no set found opens a wide one."""
+    """The mean gap over nodes and subsets is small, and no set found has a large one."""
     gaps = _Gaps(trial)
     sets = _sets(trial)
     for i, gone in enumerate(sets):
@@ -104,7 +104,7 @@ def _sets(trial: SearchTrial) -> list[NodeSet]:
 
 
 def _greedy(gaps: _Gaps, trial: SearchTrial) -> NodeSet:
-    """Add the worst of a few nodes, again and again; the worst set on the way."""
+    """Add the worst of a few nodes, several times; the worst set found."""
     draw, gone = random.Random(trial.seed + 1), _set(trial, ())
     seen = [gone]
     for _ in range(_STEPS):

@@ -2,15 +2,15 @@
 
 Between kept nodes every weight that is not among the circuit's edges is cut: its target
 reads weight times the ablation value of its source instead. A circuit of node granularity
-lists every weight there is between its nodes, so that this asks whether the list is whole;
-one of edge granularity has dropped some, and must still meet the target.
+lists every weight between its nodes, so here the claim is that the list is complete. One of
+edge granularity has dropped some, and must still meet the target.
 
-Source: Gao et al. 2025, section 2.2 (a circuit is its edges); EXTRACTION section 4 for what a
-dropped edge carries.
+Source: Gao et al. 2025, section 2.2 (a circuit is its edges); docs/extraction.md#edge-pruning
+for what a dropped edge carries.
 
 What can fool it: influence that runs along no edge, through the residual stream, the norm's
 denominator, the pairing of q and k. A cut edge from a v channel carries the channel's whole
-ablation value, also where a sink would have taken a share of it.
+ablation value, even where the sink would have taken a share of it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Faithful: the circuit answers as the model does, prompt by prompt.
 
-Held to it: how often both prefer the same answer. Told beside it: slope and R² of the
-circuit's logit difference on the model's within each answer, and quantiles of the
-divergence between their preferences. Source: VALIDATION section 3.
+The claim is tested on how often both prefer the same answer. Also reported: slope and R² of
+the circuit's logit difference on the model's within each answer, and quantiles of the
+divergence between their preferences. Source: docs/validation.md#faithful.
 
-What can fool it: where the model is always right, so is anything that does the task;
-agreement then says nothing about how. Slope and R² do.
+What can fool it: where the model is always right, so is anything that does the task. Agreement
+then shows nothing about how the task is done; slope and R² do.
 """
 
 from __future__ import annotations
@@ -76,5 +76,5 @@ def _divergence(circuit: Tensor, model: Tensor) -> str:
     kl = p * (logsigmoid(model) - logsigmoid(circuit))
     kl = kl + (1 - p) * (logsigmoid(-model) - logsigmoid(-circuit))
     levels = kl.double().quantile(torch.tensor(_QUANTILES, dtype=torch.float64)).tolist()
-    told = ", ".join(f"{x:.3f}" for x in levels)
-    return f"KL between the two answers {told} nats at the quantiles {_QUANTILES}"
+    shown = ", ".join(f"{x:.3f}" for x in levels)
+    return f"KL between the two answers {shown} nats at the quantiles {_QUANTILES}"

@@ -1,8 +1,7 @@
 """Follows the model out of distribution: where a shortcut fails, the circuit fails with it.
 
-On the task's ``ood`` prompts, which break its shortcuts, right or wrong is not the point:
-the circuit has to answer as the model does, and as often rightly. Source: VALIDATION
-section 3, which calls it the strongest single detector of a wrong mechanism.
+On the task's ``ood`` prompts, which break its shortcuts, the circuit has to answer as the
+model does, right or wrong, and be right about as often. Source: docs/validation.md#follows_ood.
 
 What can fool it: ``ood`` forms that break no shortcut the circuit could have taken.
 """
@@ -46,17 +45,17 @@ def check_follows_ood(trial: Trial) -> Finding:
     trial.passes += 1
     agreement = proportion(agreement_of(circuit, model), pairs.templates, trial.seed)
     apart = hits_of(circuit) - hits_of(model)
-    apart = proportion(apart, pairs.templates, trial.seed, ends=(-1.0, 1.0))
+    apart = proportion(apart, pairs.templates, trial.seed, limits=(-1.0, 1.0))
     decision = decide(
         len(pairs),
         Requirement(estimate=agreement, low=AGREEMENT),
         Requirement(estimate=apart, low=-APART, high=APART),
     )
-    told = f"accuracy {hits_of(circuit).mean():.3f}, the model's {hits_of(model).mean():.3f}"
+    accuracies = f"accuracy {hits_of(circuit).mean():.3f}, the model's {hits_of(model).mean():.3f}"
     return Finding(
         claim=CLAIM.id,
         outcome=decision.outcome,
-        note=joined(f"{told}, apart by {apart}", decision.note),
+        note=joined(f"{accuracies}, apart by {apart}", decision.note),
         **agreement.fields(),
         unit="of ood prompts answered as the model does",
         n_pairs=len(pairs),

@@ -1,6 +1,7 @@
-"""Generalises: the circuit does on new templates what it does on those it was learned on.
+"""Generalises: the circuit does as well on new templates as on those it was learned on.
 
-Source: VALIDATION section 3. The share of templates is a count of those tried, no estimate.
+Source: docs/validation.md#generalises. The share of templates is a count of those tried, not
+an estimate.
 
 What can fool it: templates of test and train that differ in nothing that matters.
 """
@@ -37,11 +38,11 @@ def check_generalises(trial: Trial) -> Finding:
     means = _by_template(test, trial.clusters)
     worst = max(means, key=lambda name: means[name])
     share = float(np.mean([loss < HALF_WAY_NATS for loss in means.values()]))
-    told = f"{share:.0%} of templates below {HALF_WAY_NATS:.3f} nats; worst {worst}"
+    shares = f"{share:.0%} of templates below {HALF_WAY_NATS:.3f} nats; worst {worst}"
     return Finding(
         claim=CLAIM.id,
         outcome=all_of(decision.outcome, _counted(share, len(means))),
-        note=joined(f"{told}, {means[worst]:.3f} nats", decision.note),
+        note=joined(f"{shares}, {means[worst]:.3f} nats", decision.note),
         **gap.fields(),
         unit="nats, test less train loss",
         threshold=f"upper bound ≤ {GAP_NATS:.2f} nats, ≥ {SHARE:.0%} of templates below ln2 / 2",
@@ -53,7 +54,7 @@ def check_generalises(trial: Trial) -> Finding:
 
 
 def _counted(share: float, n_templates: int) -> Outcome:
-    """Of fewer than five templates a share says nothing."""
+    """A share of fewer than five templates decides nothing."""
     if n_templates < FEWEST:
         return "inconclusive"
     return "pass" if share >= SHARE else "fail"

@@ -1,20 +1,19 @@
 """Independence and equivalence: the tests of Shi et al. 2024, from their definitions.
 
-Independence: what M without C tells of a pair does not go with what M tells. Told is the
-cue, (d_a + d_b) / 2, in which a mere leaning to one answer cancels. The statistic is their
+Independence: the cue of a pair in M without C does not depend on its cue in M. The cue is
+(d_a + d_b) / 2, in which a constant preference for one answer cancels. The statistic is their
 HSIC with the distance kernel, bias-corrected and scaled: 0 when independent, 1 when one
-follows from the other. Equivalence: C does better than M on half of the pairs; losses that
-lie no further apart than the target allows are a tie, half for either.
+follows from the other. Equivalence: C does better than M on half of the pairs. Losses that
+differ by no more than the target are a tie, which counts half for either.
 
 Source: Shi et al. 2024, section 3; HSIC with the distance kernel is distance covariance
 (Sejdinovic et al. 2013), corrected for bias after Szekely and Rizzo 2013. Where we differ:
-they pass what they cannot reject, here an interval has to lie inside a region (ours; theirs
+they pass what they cannot reject; here an interval has to lie inside a region (ours; theirs
 for equivalence, ε = 0.1). Their code counts ties as losses and divides by a spread that is
-0 for a perfect circuit, which it so fails; here a constant is independent of everything.
+0 for a perfect circuit, so that one fails; here a constant is independent of everything.
 
-What can fool it: a model that tells every pair equally strongly has nothing for the
-complement to go with, and a complement that follows it exactly looks independent; that the
-complement does the task at all is for ``necessary`` to see.
+What can fool it: a model that has the same cue on every pair. A complement that follows it
+exactly then looks independent; ``necessary`` tests whether the complement does the task.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from circuitkit.validation.search_trial import SearchTrial
 CLAIM = Declared(
     id=Claim.INDEPENDENCE,
     suite="thorough",
-    fooled_by="a model that tells every pair equally strongly",
+    fooled_by="a model that has the same cue on every pair",
 )
 
 DEPENDENCE = 0.10
@@ -79,7 +78,7 @@ def check_independence(trial: SearchTrial) -> Finding:
 
 
 def _cues(differences: Tensor) -> Values:
-    """What a model tells of each pair: (d_a + d_b) / 2, in logits."""
+    """The cue of each pair: (d_a + d_b) / 2, in logits."""
     return differences.double().view(2, -1).mean(0).numpy()
 
 
@@ -109,7 +108,7 @@ def _centred(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _permuted(one: NDArray[np.float64], other: NDArray[np.float64], seed: int) -> float:
-    """How often pairs put together at random go together as much; pairs are taken as units."""
+    """The p-value: how often a random pairing is as dependent; the unit is the pair."""
     a, b, draw = _centred(one), _centred(other), np.random.default_rng(seed)
     own = float((a * b).sum())
     orders = (draw.permutation(len(a)) for _ in range(N_PERMUTATIONS))
@@ -118,7 +117,7 @@ def _permuted(one: NDArray[np.float64], other: NDArray[np.float64], seed: int) -
 
 
 def _equivalence(trial: SearchTrial) -> Estimate:
-    """On how many pairs the circuit does better than the model, a tie for half of one."""
+    """The share of pairs on which the circuit does better than the model, ties as half."""
     gap = losses_of(trial.scored.model) - losses_of(trial.scored.circuit)
     tie = np.abs(gap) <= trial.circuit.target_loss_nats
     return share_better((gap > 0) & ~tie, (gap < 0) & ~tie, trial.clusters, trial.seed)
@@ -129,7 +128,7 @@ def share_better(
 ) -> Estimate:
     """Wins and half of the ties, as 1/2 + (wins - losses) / 2, bounded by the bounds of both.
 
-    Wins and losses may be rare, which ``proportion`` allows for and a mean with ties would not.
+    Wins and losses may be rare: ``proportion`` allows for that, a mean with ties would not.
     """
     wins, losses = (proportion(np.asarray(hits), clusters, seed) for hits in (better, worse))
     return Estimate(

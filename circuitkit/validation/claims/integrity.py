@@ -1,9 +1,9 @@
-"""Integrity: what was stored is what runs here, and the machinery does what it says.
+"""Integrity: what is stored is what runs here, and the program does what it says.
 
-All nodes kept is the model bitwise; none kept depends on the last token alone;
-compiled equals masked; the stored losses and edges reproduce; under the means of either half
-of the reference the circuit's loss is what it is under the whole; no template is in two splits.
-Where the halves hold the same text, how far the loss hangs on the sample cannot be told.
+With all nodes kept the result is the model's, bit for bit; with none kept it depends on the
+last token only; compiled equals masked; the stored losses and edges reproduce; under the means
+of either half of the reference the circuit's loss is that under the whole; no template is in
+two splits. Where the halves hold the same text, the dependence on the sample is unknown.
 
 What can fool it: a mistake shared by the masked and the compiled model.
 """
@@ -37,7 +37,7 @@ CLAIM = Declared(
 COMPILED_LOGITS = 1e-4
 STORED_NATS = 1e-3
 STORED_SHARE = 1e-3
-"""Another processor rounds otherwise: through activation top-k a loss of some nats may move so."""
+"""Processors round differently: with activation top-k, a large loss may change by this share."""
 HALVES_NATS = 0.005
 
 _UNDER = "under the means of half the reference"
@@ -89,7 +89,7 @@ def _all_kept_is_model(trial: Trial) -> bool:
 
 
 def _empty_is_blind(trial: Trial) -> bool:
-    """Replace all but the last token by others: the empty circuit must not notice."""
+    """Replace all but the last token by others: the empty circuit must give the same."""
     pairs = trial.few[:16]
     nothing = NodeSet(widths=trial.model.arch.widths)
     scrambled = EncodedPairs(
@@ -123,7 +123,7 @@ def _compiled_differs(trial: Trial) -> list[str]:
 
 
 def _stored_differs(trial: Trial) -> list[str]:
-    """Compare with the circuit file where the same pairs are asked."""
+    """Compare with ``circuit.json`` where the pairs are the same."""
     stored = trial.circuit
     if len(trial.pairs) != stored.n_pairs or trial.seed != stored.seed:
         return []

@@ -1,14 +1,14 @@
-"""Minimal: no passengers.
+"""Minimal: the circuit has no unnecessary nodes.
 
 Each node is left out alone; the rise of the loss is tested over templates, the
-list by Benjamini-Hochberg. At least 80 % of the nodes must matter, and leaving
+list by Benjamini-Hochberg. At least 80 % of the nodes must matter. Leaving
 out all the others at once must break a rule that the search kept them for: the target,
-or, where the circuit file names a limit, how far the loss moves as the means are pushed.
+or, where ``circuit.json`` has a limit, how far the loss moves as the means are pushed.
 Fewer than five templates decide nothing. Source: ours, after the minimality test of Shi
-et al. 2024.
+et al. 2024 (docs/validation.md#minimal).
 
-What can fool it: two nodes that stand in for one another look like passengers
-alone, which is why the others are also removed together.
+What can fool it: two nodes that replace one another look unnecessary alone, which is why the
+others are also removed together.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from circuitkit.validation.trial import Trial
 CLAIM = Declared(
     id=Claim.MINIMAL,
     suite="default",
-    fooled_by="nodes that stand in for one another",
+    fooled_by="nodes that replace one another",
 )
 
 SHARE = 0.8
 
 MOST_NODES = 200
-"""Of a larger circuit, so many nodes drawn at random are tried; the finding says so."""
+"""In a larger circuit so many nodes, drawn at random, are tried; the note says so."""
 
 
 def check_minimal(trial: Trial) -> Finding:
     """At least 80 % of nodes matter, and without the rest a rule of the search is broken."""
-    told = _told(trial) if len(set(trial.few.templates)) >= FEWEST else _TOO_FEW
+    found = _found(trial) if len(set(trial.few.templates)) >= FEWEST else _TOO_FEW
     whole = "" if len(~trial.nodes) else "the circuit keeps every node: it is the whole model"
     return Finding(
         claim=CLAIM.id,
-        outcome=told.outcome,
-        note=joined(whole, told.note),
-        effect=told.share,
+        outcome=found.outcome,
+        note=joined(whole, found.note),
+        effect=found.share,
         unit="of nodes matter alone",
         threshold=f"≥ {SHARE} at a false discovery rate of 0.05, the others needed together",
         threshold_source="docs/validation.md#minimal",
@@ -56,25 +56,25 @@ def check_minimal(trial: Trial) -> Finding:
     )
 
 
-class _Told(NamedTuple):
-    """The share of nodes that matter alone, and what it says."""
+class _Found(NamedTuple):
+    """The share of nodes that matter alone, with its outcome and note."""
 
     outcome: Outcome
     note: str
     share: float | None = None
 
 
-_TOO_FEW = _Told("inconclusive", TOO_FEW_NOTE)
+_TOO_FEW = _Found("inconclusive", TOO_FEW_NOTE)
 
 
-def _told(trial: Trial) -> _Told:
+def _found(trial: Trial) -> _Found:
     matters = _matters(trial)
-    passengers = [node for node, yes in matters.items() if not yes]
-    share = 1 - len(passengers) / len(matters) if matters else 0.0
-    without = _without(trial, passengers) if passengers else None
+    unnecessary = [node for node, yes in matters.items() if not yes]
+    share = 1 - len(unnecessary) / len(matters) if matters else 0.0
+    without = _without(trial, unnecessary) if unnecessary else None
     passes = share >= SHARE and (without is None or without.breaks)
-    note = _note(matters, passengers, without) + _untried(trial, len(matters))
-    return _Told("pass" if passes else "fail", note, share)
+    note = _note(matters, unnecessary, without) + _untried(trial, len(matters))
+    return _Found("pass" if passes else "fail", note, share)
 
 
 def _matters(trial: Trial) -> dict[Node, bool]:
@@ -97,7 +97,7 @@ def _losses_without(trial: Trial, gone: list[Node]) -> NDArray[np.float64]:
 
 
 class _Without(NamedTuple):
-    """The circuit without some nodes: its loss in nats, how far it drifts, if that was a rule."""
+    """The circuit without some nodes: its loss, and its drift if that was a rule; in nats."""
 
     loss_nats: float
     drift_nats: float | None
@@ -115,14 +115,15 @@ def _without(trial: Trial, gone: list[Node]) -> _Without:
     return _Without(loss, drift, loss > trial.circuit.target_loss_nats or drifts)
 
 
-def _note(matters: dict[Node, bool], passengers: list[Node], without: _Without | None) -> str:
+def _note(matters: dict[Node, bool], unnecessary: list[Node], without: _Without | None) -> str:
     if not matters:
         return "the circuit is empty"
     if without is None:
         return f"all {len(matters)} nodes matter"
-    named = ", ".join(map(str, passengers[:5])) + (" …" if len(passengers) > 5 else "")
+    named = ", ".join(map(str, unnecessary[:5])) + (" …" if len(unnecessary) > 5 else "")
     return (
-        f"{len(passengers)} of {len(matters)} do not matter alone ({named}); without them {without}"
+        f"{len(unnecessary)} of {len(matters)} do not matter alone ({named}); "
+        f"without them {without}"
     )
 
 

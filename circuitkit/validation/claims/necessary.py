@@ -1,11 +1,11 @@
 """Necessary: with the circuit's nodes ablated, the model is left at chance.
 
-Tried under mean ablation and under ``resample_joint``. A complement that still
-does the task is REDUNDANT: there is a backup, which is looked for there and named.
-One that prefers the wrong answer is ANTI-CHANCE: the circuit outvotes something, which
-is looked for in the same way. A loss that merely got huge is no pass. Source: Gao et
-al. 2025, section 2.2; the equivalence test and the backup are ours. A second head or neuron
-between the circuit's own reads and writes, which a knockout takes with it, is told beside it.
+Tested under mean ablation and under ``resample_joint``. A complement that still
+does the task is REDUNDANT: there is a backup, which is searched for there and named.
+One that prefers the wrong answer is ANTI-CHANCE: the circuit outweighs something, which
+is searched for in the same way. A large loss alone is no pass. Source: Gao et
+al. 2025, section 2.2; the equivalence test and the backup are ours. The note also names heads
+and neurons that do the same between the circuit's reads and writes (REDUNDANT INSIDE).
 
 What can fool it: ablation so far from the data that anything would break.
 """
@@ -67,11 +67,11 @@ def check_necessary(trial: Trial) -> Finding:
     resampled = _knockout(trial, trial.ablated_complement("resample_joint", trial.pairs))
     ways = {"mean": mean, "resample_joint": resampled}
     decision = decide(len(trial.pairs), *(r for k in ways.values() for r in k.requirements))
-    told = "; ".join(f"{name}: {knockout}" for name, knockout in ways.items())
+    both = "; ".join(f"{name}: {knockout}" for name, knockout in ways.items())
     return Finding(
         claim=CLAIM.id,
         outcome=decision.outcome,
-        note=joined(_meaning(trial, ways), told, decision.note, redundant_inside(trial, CHANCE[1])),
+        note=joined(_meaning(trial, ways), both, decision.note, redundant_inside(trial, CHANCE[1])),
         **mean.accuracy.fields(),
         unit="accuracy of the complement",
         threshold=f"interval inside [{CHANCE[0]}, {CHANCE[1]}], Nec ≥ {NECESSITY}",
@@ -92,7 +92,7 @@ def _knockout(trial: Trial, differences: Tensor) -> _Knockout:
 
 
 def _meaning(trial: Trial, ways: dict[str, _Knockout]) -> str:
-    """What a complement off chance means, in words, with the nodes behind it."""
+    """What a complement that is not at chance means, in words, with the nodes responsible."""
     word = next((k.word for k in ways.values() if k.word), "")
     if word == "REDUNDANT":
         return (
@@ -102,7 +102,7 @@ def _meaning(trial: Trial, ways: dict[str, _Knockout]) -> str:
     if word == "ANTI-CHANCE":
         return (
             "ANTI-CHANCE: without the circuit the model prefers the wrong answer, so the circuit "
-            "outvotes something that speaks against it, and is no whole account of how the model "
+            "outweighs something that prefers it, and does not account for all of how the model "
             f"does the task{_named(trial, against=True)}"
         )
     return ""

@@ -1,10 +1,10 @@
-"""No leak through norms: the circuit does not live on a stream that pruning made quiet.
+"""No leak through norms: the circuit does not depend on a stream that pruning made small.
 
-A norm divides by the size of the whole stream. Ablating loud nodes shrinks it, and a weak
-writer is amplified: it then does alone what in the model it never could. So the circuit is
-run once more with every norm's denominator taken from the model on the same prompt, and the
-gain of the final norm is measured. Source: VALIDATION section 3, after the critique of
-pruned circuits that it answers.
+A norm divides by the size of the whole stream. Ablating strong nodes shrinks it and amplifies a
+weak writer, which can then do alone what it cannot do in the model. So the circuit is run again
+with every norm's denominator taken from the model on the same prompt, and the gain of the final
+norm is measured. Source: docs/validation.md#no_norm_leak, after the published critique of
+pruned circuits.
 
 What can fool it: a weak writer whose values, not its norm, were amplified.
 """
@@ -49,12 +49,12 @@ def check_no_norm_leak(trial: Trial) -> Finding:
     decision = decide(
         len(pairs), Requirement(estimate=f, low=F_LOW), Requirement(estimate=gain, high=GAIN)
     )
-    told = f"the final norm amplifies {gain.effect:.2f} times [{gain.low:.2f}, {gain.high:.2f}]"
+    gained = f"the final norm amplifies {gain.effect:.2f} times [{gain.low:.2f}, {gain.high:.2f}]"
     no_norm = trial.model.arch.norm == "none"
     return Finding(
         claim=CLAIM.id,
         outcome=decision.outcome,
-        note=joined("the model has no norms" if no_norm else told, decision.note),
+        note=joined("the model has no norms" if no_norm else gained, decision.note),
         **f.fields(),
         unit="F with the model's norms",
         threshold=f"lower bound ≥ {F_LOW:.2f}, upper bound of the gain ≤ {GAIN:.0f}",
@@ -79,9 +79,9 @@ class Frozen(NamedTuple):
 def run_frozen(
     model: Transformer, pairs: EncodedPairs, tap: Tap, tapped_model: Transformer | None = None
 ) -> Frozen:
-    """The logit differences under a tap, every norm divided by what the untapped model has.
+    """The logit differences under a tap, with every norm's denominator of the untapped model.
 
-    ``tapped_model`` is what runs under the tap, where edges of it are cut.
+    ``tapped_model`` is the model that runs under the tap, where edges of it are cut.
     """
 
     def run(batch: EncodedPairs) -> Tensor:
@@ -113,7 +113,7 @@ def _streams(
 
 
 def _replaced(read: Tensor, stream: Tensor) -> Float[Tensor, "batch seq d_in"]:
-    """A read with its stream part changed; position channels, if concatenated, stay."""
+    """A read with its stream part replaced; concatenated position channels are unchanged."""
     return torch.cat([stream, read[..., stream.shape[-1] :]], dim=-1)
 
 
@@ -128,7 +128,7 @@ def _normed(norm: Norm, x: Tensor, like: Tensor) -> Tensor:
 
 
 def _size(norm: Norm, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch one"]:
-    """What the norm divides by; 1 where there is none."""
+    """The denominator of the norm; 1 where there is no norm."""
     if norm.kind == "none":
         return torch.ones_like(x[..., :1])
     if norm.kind == "layernorm":
@@ -138,6 +138,6 @@ def _size(norm: Norm, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch
 
 
 def _unembed(model: Transformer, x: Tensor, tokens: Tensor) -> Float[Tensor, "rows vocab"]:
-    """Logits from a final stream that is normed already."""
+    """Logits from a final stream that is already normed."""
     logits = model.lm_head(x) + model.final_logits_bias
     return logits + model.bigram_table[tokens] if model.arch.bigram_table else logits

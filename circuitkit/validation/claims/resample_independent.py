@@ -1,15 +1,15 @@
-"""Resample-independent: the circuit works while each ablated node says something of its own.
+"""Resample-independent: the circuit works while each ablated node takes a random value of its own.
 
-Every ablated node takes the value it has at a reference token drawn for it alone, one a
-prompt, held over all positions. So ablated nodes contradict one another, as they never do
-in a text: half of causal scrubbing. Expect it low; ``robust_to_ablation`` keeps the
+Every ablated node takes its value at a reference token drawn for it alone, one for each
+prompt, the same at all positions. So ablated nodes contradict one another, as they never do
+in a text: half of causal scrubbing. Expect a low value; ``robust_to_ablation`` keeps the
 values of a site together.
 
-Source: Chan et al. 2022 (causal scrubbing); VALIDATION section 1. The pass region is ours:
-half of what ``robust_to_ablation`` asks.
+Source: Chan et al. 2022 (causal scrubbing); docs/validation.md#ablations. The pass region is
+ours: half of that of ``robust_to_ablation``.
 
-What can fool it: a model in which ablated nodes hardly vary. What it may punish: a sound
-circuit of a model with norms or activation top-k, which noise off the data pushes around.
+What can fool it: a model in which ablated nodes hardly vary. A good circuit may fail it in a
+model with norms or activation top-k, which react to values that never occur together.
 """
 
 from __future__ import annotations

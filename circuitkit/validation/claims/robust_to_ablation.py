@@ -1,10 +1,10 @@
-"""Robust to ablation: the circuit does the task whatever stands in for the rest.
+"""Robust to ablation: the circuit does the task under other kinds of ablation too.
 
-Held to it: F while all that is out takes its values at a random reference token. Told
-beside it: F under all six ways to ablate. Source: VALIDATION sections 1 and 3.
+The claim is tested on F with all ablated nodes at their values at a random reference token.
+Also reported: F under all six kinds of ablation. Source: docs/validation.md#robust_to_ablation.
 
-What can fool it: a rest that is silent under every way, as in a model with nothing else in
-it; and ``resample_joint`` leaves each site consistent with itself.
+What can fool it: a rest that is silent under every kind, as in a model with nothing else in
+it. Note that ``resample_joint`` leaves each site consistent with itself.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def check_robust_to_ablation(trial: Trial) -> Finding:
 
 
 def _table(trial: Trial) -> str:
-    """F under each of the six ways, on a few pairs."""
+    """F under each of the six kinds, on a few pairs."""
     model = losses_of(trial.scored.model)[: len(trial.few)]
-    told = []
+    shown = []
     for i, kind in enumerate(KINDS):
         losses = losses_of(trial.ablated_circuit(kind, trial.few))
         f = trial.recovered(losses, model, trial.few.templates)
-        told.append(f"{kind} {f.effect:.2f}")
+        shown.append(f"{kind} {f.effect:.2f}")
         trial.progress("ablations", i + 1, len(KINDS))
-    return f"F on {len(trial.few)} pairs: {', '.join(told)}"
+    return f"F on {len(trial.few)} pairs: {', '.join(shown)}"

@@ -1,17 +1,19 @@
 """Roles: each node does in the circuit what it does in the model.
 
-Three looks, all on the same prompts: how the activation of a kept node in C goes with the
-one in M (correlation over positions), how far the attention patterns of heads with a kept
-q or k lie apart (total variation), and what the answer does when one node's activation is
-taken from the twin prompt, in C and in M (how much of the effects in M those in C explain).
-Patching C's whole attention patterns into M, reported only, asks whether they are enough.
+Three comparisons, on the same prompts:
 
-Source: interchange interventions after Geiger et al. 2021; VALIDATION section 4 for the
-three. Twins of different length are laid side by side from their ends. The pass region is
-ours.
+- how the activation of a kept node in C correlates with that in M, over positions;
+- how far the attention patterns of heads with a kept q or k differ (total variation);
+- how the answer changes when one node takes its activation from the other prompt of the pair,
+  in C and in M: how much of the effects in M those in C explain.
 
-What can fool it: nodes that do the same in both, but not for the reason one reads into
-them; a constant node has no role to compare.
+C's attention patterns are also patched into M, to see whether they are enough (reported only).
+
+Source: interchange interventions after Geiger et al. 2021; docs/validation.md#roles. Prompts of
+different length are aligned at their last tokens. The pass region is ours.
+
+What can fool it: nodes that do the same in both, for another reason than one assumes. A
+constant node has no role to compare.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ _FLAT = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """Where nodes are looked at: the model or, under a tap, the circuit."""
+    """A run in which nodes are observed: the model or, under a tap, the circuit."""
 
     model: Transformer
     tap: Tap | None
@@ -66,7 +68,7 @@ class _Run:
 
 
 def check_roles(trial: SearchTrial) -> Finding:
-    """Interchange effects in C explain those in M, and activations go together."""
+    """Interchange effects in C explain those in M, and activations correlate."""
     pairs = trial.few[:_PAIRS]
     tap = gate_tap(gates_of(trial.nodes, trial.model.arch.widths), trial.values)
     model = _run(trial, trial.model, pairs, None)
@@ -109,7 +111,7 @@ def _run(trial: SearchTrial, model: Transformer, pairs: EncodedPairs, tap: Tap |
 def _effects(
     trial: SearchTrial, pairs: EncodedPairs, nodes: list[Node], runs: tuple[_Run, _Run]
 ) -> NDArray[np.float64]:
-    """How far swapping each node between twins moves the cue: (model or circuit, node, pair)."""
+    """How far the cue moves when each node is swapped: (model or circuit, node, pair)."""
     partner = _beside(pairs)
     moved = np.zeros((2, len(nodes), len(pairs)))
     for i, run in enumerate(runs):
@@ -123,17 +125,17 @@ def _effects(
 
 
 def _beside(pairs: EncodedPairs) -> Callable[[Tensor], Tensor]:
-    """Lay what twins have at each position side by side, from their ends."""
+    """The values of the other prompt of each pair, aligned at the last tokens."""
     n = len(pairs)
-    twin = torch.cat([torch.arange(n, 2 * n), torch.arange(n)])
-    shift = pairs.last[twin] - pairs.last
+    other = torch.cat([torch.arange(n, 2 * n), torch.arange(n)])
+    shift = pairs.last[other] - pairs.last
     place: Int[Tensor, "rows seq"] = torch.arange(pairs.tokens.shape[1]) + shift[:, None]
     place = place.clamp(0, pairs.tokens.shape[1] - 1)
-    return lambda values: values[twin[:, None], place]
+    return lambda values: values[other[:, None], place]
 
 
 def _swap(node: Node, values: Tensor, beside: Callable[[Tensor], Tensor]) -> Tap:
-    """Give one node the activations that it has in the twin prompt."""
+    """Give one node the activations that it has in the other prompt of the pair."""
     there = beside(values)
 
     def tap(site: Site, x: Tensor) -> Tensor:
@@ -147,7 +149,7 @@ def _swap(node: Node, values: Tensor, beside: Callable[[Tensor], Tensor]) -> Tap
 
 
 def _explained(effects: NDArray[np.float64]) -> float:
-    """1 - |e_C - e_M|² / |e_M|²: 1 when they agree, slope and all; 0 is no better than nothing."""
+    """1 - |e_C - e_M|² / |e_M|²: 1 when the effects are equal, 0 for no effects in C."""
     model, circuit = effects
     total = float(np.square(model).sum())
     if total <= _FLAT**2 * model.size:
@@ -156,7 +158,7 @@ def _explained(effects: NDArray[np.float64]) -> float:
 
 
 def _alike(effects: NDArray[np.float64]) -> str:
-    """Direction and size of the effects apart: their cosine, and how much larger C's are."""
+    """Direction and size of the effects: their cosine, and how much larger C's are."""
     model, circuit = (float(np.sqrt(np.square(e).sum())) for e in effects)
     if min(model, circuit) <= _FLAT:
         return "no node has an effect"

@@ -1,20 +1,19 @@
-"""Search null: the same search finds no circuit as small where there is nothing to find.
+"""Search null: the same search finds no circuit as small for problems the model does not do.
 
-The extraction runs again, one restart of it, on problems that the model does not do:
-unrelated answers as frequent, labels permuted by a key token, labels inverted, weights
-permuted within each matrix. Each has as many steps of mask learning as the real one, and may
-ask its criterion as many questions, at least one a step: a null's masks end large, and with the few
-questions that a real circuit needs nothing could be eliminated from them. A null that runs out of
-questions counts with what is left by then, so that the ratio is at most what is told; one that
-misses the target counts as the model's own edges. The real size is the larger of the circuit's
-and of what one restart finds for the real problem.
-p = (b + 1) / (B + 1), b problems with a circuit as small; drawing stops once b is 1, since
-p then stays above 0.05.
+One restart of the extraction runs again on null problems: unrelated answers of similar
+frequency, labels permuted by a key token, labels inverted, weights permuted within each matrix.
+Each has as many steps of mask learning as the real search, and may try as many sets of nodes,
+at least one for each step: the learned sets of null problems are large, and with the few tries
+that a real circuit needs nothing could be eliminated from them. A null problem that uses all its
+tries counts with the nodes that are left, so the reported ratio is an upper bound. One that
+misses the target counts as the whole model. The real size is the larger of the circuit's and
+of what one restart finds for the real problem. p = (b + 1) / (B + 1), for b of B problems with
+a circuit as small; drawing stops once b is 1, since p then stays above 0.05.
 
-Source: VALIDATION section 4; Gao et al. 2025 do not do it, the published critique does.
+Source: docs/validation.md#search_null; not in Gao et al. 2025, but in the published critique.
 
 What can fool it: problems so unlike the task that no search could succeed; a search that
-is merely too short for them.
+is too short for them.
 """
 
 from __future__ import annotations
@@ -82,8 +81,8 @@ def check_search_null(trial: SearchTrial) -> Finding:
 def _draws(trial: SearchTrial, real: Size, budget: int) -> list[_Draw]:
     draws: list[_Draw] = []
     for i, problem in enumerate(null_problems(trial, N_DRAWS)):
-        told = within(trial.progress, _STAGE, i + 1, N_DRAWS + 1)
-        found = search(trial, problem, i + 1, told, budget)
+        progress = within(trial.progress, _STAGE, i + 1, N_DRAWS + 1)
+        found = search(trial, problem, i + 1, progress, budget)
         size, spent = found.size or _whole(trial), found.n_questions > budget
         met = found.size is not None
         draws.append(_Draw(kind=problem.kind, size=size, met=met, stopped=met and spent))
@@ -93,7 +92,7 @@ def _draws(trial: SearchTrial, real: Size, budget: int) -> list[_Draw]:
 
 
 def _real_size(trial: SearchTrial, again: Found) -> Size:
-    """The larger of the circuit as it stands and of the same search, run again."""
+    """The larger size of the circuit and of what the same search finds when run again."""
     own = trial.circuit.n_edges_induced, len(trial.nodes)
     return max(own, again.size or _whole(trial))
 
@@ -105,8 +104,8 @@ def _whole(trial: SearchTrial) -> Size:
 def _note(again: Found, real: Size, draws: list[_Draw], budget: int) -> str:
     kinds: dict[str, list[str]] = {}
     for draw in draws:
-        told = f"{draw.size[0]}{'+' if draw.stopped else ''}" if draw.met else "none"
-        kinds.setdefault(draw.kind, []).append(told)
+        size = f"{draw.size[0]}{'+' if draw.stopped else ''}" if draw.met else "none"
+        kinds.setdefault(draw.kind, []).append(size)
     missed = "" if again.size else "the search does not find a circuit again; "
     stopped = ""
     if len(draws) < N_DRAWS:

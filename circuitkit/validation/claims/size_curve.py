@@ -1,17 +1,17 @@
-"""Size curve: F stays where it is as the circuit grows into the model.
+"""Size curve: F stays the same as the circuit grows into the model.
 
 Nodes are ranked, the circuit's own first, each part by |gradient × (activation - ablation
-value)|; F is taken along a geometric grid of sizes up to the whole model. From the
-circuit's size on, every F has to lie where ``sufficient`` wants it: a circuit whose
-opposite is ablated away falls once the opposite comes in. CPR is the area under the whole
+value)|. F is measured on a geometric grid of sizes up to the whole model. From the circuit's
+size on, every F has to lie in the region of ``sufficient``: a circuit that works only because
+its opposite is ablated falls once the opposite is added. CPR is the area under the whole
 curve, CMD the area between it and 1, both over the share of nodes kept. Up to its own size the
-circuit has only its own edges; with any node more, every weight there is between them.
+circuit has only its own edges; beyond it, every weight between the nodes.
 
-Source: CPR and CMD after Mueller et al. 2025 (MIB), with nodes as the size; the judged
-part of the curve is ours.
+Source: CPR and CMD after Mueller et al. 2025 (MIB), with nodes as the size; the tested
+part of the curve is ours (docs/validation.md#size_curve).
 
-What can fool it: a ranking that brings in together what harms and what mends it. What it may
-punish: a circuit of a model with activation top-k, on the way to which other nodes compete.
+What can fool it: a ranking that adds together what harms and what repairs. A good circuit may
+fail it in a model with activation top-k, where the added nodes compete with its own.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def check_size_curve(trial: SearchTrial) -> Finding:
     losses = np.array(
         [_losses(trial, ranking[:size], i, len(sizes)) for i, size in enumerate(sizes)]
     )
-    judged = [
+    tested = [
         cluster_ratio(LN2 - losses[i], LN2 - model, templates, trial.seed)
         for i, size in enumerate(sizes)
         if size >= len(trial.nodes)
     ]
-    outcomes: list[Outcome] = [f.within(F_LOW, F_HIGH) for f in judged]
-    worst = max(judged, key=lambda f: abs(1 - f.effect))
+    outcomes: list[Outcome] = [f.within(F_LOW, F_HIGH) for f in tested]
+    worst = max(tested, key=lambda f: abs(1 - f.effect))
     return Finding(
         claim=CLAIM.id,
         outcome=all_of(*outcomes),
@@ -105,7 +105,7 @@ def _losses(trial: SearchTrial, kept: list[Node], i: int, n: int) -> NDArray[np.
 
 
 def _area(values: NDArray[np.float64], places: list[float]) -> float:
-    """Under straight lines between the values."""
+    """The area by the trapezoidal rule."""
     return float(np.sum((values[1:] + values[:-1]) / 2 * np.diff(places)))
 
 

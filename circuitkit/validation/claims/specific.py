@@ -1,15 +1,15 @@
 """Specific: knocking the circuit out harms its own task, and hardly any other.
 
-The model is asked every other task that it does, with and without the circuit's nodes:
+The model is run on every other task that it does, with and without the circuit's nodes:
 the built-in ones (by the checkpoint's ``competence.json``, else as measured here) and those
-of the circuits that lie beside this one. Nec is the share of the model's ability on a task
-that the knockout takes. The typical other task, the median, may lose a fifth; so a few near
-relations, which rightly share nodes, do not fail the claim. Circuits beside this one are
+of the circuits in the folders beside this one. Nec is the share of the model's ability on a
+task that the knockout removes. The typical other task, the median, may lose a fifth; so a few
+related tasks, which rightly share nodes, do not fail the claim. Circuits beside this one are
 knocked out too: the note has a row of the matrix for each, its own task first, then the
 three that lose most and the median of the others.
 
-Source: VALIDATION section 4. The pass region is ours: the mirror image of ``necessary``,
-which asks that the own task loses four fifths.
+Source: docs/validation.md#specific. The pass region is ours: the mirror image of ``necessary``,
+where the circuit's own task must lose four fifths.
 
 What can fool it: other tasks that have nothing in common with this one; a part shared by
 everything harms everything.
@@ -73,7 +73,7 @@ def check_specific(trial: SearchTrial) -> Finding:
     left_out = _LeftOut()
     others = list(_others(trial, left_out))
     if not others:
-        note = joined("the checkpoint does no other task that could be asked", *left_out.told())
+        note = joined("the checkpoint does no other task that could be asked", *left_out.notes())
         return Finding(claim=CLAIM.id, outcome="not_run", note=note)
     mine = _ask(trial, trial.task, trial.few[:_PAIRS])
     harms = {other.task.name: _harm(trial, trial.nodes, other) for other in others}
@@ -91,7 +91,7 @@ def check_specific(trial: SearchTrial) -> Finding:
             [
                 f"its own task loses {own.effect:.2f}; the others: {_row(harms)}",
                 *_rows_beside(trial, [mine, *others]),
-                *left_out.told(),
+                *left_out.notes(),
             ]
         ),
         **typical.fields(),
@@ -108,13 +108,13 @@ def check_specific(trial: SearchTrial) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class _LeftOut:
-    """Tasks that are not asked: those that ask the same, and those that cannot be asked."""
+    """Tasks left out: those that ask the same, and those that cannot be asked."""
 
     same: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
-    def told(self) -> list[str]:
-        """In words, by name, with a number where they are many."""
+    def notes(self) -> list[str]:
+        """Their names, or a number where they are many."""
         n, shown = len(self.unreadable), ", ".join(self.unreadable[:_NAMED])
         return [
             *([f"asks the same: {', '.join(self.same)}, not counted"] if self.same else []),
@@ -148,10 +148,10 @@ def _others(trial: SearchTrial, left_out: _LeftOut) -> Iterator[_Asked]:
 
 def _known(trial: SearchTrial) -> dict[str, bool]:
     """What the checkpoint's ``competence.json`` says, if it is of this checkpoint."""
-    told = Competence.load(trial.checkpoint.path)
-    if told is None or told.sha256 != trial.checkpoint.sha256:
+    competence = Competence.load(trial.checkpoint.path)
+    if competence is None or competence.sha256 != trial.checkpoint.sha256:
         return {}
-    return {row.task: row.does for row in told.tasks}
+    return {row.task: row.does for row in competence.tasks}
 
 
 def _ask(trial: SearchTrial, task: Task, pairs: EncodedPairs) -> _Asked:
@@ -162,7 +162,7 @@ def _ask(trial: SearchTrial, task: Task, pairs: EncodedPairs) -> _Asked:
 
 
 def _harm(trial: SearchTrial, nodes: NodeSet, asked: _Asked) -> Estimate:
-    """Nec: the share of the model's ability on a task that goes with the nodes."""
+    """Nec: the share of the model's ability on a task that is lost without the nodes."""
     model = losses_of(asked.differences)
     without = losses_of(trial.without(nodes, asked.pairs))
     return cluster_ratio(without - model, LN2 - model, asked.pairs.templates, trial.seed)
@@ -185,6 +185,6 @@ def _rows_beside(trial: SearchTrial, asked: Sequence[_Asked]) -> Iterator[str]:
 def _row(harms: Mapping[str, Estimate]) -> str:
     """What tasks lose, the most harmed by name."""
     worst_first = sorted(harms.items(), key=lambda item: -item[1].effect)
-    told = ", ".join(f"{name} {harm.effect:.2f}" for name, harm in worst_first[:_NAMED])
+    named = ", ".join(f"{name} {harm.effect:.2f}" for name, harm in worst_first[:_NAMED])
     rest = [harm.effect for _, harm in worst_first[_NAMED:]]
-    return f"{told}, the median of {len(rest)} more {median(rest):.2f}" if rest else told
+    return f"{named}, the median of {len(rest)} more {median(rest):.2f}" if rest else named

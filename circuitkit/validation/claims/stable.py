@@ -1,12 +1,12 @@
-"""Stable: another seed and half of the pairs lead to a circuit that behaves alike.
+"""Stable: another seed and half of the pairs give a circuit that answers alike.
 
-Ten searches, each from a seed of its own on a random half of the train and selection pairs.
-What is judged is behaviour: how often the circuits found answer as this one does, on test
+Ten searches, each from its own seed on a random half of the train and selection pairs. The
+claim is tested on behaviour: how often the circuits found answer as this one does, on test
 pairs. Different nodes with the same function are normal (two paths, any three of six
-voters), so the overlap of nodes is reported beside what chance would give, with the core
-that every search found, and is no condition.
+voters). So the overlap of nodes is only reported, with what chance would give and the nodes
+that every search found.
 
-Source: VALIDATION section 4. The pass region is ours: that of ``faithful``.
+Source: docs/validation.md#stable. The pass region is ours: that of ``faithful``.
 
 What can fool it: a search that is biased the same way every time. A model with
 several circuits of different errors may fail it.
@@ -83,15 +83,15 @@ def check_stable(trial: SearchTrial) -> Finding:
 
 
 def _again(trial: SearchTrial, i: int) -> Found:
-    """One search from a seed of its own, on half of the pairs."""
+    """One search from its own seed, on half of the pairs."""
     generator = torch.Generator().manual_seed(104729 * (trial.seed + 1) + i)
     own = own_problem(trial)
     half = Problem(
         kind="half", model=own.model, means=own.means,
         train=_half(own.train, generator), select=_half(own.select, generator),
     )  # fmt: skip
-    told = within(trial.progress, "stability", i, N_SEARCHES)
-    return search(trial, half, _FIRST_INDEX + i, told)
+    progress = within(trial.progress, "stability", i, N_SEARCHES)
+    return search(trial, half, _FIRST_INDEX + i, progress)
 
 
 def _half(pairs: EncodedPairs, generator: torch.Generator) -> EncodedPairs:

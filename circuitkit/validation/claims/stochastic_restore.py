@@ -1,11 +1,12 @@
 """Stochastic restore: nothing in the rest works against the circuit.
 
 Each ablated node is restored with probability p, one pattern for every eight pairs, of all
-lengths. A complement that is silent only as a whole, because its parts cancel, shows itself once
-some parts are back. The pattern is the unit of the interval. Source: VALIDATION section 3.
+lengths. If the parts of the complement cancel only as a whole, restoring some of them changes
+the loss. The pattern is the unit of the interval. Source:
+docs/validation.md#stochastic_restore.
 
 What can fool it: pathways of many nodes, of which a random pattern seldom restores a whole
-one. A failure lowers the grade, no more: a true circuit may have opponents.
+one. A failure only lowers the grade: a true circuit may have opponents.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ def check_stochastic_restore(trial: Trial) -> Finding:
     decision = decide(
         len(trial.few), *(Requirement(estimate=e, high=limit) for e in found.values())
     )
-    told = ", ".join(f"{e.effect:.3f} at {share}" for share, e in found.items())
+    by_share = ", ".join(f"{e.effect:.3f} at {share}" for share, e in found.items())
     cancels = "the complement holds cancelling pathways" if decision.outcome == "fail" else ""
     return Finding(
         claim=CLAIM.id,
         outcome=decision.outcome,
-        note=joined(cancels, f"nats by share restored: {told}", decision.note),
+        note=joined(cancels, f"nats by share restored: {by_share}", decision.note),
         **found[worst].fields(),
         unit="nats, circuit loss at the worst share restored",
         threshold=f"upper bound ≤ {limit:.3f} nats at every share",
@@ -73,11 +74,11 @@ def _losses(
 ) -> NDArray:
     """The losses of pairs with a share of the ablated nodes restored.
 
-    Shortest first, and a batch at a time: so a run leaves them in the order of the gates.
+    Pairs and ``patterns`` are in one order, a batch at a time.
     """
     gates, parts = _gates(trial, int(patterns.max()) + 1, share), []
     for some in torch.arange(len(pairs)).split(PAIRS_A_BATCH):
-        rows = patterns[some].repeat(2)  # the twins of a pair share a pattern
+        rows = patterns[some].repeat(2)  # both prompts of a pair have one pattern
         tap = gate_tap({site: gate[rows, None] for site, gate in gates.items()}, trial.values)
         parts.append(losses_of(tapped_differences(trial.circuit_model, pairs[some], tap)))
         trial.passes += 1

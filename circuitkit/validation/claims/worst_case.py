@@ -1,15 +1,14 @@
 """Worst case: over 3,000 prompts, the circuit hardly ever fails where the model does not.
 
-A mean loss of 0.15 nats leaves room for one template on which the circuit is wrong
-throughout. Up to 1,500 test pairs are asked, and of the prompts that the model answers
-rightly the share that the circuit answers rightly too is bounded from below; the worst
-pair and the worst template are named.
+A mean loss of 0.15 nats allows one template on which the circuit is always wrong. Up to 1,500
+test pairs are run. Of the prompts that the model answers correctly, the share that the circuit
+answers correctly too is bounded from below. The worst pair and the worst template are named.
 
-Source: VALIDATION section 4; worst inputs instead of means after Uit de Bos and
+Source: docs/validation.md#worst_case; worst inputs instead of means after Uit de Bos and
 Garriga-Alonso 2024. The pass region is ours.
 
-What can fool it: templates that nobody wrote; the worst of those there are is no bound on
-the rest.
+What can fool it: templates that nobody wrote; the worst of the known ones does not bound
+the others.
 """
 
 from __future__ import annotations

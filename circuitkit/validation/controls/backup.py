@@ -1,9 +1,9 @@
-"""The backup: a circuit that does the task without any node of the one on trial.
+"""The backup: a circuit that does the task without any node of the circuit under test.
 
 In: a trial whose complement still does the task. Out: a small circuit within the
-complement, ranked by attribution in the model without the circuit, then thinned out until
-no single node can go. Asked for the wrong answers, the same search finds what votes
-against the circuit. Source: VALIDATION section 3; EXTRACTION section 5, baselines.
+complement, ranked by attribution in the model without the circuit, then reduced until no
+single node can be removed. With the wrong answers as the target, the same search finds the
+nodes that oppose the circuit. Source: docs/validation.md#necessary.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SHOWN = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """What was found in the complement; ``nodes`` None where it does the task too unsurely."""
+    """What was found in the complement; ``nodes`` None where its loss is too high to search."""
 
     nodes: NodeSet | None
     loss_nats: float
@@ -45,7 +45,7 @@ def find_backup(trial: Trial, *, against: bool = False) -> Backup:
 
     Args:
         trial: the circuit and its model.
-        against: look for what answers wrongly, not rightly.
+        against: look for nodes that prefer the wrong answer.
     """
     rest = ~trial.nodes
     pairs = trial.split("select", _PAIRS)
@@ -67,7 +67,7 @@ def find_backup(trial: Trial, *, against: bool = False) -> Backup:
 
 
 def swapped(pairs: EncodedPairs) -> EncodedPairs:
-    """The same prompts, the wrong answer of each counted as right."""
+    """The same prompts, with answer and foil exchanged."""
     return replace(pairs, answers=pairs.foils, foils=pairs.answers)
 
 

@@ -1,12 +1,12 @@
 """Problems that the model does not do, on which a search may still find something.
 
 In: a problem and a seed. Out: the same prompts with other labels, or the same labels with
-another model. Source: VALIDATION section 4; the four kinds are those of the controls that
-the published critique of pruned circuits asks for.
+another model. Source: docs/validation.md#search_null; the four kinds are those of the controls
+that the published critique of pruned circuits asks for.
 
-Where we had to choose: the key token of a permutation is one that stands in a quarter to
-three quarters of the pairs, so that the rule can be learned; tokens matched in frequency
-are drawn from the eight nearest, again until the model itself is at chance on them.
+Our choices: the key token of a permutation occurs in a quarter to three quarters of the pairs,
+so that the rule can be learned; tokens matched in frequency are drawn from the eight nearest,
+again until the model itself is at chance on them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def unrelated_answers(trial: SearchTrial, generator: torch.Generator) -> Problem
 
 
 def permuted_labels(trial: SearchTrial, generator: torch.Generator) -> Problem:
-    """Answers are swapped in the pairs in which a token drawn at random stands."""
+    """Answers are swapped in the pairs that hold a token drawn at random."""
     keys = _key_tokens(trial)
     if not len(keys):
         return inverted_labels(trial, generator)
@@ -73,7 +73,7 @@ def inverted_labels(trial: SearchTrial, generator: torch.Generator) -> Problem:
 
 
 def permuted_weights(trial: SearchTrial, generator: torch.Generator) -> Problem:
-    """The entries of every matrix change places within it; means are measured anew."""
+    """The entries of every matrix are permuted within it; means are measured again."""
     model = deepcopy(trial.model)
     for parameter in model.parameters():
         if parameter.ndim == 2:
@@ -121,7 +121,7 @@ def _swapped(pairs: EncodedPairs, where: Bool[Tensor, " pairs"]) -> EncodedPairs
 
 
 def _key_tokens(trial: SearchTrial) -> Int[Tensor, " keys"]:
-    """Tokens that stand in some pairs of both splits and not in others."""
+    """Tokens that occur in some pairs of both splits and not in others."""
     shares = [
         torch.stack([_stands(pairs, token) for token in range(trial.model.arch.vocab_size)])
         .double()
@@ -133,6 +133,6 @@ def _key_tokens(trial: SearchTrial) -> Int[Tensor, " keys"]:
 
 
 def _stands(pairs: EncodedPairs, token: int) -> Bool[Tensor, " pairs"]:
-    """Whether a token stands in either prompt of each pair; padding does not count."""
+    """Whether a token occurs in either prompt of each pair; padding does not count."""
     read = torch.arange(pairs.tokens.shape[1]) <= pairs.last[:, None]
     return ((pairs.tokens == token) & read).any(1).view(2, -1).any(0)

@@ -1,7 +1,7 @@
-"""One search, again: the circuit's own extraction, on other labels, weights or pairs.
+"""One more search: the circuit's own extraction, on other labels, weights or pairs.
 
-In: a problem, and how many questions its criterion may be asked. Out: the circuit found, with
-its size. The very functions that extraction runs are run here, one restart of them.
+In: a problem, and how many sets of nodes its criterion may try. Out: the circuit found, with
+its size. It runs one restart of the functions that extraction runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What a search is to find a circuit for."""
+    """A problem to find a circuit for."""
 
     kind: str
     model: Transformer
@@ -33,9 +33,9 @@ class Problem:
 
 @dataclass(slots=True, kw_only=True)
 class CountingCriterion(Criterion):
-    """A criterion that counts every question and, past its budget, says no to all.
+    """A criterion that counts the sets it tries and, past its budget, rejects all.
 
-    Exact bounds, which adding nodes back asks for, count as questions too.
+    Exact bounds, which adding nodes back needs, count too.
     """
 
     budget: int | None = None
@@ -56,7 +56,7 @@ class CountingCriterion(Criterion):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search ended with; ``size`` is None when it missed the target."""
+    """The result of a search; ``size`` is None when it missed the target."""
 
     nodes: NodeSet
     size: Size | None
@@ -102,7 +102,7 @@ def search(
 
 
 def within(progress: Progress, stage: str, done: int, total: int) -> Progress:
-    """Progress of one of ``total`` searches, told as part of the whole."""
+    """Progress of one of ``total`` searches, as part of the whole."""
 
     def report(inner: str, step: int, steps: int) -> None:
         if inner == "masks":

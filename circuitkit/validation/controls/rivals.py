@@ -1,7 +1,7 @@
 """Which circuits are rivals of one: those of other tasks, of the same checkpoint.
 
-In: circuits, and the tasks of those whose task is at hand. Out: the rivals, and in words which
-were left out because they ask the same, and which could only be told apart by their files.
+In: circuits, and the tasks that are known. Out: the rivals, with notes on which
+were left out because they ask the same, and which could only be compared by their files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from circuitkit.validation.controls.same_question import Question
 
 
 class Rivals(NamedTuple):
-    """Circuits of other tasks, and what is to be said of the choice."""
+    """Circuits of other tasks, and notes on the choice."""
 
     circuits: tuple[Circuit, ...]
     notes: tuple[str, ...]
@@ -43,11 +43,11 @@ def rivals_among(
         rivals.append(other)
         if is_same is None:
             by_file.append(other.task.name)
-    told = (
+    notes = (
         *([f"asks the same: {', '.join(same)}, not counted as a rival"] if same else []),
         *([f"tasks known by their files alone: {', '.join(by_file)}"] if by_file else []),
     )
-    return Rivals(tuple(rivals), told)
+    return Rivals(tuple(rivals), notes)
 
 
 def _built_in(circuit: Circuit) -> Task | None:

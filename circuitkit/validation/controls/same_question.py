@@ -1,14 +1,13 @@
-"""Whether two tasks ask the same: by what their pairs turn on, not by the bytes of a file.
+"""Whether two tasks ask the same: by the cues and answers of their pairs, not by file bytes.
 
-A checkpoint and two tasks go in, yes or no comes out. A pair turns on its cue, the tokens
-that one of its prompts has more of than the other, and on the two right answers. Two prompts
-of the same tokens differ in their order: then the stretch in which they differ is the cue.
-Two tasks ask the same when at least half of the test pairs of one turn on what some pair of
-the other turns on.
+A checkpoint and two tasks go in, yes or no comes out. The cue of a pair is the tokens that one
+of its prompts has more of than the other. Two prompts of the same tokens differ in their order:
+then the cue is the stretch in which they differ. Two tasks ask the same when at least half of
+the test pairs of one have the cue and the answers of some pair of the other.
 
 Set on the 190 pairs of built-in tasks, tinypython-sparse, 64 test pairs each: 0.94 for
-set_or_string and set_or_string_fixedvarname, 0.00 for all others. (The stretch alone tells
-them apart as well, but where names lie within it a task hardly resembles itself.)
+set_or_string and set_or_string_fixedvarname, 0.00 for all others. (The stretch alone separates
+them as well, but where it holds names a task hardly resembles itself.)
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ Tokens = tuple[int, ...]
 
 
 class Question:
-    """A task as one checkpoint is asked it, to hold other tasks against."""
+    """A task as one checkpoint reads it, to compare other tasks with."""
 
     def __init__(self, checkpoint: Checkpoint, task: Task) -> None:
         self._checkpoint, self._task = checkpoint, task
 
     def is_asked_by(self, other: Task) -> bool:
-        """Whether the other task is this one under another name, or a near twin of it.
+        """Whether the other task is this one under another name, or nearly so.
 
         Raises:
             TaskError: if one of the two cannot be asked of the checkpoint.
@@ -60,7 +59,7 @@ def _share(cues: list[frozenset], among: set[frozenset]) -> float:
 
 
 def _cues(checkpoint: Checkpoint, task: Task, n_pairs: int) -> list[frozenset]:
-    """What each pair turns on: for either side its own tokens, and its answer."""
+    """The cues of each pair: for either side its own tokens, and its answer."""
     asked = checkpoint.ask(task, "test", n_pairs)
     sides, n = asked.sides(), len(asked)
     return [
@@ -69,14 +68,14 @@ def _cues(checkpoint: Checkpoint, task: Task, n_pairs: int) -> list[frozenset]:
     ]
 
 
-def _cue(prompt: Tokens, twin: Tokens) -> Tokens:
-    """What a prompt has more of than its twin; where it has as much of all, in what order."""
-    if Counter(prompt) == Counter(twin):
-        return _stretch(prompt, twin)
-    return tuple(sorted((Counter(prompt) - Counter(twin)).elements()))
+def _cue(prompt: Tokens, other: Tokens) -> Tokens:
+    """The tokens a prompt has more of than the other; if none, the stretch where they differ."""
+    if Counter(prompt) == Counter(other):
+        return _stretch(prompt, other)
+    return tuple(sorted((Counter(prompt) - Counter(other)).elements()))
 
 
-def _stretch(prompt: Tokens, twin: Tokens) -> Tokens:
+def _stretch(prompt: Tokens, other: Tokens) -> Tokens:
     """From the first position at which two prompts of one length differ to the last."""
-    differ = [i for i, (one, other) in enumerate(zip(prompt, twin, strict=True)) if one != other]
+    differ = [i for i, (a, b) in enumerate(zip(prompt, other, strict=True)) if a != b]
     return prompt[differ[0] : differ[-1] + 1]

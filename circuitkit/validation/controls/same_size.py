@@ -2,7 +2,8 @@
 
 In: a trial. Out: node sets. Location-matched: as many nodes at each site, any of them.
 Activity-matched: for each node one of those at its site that vary about as much over the
-task, since most nodes of a sparse model never do anything. Source: VALIDATION section 3.
+task, since most nodes of a sparse model never do anything.
+Source: docs/validation.md#beats_controls.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def activity_of(trial: Trial, pairs: EncodedPairs) -> dict[Site, Float[Tensor, "
     trial.passes += 1
     with torch.no_grad():
         trial.model.stream(pairs.tokens, record_tap(seen))
-    told = torch.arange(pairs.tokens.shape[1]) <= pairs.last[:, None]
-    return {site: x[told].std(0) for site, x in seen.items()}
+    is_read = torch.arange(pairs.tokens.shape[1]) <= pairs.last[:, None]
+    return {site: x[is_read].std(0) for site, x in seen.items()}
 
 
 def attribution_circuit(trial: Trial, size: int) -> NodeSet:
