@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
+from circuitkit.cli.console import MAX_SEED, as_json, print_json, print_notes, progress_bar, quiet
 from circuitkit.errors import UsageError
 
 
@@ -41,7 +41,7 @@ from circuitkit.errors import UsageError
               help="Searches to choose from; fewer if the smallest comes twice.")  # fmt: skip
 @click.option("--tune", type=click.IntRange(0), default=0, metavar="N",
               help="Try N settings of mask learning, not restarts (needs optuna).")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--resume", is_flag=True,
               help="Go on with a killed run; do nothing if --out holds this very one.")  # fmt: skip
