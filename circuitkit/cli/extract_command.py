@@ -9,14 +9,22 @@ from typing import Any
 
 import click
 
+from circuitkit.cli.completion import checkpoint_names, folders, task_names
 from circuitkit.cli.console import MAX_SEED, as_json, print_json, print_notes, progress_bar, quiet
 from circuitkit.errors import UsageError
 
 
 @click.command()
-@click.argument("checkpoint")
-@click.option("--task", "task", required=True, help="A built-in name, a .toml or a .jsonl.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.argument("checkpoint", shell_complete=checkpoint_names)
+@click.option(
+    "--task",
+    "task",
+    required=True,
+    shell_complete=task_names,
+    help="A built-in name, a .toml or a .jsonl.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), shell_complete=folders,
+              help="Folder to write.")  # fmt: skip
 @click.option("--target-loss", type=float, default=None,
               help="Nats; 0.15 unless given, raised if the model itself misses that.")  # fmt: skip
 @click.option("--ablation", type=click.Choice(["mean", "zero"]), default="mean", show_default=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from circuitkit.cli.completion import folders
 from circuitkit.cli.console import MAX_SEED, as_json, print_json, quiet
 from circuitkit.errors import UsageError
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--out", type=click.Path(path_type=Path), shell_complete=folders,
+              help="Folder to write.")  # fmt: skip
 @click.option("--list", "listing", is_flag=True, help="List what can be planted.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True,
               help="Draws places, prompts, reference and noise.")  # fmt: skip
