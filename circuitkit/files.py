@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,15 @@ _PART = ".part"
 
 MAX_JSON_BYTES = 256 * 2**20
 """JSON files larger than this are refused before they are read."""
+
+MAX_TENSORS_BYTES = 64 * 2**30
+"""Tensor files larger than this are refused before they are opened."""
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 def as_path(value: object, expected: str = "folder: a path") -> Path:
@@ -81,14 +91,60 @@ def read_bounded(
         CircuitkitError: of the type ``error``, if the file is missing, unreadable or too large.
     """
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise error(f"{path} is {size:,} bytes; at most {limit:,} are read. Is it {expected}?")
-        return path.read_bytes()
+        with regular_file(path, error, expected, limit).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(size + 1)  # some files of the system say 0 bytes and never end
     except FileNotFoundError:
         raise error(f"no such file: {path}; expected {expected}.") from None
     except OSError as problem:
         raise error(f"cannot read {path}: {problem.strerror}; expected {expected}.") from None
+    if len(data) > size:
+        raise error(
+            f"{path} holds more than the {size:,} bytes it says; expected {expected} that nothing "
+            "writes to. Copy it, and give the copy."
+        )
+    return data
+
+
+def read_text(
+    path: Path, error: type[CircuitkitError], expected: str, limit: int = MAX_JSON_BYTES
+) -> str:
+    """Read UTF-8 text as ``read_bounded`` does, without a byte order mark before it.
+
+    Raises:
+        CircuitkitError: of the type ``error``, as there, or if it is not UTF-8.
+    """
+    data = read_bounded(path, error, expected, limit)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(
+            f"{path}: not UTF-8 at byte {problem.start}; expected {expected}. Save it as UTF-8."
+        ) from None
+
+
+def regular_file(
+    path: Path, error: type[CircuitkitError], expected: str, limit: int = MAX_TENSORS_BYTES
+) -> Path:
+    """A path to open: what it leads to is a regular file of at most ``limit`` bytes, or nothing.
+
+    To open a pipe waits for its other end, and a device may have no end.
+
+    Raises:
+        CircuitkitError: of the type ``error``, if it leads to anything else.
+    """
+    try:
+        found = path.stat()
+    except OSError:  # whoever opens it says why it cannot be
+        return path
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((kind for is_kind, kind in _KINDS if is_kind(found.st_mode)), "a device")
+        raise error(f"cannot read {path}: it is {kind}; expected {expected}.")
+    if found.st_size > limit:
+        raise error(
+            f"{path} is {found.st_size:,} bytes; at most {limit:,} are read. Is it {expected}?"
+        )
+    return path
 
 
 def claim_folder(folder: Path, markers: str | tuple[str, ...], purpose: str) -> None:

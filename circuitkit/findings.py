@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from circuitkit.errors import CircuitError
-from circuitkit.files import read_bounded, write_whole
+from circuitkit.files import read_text, write_whole
 from circuitkit.provenance import STRICT, first_problem, without_unset
 
 if TYPE_CHECKING:
@@ -178,9 +178,9 @@ class Validation(BaseModel):
             CircuitError: if the folder holds no ``validation.json``, or a wrong one.
         """
         path = Path(folder) / FILE
-        data = read_bounded(path, CircuitError, f"a folder made by 'circuitkit validate' ({FILE})")
+        text = read_text(path, CircuitError, f"a folder made by 'circuitkit validate' ({FILE})")
         try:
-            return cls.model_validate_json(data)
+            return cls.model_validate_json(text)
         except ValidationError as error:
             raise CircuitError(f"{path} is not a validation: {first_problem(error)}") from None
 

@@ -67,5 +67,13 @@ def first_problem(error: ValidationError) -> str:
     """The first problem of a file: where, what was got, what was expected."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(map(str, problem["loc"])) or "the file"
-    got = repr(problem["input"])
-    return f"{where}: {problem['msg']}; got {got if len(got) <= 80 else got[:77] + '...'}"
+    return f"{where}: {problem['msg']}; got {shown(problem['input'])}"
+
+
+def shown(value: object) -> str:
+    """What was got, for a message: its first 80 characters."""
+    try:
+        got = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return got if len(got) <= 80 else got[:77] + "..."

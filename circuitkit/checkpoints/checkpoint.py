@@ -26,7 +26,7 @@ from circuitkit.checkpoints.native import (
 )
 from circuitkit.checkpoints.tokenizer_file import read_tokenizer
 from circuitkit.errors import CheckpointError
-from circuitkit.files import as_path, read_bounded, sha256_files
+from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
 from circuitkit.model.repeated_pairs import distinct
 from circuitkit.task import Pair, Split, Task
@@ -134,9 +134,10 @@ def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
     folder = find_checkpoint(as_path(name_or_path, "checkpoint: a bundled name or a folder"))
     config = read_config(folder / CONFIG)
     tokenizer, warnings = read_tokenizer(folder / TOKENIZER, config.architecture.vocab_size)
-    if not (folder / WEIGHTS).is_file():
+    weights = regular_file(folder / WEIGHTS, CheckpointError, "the weights of a model")
+    if not weights.exists():
         raise CheckpointError(f"{folder} has no {WEIGHTS}; the checkpoint is incomplete.")
-    hashed = [folder / CONFIG, folder / WEIGHTS, *([folder / TOKENIZER] if tokenizer else [])]
+    hashed = [folder / CONFIG, weights, *([folder / TOKENIZER] if tokenizer else [])]
     return Checkpoint(
         path=folder,
         name=config.name,

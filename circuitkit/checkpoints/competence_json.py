@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from circuitkit.errors import CheckpointError
-from circuitkit.files import read_bounded, write_whole
+from circuitkit.files import read_text, write_whole
 from circuitkit.provenance import STRICT, first_problem
 
 FORMAT = "circuitkit.competence/1"
@@ -127,9 +127,9 @@ class Competence(BaseModel):
         path = Path(folder) / FILE
         if not path.exists():
             return None
-        data = read_bounded(path, CheckpointError, "a table of tasks", limit=2**20)
+        text = read_text(path, CheckpointError, "a table of tasks", limit=2**20)
         try:
-            return cls.model_validate_json(data)
+            return cls.model_validate_json(text)
         except ValidationError as error:
             raise CheckpointError(
                 f"{path}: {first_problem(error)}. Expected {FORMAT}; delete it, or measure again "

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from circuitkit.arguments import checked_call
 from circuitkit.errors import CheckpointError
-from circuitkit.files import read_bounded, write_whole
+from circuitkit.files import read_text, regular_file, write_whole
 from circuitkit.model import Architecture, Transformer
 from circuitkit.provenance import STRICT, first_problem
 
@@ -30,6 +30,8 @@ FORMAT = "circuitkit.checkpoint/1"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER, REFERENCE = "tokenizer.json", "reference.safetensors"
 TRAINING = "training.json"
+
+_TENSORS = "a safetensors file"
 
 _HEAD = "lm_head.weight"
 _EMBEDDING = "transformer.wte.weight"
@@ -63,7 +65,7 @@ def read_config(path: Path) -> CheckpointConfig:
     Raises:
         CheckpointError: if it is missing, no JSON, or holds an unknown key or a wrong value.
     """
-    data = read_bounded(path, CheckpointError, f"a checkpoint folder ({CONFIG})", limit=2**20)
+    data = read_text(path, CheckpointError, f"a checkpoint folder ({CONFIG})", limit=2**20)
     try:
         return CheckpointConfig.model_validate_json(data)
     except ValidationError as error:
@@ -106,7 +108,7 @@ def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[s
     """Load the tensors whose name and shape are right; the others are on the meta device."""
     found = {}
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path, CheckpointError, _TENSORS), framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 shape = tuple(file.get_slice(name).get_shape())
                 right = expected.get(name) == shape
@@ -122,7 +124,7 @@ def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[s
 
 def stored_types(path: Path) -> dict[str, int]:
     """How many tensors of a weights file are of each type, by safetensors' names (F32, BF16)."""
-    with safe_open(path, framework="pt") as file:
+    with safe_open(regular_file(path, CheckpointError, _TENSORS), framework="pt") as file:
         return dict(Counter(file.get_slice(name).get_dtype() for name in file.keys()))  # noqa: SIM118
 
 
@@ -169,10 +171,10 @@ def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
     Raises:
         CheckpointError: if it is missing, corrupt or does not fit the model.
     """
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path} is missing: the checkpoint has no reference sample of text.")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path, CheckpointError, _TENSORS), framework="pt") as file:
             names = list(file.keys())
             tokens = file.get_tensor("tokens") if names == ["tokens"] else torch.empty(0)
     except (SafetensorError, OSError, RuntimeError) as error:

@@ -15,7 +15,7 @@ from circuitkit.checkpoints.native import REFERENCE, read_reference
 from circuitkit.circuit import Reference
 from circuitkit.corpora.text_files import files_below, pieces_of
 from circuitkit.errors import CheckpointError, CorpusError
-from circuitkit.files import as_path, read_bounded, sha256
+from circuitkit.files import as_path, read_text, sha256
 
 MAX_TOKENS = 1_000_000
 _MAX_TEXT_BYTES = 64 * 2**20
@@ -88,12 +88,9 @@ def _documents(path: Path) -> Iterator[str]:
     if path.is_dir():
         yield from chain.from_iterable(map(pieces_of, files_below(path)))
         return
-    data = read_bounded(path, CorpusError, "a text file, a folder of text or .safetensors",
-                        limit=_MAX_TEXT_BYTES)  # fmt: skip
-    try:
-        yield data.decode()
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path} is not UTF-8 text: {error}.") from None
+    yield read_text(
+        path, CorpusError, "a text file, a folder of text or .safetensors", _MAX_TEXT_BYTES
+    )
 
 
 def _tokens(checkpoint: Checkpoint, documents: Iterator[str]) -> Iterator[int]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from circuitkit.errors import CheckpointError
-from circuitkit.files import read_bounded
+from circuitkit.files import read_text
 
 
 class TokenizerFile(NamedTuple):
@@ -32,9 +32,9 @@ def read_tokenizer(path: Path, vocab_size: int) -> TokenizerFile:
     """
     if not path.exists():
         return TokenizerFile(None)
-    data = read_bounded(path, CheckpointError, "a tokenizer", limit=64 * 2**20)
+    text = read_text(path, CheckpointError, "a tokenizer", limit=64 * 2**20)
     try:
-        tokenizer = Tokenizer.from_buffer(data)
+        tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{path} is not a tokenizer: {error}. Restore it.") from None
     largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)

@@ -26,7 +26,7 @@ from circuitkit.circuit.json_fields import EdgeField, NodesField
 from circuitkit.circuit.links import residual_links
 from circuitkit.circuit.surroundings import Surroundings
 from circuitkit.errors import CircuitError
-from circuitkit.files import read_bounded, sha256, write_whole
+from circuitkit.files import read_text, sha256, write_whole
 from circuitkit.provenance import STRICT, Named, Provenance, first_problem, without_unset
 
 if TYPE_CHECKING:
@@ -196,9 +196,9 @@ class Circuit(BaseModel):
             CircuitError: if the folder holds no ``circuit.json``, or a wrong one.
         """
         path = Path(folder) / FILE
-        data = read_bounded(path, CircuitError, f"a folder made by 'circuitkit extract' ({FILE})")
+        text = read_text(path, CircuitError, f"a folder made by 'circuitkit extract' ({FILE})")
         try:
-            return cls.model_validate_json(data)
+            return cls.model_validate_json(text)
         except ValidationError as error:
             raise CircuitError(f"{path} is not a circuit: {first_problem(error)}") from None
 

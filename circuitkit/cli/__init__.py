@@ -1,15 +1,18 @@
 """The command line: one file a command, which loads, calls one verb and saves.
 
-Exit codes: 0 done, 1 an honest negative, 2 bad usage or bad input, 130 interrupted.
+Exit codes: 0 done, 1 an honest negative, 2 bad usage or bad input, 130 and 143 interrupted.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
 import click
 
+from circuitkit.cli.command_group import CommandGroup
+from circuitkit.cli.sigterm import sigterm_as_ctrl_c
 from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
@@ -18,7 +21,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """Commands by name, each imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -40,13 +43,29 @@ def circuitkit() -> None:
       circuitkit extract tinypython-nano --task bracket_counting --out out/brackets
       circuitkit validate out/brackets
       circuitkit report out/brackets
+
+    \b
+    Exit codes:
+      0    done; for validate: the verdict passes
+      1    an honest negative: target missed, verdict fails, a task has
+           problems, a trained model is worse than a uniform guess
+      2    bad usage or bad input; one message says what to do
+      130  interrupted by Ctrl-C; what was done is saved
+      143  interrupted by SIGTERM; what was done is saved
     """
+
+
+def _color() -> bool | None:
+    """None lets click decide: colours on a terminal, none in a pipe or a file."""
+    is_unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if is_unwanted else None
 
 
 def main() -> None:
     """Run the command line; every error a user can cause is one message and exit code 2."""
     try:
-        code = circuitkit.main(standalone_mode=False)
+        with sigterm_as_ctrl_c() as sigterm:
+            code = circuitkit.main(standalone_mode=False, color=_color())
     except CircuitkitError as error:
         click.echo(f"circuitkit: {error}", err=True)
         code = 2
@@ -54,8 +73,8 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("circuitkit: interrupted; no file is left half-written.", err=True)
-        code = 130
+        how, code = ("terminated", 143) if sigterm.is_set() else ("interrupted", 130)
+        click.echo(f"circuitkit: {how}; no file is left half-written.", err=True)
     except BrokenPipeError:
         sys.stderr.close()
         code = 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from circuitkit.cli.completion import checkpoint_names
 from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
 from circuitkit.errors import UsageError
 
@@ -14,7 +15,7 @@ _PAIRS = 512
 
 
 @click.command()
-@click.argument("checkpoint", required=False)
+@click.argument("checkpoint", required=False, shell_complete=checkpoint_names)
 @click.option(
     "--pairs", "n_pairs", type=click.IntRange(1), help="Test pairs a task.  [default: 512]"
 )
@@ -24,10 +25,11 @@ _PAIRS = 512
 def checkpoints(
     checkpoint: str | None, *, n_pairs: int | None, save: bool, as_json: bool, quiet: bool
 ) -> None:
-    """List the bundled checkpoints, or measure which built-in tasks CHECKPOINT does.
+    """List the bundled checkpoints, or measure what one does.
 
-    It does a task if its accuracy on the test split is at least 0.90 at the lower bound of
-    a 90 % interval, and its loss at most 0.35 nats.
+    Measured is which built-in tasks CHECKPOINT, a bundled name or a folder, does. It does a
+    task if its accuracy on the test split is at least 0.90 at the lower bound of a 90 %
+    interval, and its loss at most 0.35 nats.
 
     \b
     Example:

@@ -8,6 +8,7 @@ from shlex import quote
 from typing import Any
 
 from circuitkit.circuit import Circuit
+from circuitkit.cli.console import coloured
 from circuitkit.statistics.intervals import FEWEST
 from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
 
@@ -39,7 +40,7 @@ def in_words(circuit: Circuit, folder: Path) -> str:
     if circuit.calibration is not None and circuit.calibration.loss_nats is not None:
         calibrated = f", {circuit.calibration.loss_nats:.3f} calibrated"
     return (
-        f"{circuit.task.name} on {circuit.checkpoint.name}: {circuit.outcome.replace('_', ' ')}, "
+        f"{circuit.task.name} on {circuit.checkpoint.name}: {_outcome(circuit)}, "
         f"{_size_in_words(circuit)}\n"
         f"  target     {circuit.target_loss_nats:.3f} nats{raised}\n"
         f"  model      {loss.model:.3f} nats, accuracy {accuracy.model:.3f}\n"
@@ -51,6 +52,10 @@ def in_words(circuit: Circuit, folder: Path) -> str:
         f"{folder}\n"
         f"next: circuitkit validate {quote(str(folder))}"
     )
+
+
+def _outcome(circuit: Circuit) -> str:
+    return coloured(circuit.outcome, circuit.outcome.replace("_", " "))
 
 
 def _size_in_words(circuit: Circuit) -> str:

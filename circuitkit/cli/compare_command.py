@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from circuitkit.cli.console import as_json, print_json
+from circuitkit.cli.completion import folders
+from circuitkit.cli.console import as_json, print_json, without_progress
 
 if TYPE_CHECKING:
     from circuitkit.circuit import Circuit
 
 
 @click.command()
-@click.argument("folders", metavar="DIR DIR", nargs=2, type=click.Path(path_type=Path))
+@click.argument("folders", metavar="DIR DIR", nargs=2, type=click.Path(path_type=Path),
+                shell_complete=folders)  # fmt: skip
 @as_json
+@without_progress
 def compare(folders: tuple[Path, Path], *, as_json: bool) -> None:
-    """Nodes and edges two circuits share, and those only one of them has.
+    """Show the nodes and edges that two circuits share.
+
+    And those that only one of them has.
 
     \b
     Example:

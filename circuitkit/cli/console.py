@@ -12,13 +12,32 @@ import click
 
 from circuitkit.progress import Lines, Progress, bar, silent
 
+MAX_SEED = 2**32 - 1
+"""What every random generator takes."""
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+without_progress = click.option(
+    "-q", "--quiet", is_flag=True, expose_value=False, help="No progress: there is none here."
+)
+"""``-q`` for a command that shows none: it is known to every command."""
+
+_COLOURS = {
+    **dict.fromkeys(("pass", "target_met", "A", "B", "C"), "green"),
+    **dict.fromkeys(("fail", "target_missed", "collapsed", "F"), "red"),
+    **dict.fromkeys(("inconclusive", "C-redundant"), "yellow"),
+}
 
 
 def print_json(value: Any) -> None:
     """Print a result for machines."""
     click.echo(json.dumps(value, indent=1))
+
+
+def coloured(outcome: str, text: str | None = None) -> str:
+    """An outcome or a grade in its colour, which click takes out again where there is none."""
+    shown = outcome if text is None else text
+    return click.style(shown, fg=_COLOURS.get(outcome), dim=True if outcome == "not_run" else None)
 
 
 def print_notes(notes: Iterable[str]) -> None:

@@ -9,14 +9,22 @@ from typing import Any
 
 import click
 
-from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
+from circuitkit.cli.completion import checkpoint_names, folders, task_names
+from circuitkit.cli.console import MAX_SEED, as_json, print_json, print_notes, progress_bar, quiet
 from circuitkit.errors import UsageError
 
 
 @click.command()
-@click.argument("checkpoint")
-@click.option("--task", "task", required=True, help="A built-in name, a .toml or a .jsonl.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.argument("checkpoint", shell_complete=checkpoint_names)
+@click.option(
+    "--task",
+    "task",
+    required=True,
+    shell_complete=task_names,
+    help="A built-in name, a .toml or a .jsonl.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), shell_complete=folders,
+              help="Folder to write.")  # fmt: skip
 @click.option("--target-loss", type=float, default=None,
               help="Nats; 0.15 unless given, raised if the model itself misses that.")  # fmt: skip
 @click.option("--ablation", type=click.Choice(["mean", "zero"]), default="mean", show_default=True)
@@ -41,7 +49,7 @@ from circuitkit.errors import UsageError
               help="Searches to choose from; fewer if the smallest comes twice.")  # fmt: skip
 @click.option("--tune", type=click.IntRange(0), default=0, metavar="N",
               help="Try N settings of mask learning, not restarts (needs optuna).")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--resume", is_flag=True,
               help="Go on with a killed run; do nothing if --out holds this very one.")  # fmt: skip

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import click
 
-from circuitkit.cli.console import as_json, print_json
+from circuitkit.cli.completion import checkpoint_names
+from circuitkit.cli.console import as_json, print_json, without_progress
 
 
 @click.command()
-@click.argument("checkpoint")
+@click.argument("checkpoint", shell_complete=checkpoint_names)
 @as_json
+@without_progress
 def inspect(checkpoint: str, *, as_json: bool) -> None:
-    """Show a checkpoint's format, architecture, L0 a matrix, dead neurons and activations.
+    """Show what a checkpoint is made of, and anything odd.
 
-    Activations are counted over the first 16,384 tokens of its reference sample.
+    Its format, architecture, L0 per matrix, dead neurons and activations, which are counted
+    over the first 16,384 tokens of its reference sample.
 
     \b
     Example:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from circuitkit.cli.console import as_json, print_json, quiet
+from circuitkit.cli.completion import folders
+from circuitkit.cli.console import MAX_SEED, as_json, print_json, quiet
 from circuitkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--out", type=click.Path(path_type=Path), shell_complete=folders,
+              help="Folder to write.")  # fmt: skip
 @click.option("--list", "listing", is_flag=True, help="List what can be planted.")
-@click.option("--seed", default=0, show_default=True,
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True,
               help="Draws places, prompts, reference and noise.")  # fmt: skip
 @click.option("--width", default=16, show_default=True, help="Channels of the residual stream.")
 @click.option("--topk", type=float, help="Fraction kept by activation top-k at every site.")

@@ -6,18 +6,21 @@ from pathlib import Path
 
 import click
 
+from circuitkit.cli.completion import folders
 from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
 
 
 @click.command()
 @click.argument("folders", metavar="DIR...", nargs=-1, required=True,
-                type=click.Path(path_type=Path))  # fmt: skip
+                type=click.Path(path_type=Path), shell_complete=folders)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None,
               help="One PDF over all of them; else report.pdf in each.")  # fmt: skip
 @as_json
 @quiet
 def report(folders: tuple[Path, ...], out: Path | None, *, as_json: bool, quiet: bool) -> None:
-    """Typeset circuits and what was found out about them; redraws diagrams and tables too.
+    """Write a PDF about circuits and what was found out about them.
+
+    Diagrams and tables in their folders are made again.
 
     \b
     Example:

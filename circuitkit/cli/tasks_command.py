@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from circuitkit.cli.console import as_json, print_json, print_notes
+from circuitkit.cli.command_group import CommandGroup
+from circuitkit.cli.completion import checkpoint_names, task_names
+from circuitkit.cli.console import as_json, print_json, print_notes, without_progress
 
 if TYPE_CHECKING:
     from circuitkit.task import Pair, Split, Task
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
 _SHOWN_PAIRS = 3
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def tasks() -> None:
-    """List the built-in tasks, show one, or check one against a checkpoint.
+    """List the built-in tasks, show one, or check one.
 
     \b
     Example:
@@ -27,8 +29,14 @@ def tasks() -> None:
 
 @tasks.command("list")
 @as_json
+@without_progress
 def list_tasks(*, as_json: bool) -> None:
-    """List the built-in tasks: question, templates of each split, leaks."""
+    """List the built-in tasks: question, templates of each split, leaks.
+
+    \b
+    Example:
+      circuitkit tasks list
+    """
     from circuitkit.cli.task_text import task_lines
     from circuitkit.task import builtin_tasks, load_task
 
@@ -54,10 +62,18 @@ def _figures(task: Task) -> dict[str, Any]:
 
 
 @tasks.command()
-@click.argument("task")
+@click.argument("task", shell_complete=task_names)
 @as_json
+@without_progress
 def show(task: str, *, as_json: bool) -> None:
-    """Show a task: question, leaks, a few pairs of each split, what its ood forms break."""
+    """Show a task: question, leaks, a few pairs of each split.
+
+    And what its forms out of distribution break. TASK is a built-in name, a .toml or a .jsonl.
+
+    \b
+    Example:
+      circuitkit tasks show bracket_counting
+    """
     from circuitkit.cli.task_text import shown_lines
     from circuitkit.task import SPLITS, load_task
 
@@ -90,17 +106,23 @@ def _sides(pair: Pair) -> dict[str, Any]:
 
 
 @tasks.command()
-@click.argument("task")
-@click.option("--checkpoint", required=True, help="A bundled name or a folder.")
+@click.argument("task", shell_complete=task_names)
+@click.option("--checkpoint", required=True, shell_complete=checkpoint_names,
+              help="A bundled name or a folder.")  # fmt: skip
 @click.option("--pairs", "n_pairs", default=512, show_default=True, type=click.IntRange(1))
 @as_json
+@without_progress
 @click.pass_context
 def check(ctx: click.Context, task: str, checkpoint: str, n_pairs: int, *, as_json: bool) -> None:
-    """Check that a checkpoint can be asked a task, and how well the model does it.
+    """Check that a checkpoint can be asked a task, and does it.
 
-    Answers are single tokens, prompts fit, no prompt comes in two splits; how often less
-    than the prompt tells the answer; loss and accuracy on the test split with 90 %
-    intervals. Exit code 1 if there is a problem.
+    TASK is a built-in name, a .toml or a .jsonl. Answers are single tokens, prompts fit, no
+    prompt comes in two splits; how often less than the prompt tells the answer; loss and
+    accuracy on the test split with 90 % intervals. Exit code 1 if there is a problem.
+
+    \b
+    Example:
+      circuitkit tasks check bracket_counting --checkpoint tinypython-nano
     """
     from circuitkit.checkpoints import load_checkpoint
     from circuitkit.cli.task_text import checked_lines

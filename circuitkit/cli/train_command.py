@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from circuitkit.cli.completion import config_names, folders
 from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
 from circuitkit.errors import TrainingError
 
@@ -18,16 +19,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("config")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.argument("config", shell_complete=config_names)
+@click.option("--out", required=True, type=click.Path(path_type=Path), shell_complete=folders,
+              help="Folder to write.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run that --out holds.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key.")
 @as_json
 @quiet
+@click.pass_context
 def train(
-    config: str, out: Path, overrides: tuple[str, ...], *, resume: bool, as_json: bool, quiet: bool
-) -> None:
-    """Train a weight-sparse checkpoint from a TOML configuration, or a shipped one by name.
+    ctx: click.Context, config: str, out: Path, overrides: tuple[str, ...], *, resume: bool,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Train a weight-sparse checkpoint from a configuration.
+
+    CONFIG is a .toml or the name of a shipped configuration. Exit code 1 if the model ends
+    worse than a uniform guess; the checkpoint is saved all the same.
 
     \b
     Example:
@@ -65,6 +72,19 @@ def train(
             f"{out}: {record['n_tokens']:,} tokens, validation loss "
             f"{record['validation_loss_nats']:.4f} nats, L0 {record['l0_fraction']:.4f}"
         )
+    vocab = checkpoint.architecture.vocab_size
+    if record["validation_loss_nats"] > math.log(vocab):
+        click.echo(_worse_than_uniform(record["validation_loss_nats"], vocab), err=True)
+        ctx.exit(1)
+
+
+def _worse_than_uniform(loss: float, vocab: int) -> str:
+    return (
+        f"circuitkit: the model is worse than a uniform guess: validation loss {loss:.2f} nats, "
+        f"a uniform guess over {vocab} tokens {math.log(vocab):.2f} (ln {vocab}). The checkpoint "
+        "is saved, but no circuit of it means anything. Train on more tokens (run.n_tokens), "
+        "keep more weights (sparsity.l0_fraction), or lower optimizer.lr."
+    )
 
 
 def _help(config: TrainingConfig, out: Path) -> None:

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import click
 
-from circuitkit.cli.console import as_json, print_notes, progress_bar, quiet
+from circuitkit.cli.completion import checkpoint_names, folders
+from circuitkit.cli.console import as_json, coloured, print_notes, progress_bar, quiet
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--checkpoint", default=None, help="If it is no longer where it was.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), shell_complete=folders)
+@click.option(
+    "--checkpoint",
+    default=None,
+    shell_complete=checkpoint_names,
+    help="If it is no longer where it was.",
+)
 @click.option("--reference", type=click.Path(path_type=Path), default=None,
               help="What means were measured over, if it is no longer where it was.")  # fmt: skip
 @click.option("--pairs", "n_pairs", type=click.IntRange(2), default=None,
@@ -29,7 +35,9 @@ def validate(
     ctx: click.Context, folder: Path, checkpoint: str | None, reference: Path | None,
     n_pairs: int | None, *, thorough: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Put every claim about a circuit to the test; exit code 1 if the verdict fails.
+    """Test every claim about a circuit, and grade it.
+
+    Exit code 1 if the verdict fails.
 
     Circuits of other tasks on the same checkpoint, in the folders beside DIR, are compared
     with.
@@ -77,11 +85,11 @@ def _print(validation, folder: Path) -> None:
             continue
         interval = "" if None in (f.low, f.high) else f" [{f.low:.3f}, {f.high:.3f}]"
         effect = "" if f.effect is None else f"{f.effect:.3f}{interval} {f.unit}"
-        click.echo(f"{f.claim:<20} {f.outcome:<13} {effect}")
+        click.echo(f"{f.claim:<20} {coloured(f.outcome, f'{f.outcome:<13}')} {effect}")
         if f.note:
             click.echo(f"{'':<34} {f.note}")
     waiting = [f.claim for f in validation.findings if f.outcome == "not_run" and not f.threshold]
     if waiting:
-        click.echo(f"not run: {', '.join(waiting)}")
-    click.echo(f"grade {validation.grade}; weakest finding: {validation.weakest}")
+        click.echo(coloured("not_run", f"not run: {', '.join(waiting)}"))
+    click.echo(f"grade {coloured(validation.grade)}; weakest finding: {validation.weakest}")
     click.echo(f"next: circuitkit report {shlex.quote(str(folder))}")

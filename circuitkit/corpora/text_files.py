@@ -80,7 +80,7 @@ def pieces_of(path: Path) -> Iterator[str]:
 
 def _cut(path: Path) -> Iterator[str]:
     rest = ""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:  # some editors put a byte order mark before it
         while text := rest + file.read(PIECE_CHARS - len(rest)):
             at_end = len(text) < PIECE_CHARS
             end = len(text) if at_end else text.rfind("\n") + 1 or PIECE_CHARS

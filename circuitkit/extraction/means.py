@@ -22,7 +22,7 @@ from torch import Tensor
 from circuitkit.arguments import checked_call
 from circuitkit.circuit.folder import MEANS as FILE
 from circuitkit.errors import CircuitError
-from circuitkit.files import sha256, write_whole
+from circuitkit.files import regular_file, sha256, write_whole
 from circuitkit.model import Transformer
 from circuitkit.nodes import Site
 from circuitkit.progress import Progress, shown
@@ -91,7 +91,9 @@ class Means:
         """
         path = Path(folder) / FILE
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(
+                regular_file(path, CircuitError, "ablation values"), framework="pt"
+            ) as file:
                 about = json.loads((file.metadata() or {}).get("circuitkit", "{}"))
                 # copies: what safetensors gives is the file itself and changes with it
                 values = {s: file.get_tensor(f"mean/{s}").clone() for s in widths}

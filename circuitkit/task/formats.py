@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from circuitkit.errors import TaskError
 from circuitkit.files import read_bounded
+from circuitkit.provenance import shown
 from circuitkit.task.pairs import Pair, Prompt, Split
 
 MAX_BYTES = 2**20
@@ -166,7 +167,10 @@ def parse_toml(model: type[M], data: bytes, path: Path) -> M:
         return model.model_validate(tomllib.loads(_decode(data, path)))
     except ValidationError as error:
         raise _invalid(error, str(path)) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of thousands of digits is no TOML error
         raise TaskError(f"{path}: not TOML: {error}") from None
 
 
@@ -176,8 +180,7 @@ def _invalid(error: ValidationError, where: str) -> TaskError:
 
 def _problem(problem: Mapping[str, Any]) -> str:
     key = _key(problem["loc"])
-    got = repr(problem["input"])
-    got = got if len(got) <= 80 else got[:77] + "..."
+    got = shown(problem["input"])
     if problem["type"] == "missing":
         return f"{key} is missing; add it"
     if problem["type"] == "extra_forbidden":

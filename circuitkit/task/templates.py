@@ -170,6 +170,8 @@ class CheckedTemplate:
             raise self._error(f"not allowed in a template: {error}") from None
         except (RecursionError, SyntaxError):
             raise self._error("nested too deeply; make it simpler") from None
+        except ValueError as error:  # a number of thousands of digits
+            raise self._error(f"{error}; numbers go up to {MAX_NUMBER}") from None
 
     def render(self, values: Mapping[str, Any]) -> str:
         """The text, with these values and functions known.
@@ -208,7 +210,7 @@ def _bounded(chunks: Iterator[str]) -> Iterator[str]:
 
 def _refuse_foreign(tree: nodes.Node, *, looped: bool = False) -> None:
     for node in tree.iter_child_nodes():
-        problem = _foreign(node, looped=looped)
+        problem = _foreign(node, looped=looped) or _unbounded(node)
         if problem:
             raise SecurityError(problem)
         _refuse_foreign(node, looped=looped or isinstance(node, nodes.For))
@@ -226,6 +228,14 @@ def _foreign(node: nodes.Node, *, looped: bool) -> str | None:
         return "a loop within a loop"
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
         return f"the filter {node.name!r}; there are {', '.join(FILTERS)}"
+    return None
+
+
+def _unbounded(node: nodes.Node) -> str | None:
+    """A number as written: ``1e999`` is infinity, which has no name in a template."""
+    number = node.value if isinstance(node, nodes.Const) else 0
+    if isinstance(number, int | float) and not abs(number) <= MAX_NUMBER:
+        return f"a number past {MAX_NUMBER}; write a smaller one"
     return None
 
 

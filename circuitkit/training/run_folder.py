@@ -10,11 +10,12 @@ import json
 from pathlib import Path
 
 from circuitkit.errors import UsageError
-from circuitkit.files import claim_folder, sha256, write_whole
+from circuitkit.files import claim_folder, read_text, sha256, write_whole
 from circuitkit.training.matmul import faster_in_bfloat16
 from circuitkit.training.train_config import TrainingConfig
 
 RUN = "run.json"
+_EXPECTED = "the configuration of a run"
 
 
 def claim(config: TrainingConfig, folder: Path, *, resume: bool) -> None:
@@ -32,7 +33,7 @@ def claim(config: TrainingConfig, folder: Path, *, resume: bool) -> None:
             f"{folder} holds a training run already; add --resume to go on with it, or choose "
             "another --out."
         )
-    elif (folder / RUN).read_text(encoding="utf-8") != _text(config):
+    elif read_text(folder / RUN, UsageError, _EXPECTED) != _text(config):
         raise UsageError(
             f"{folder / RUN} is another configuration than the one given; resume with the one "
             "it began with, or choose another --out."
@@ -65,7 +66,7 @@ def _for_machine(device: str) -> str:
 def _begun_in(folder: Path) -> str | None:
     """What a run that is there already multiplies in; None without one, or if it is damaged."""
     try:
-        begun = json.loads((folder / RUN).read_bytes())["run"]["matmul"]
-    except (OSError, ValueError, KeyError, TypeError):
+        begun = json.loads(read_text(folder / RUN, UsageError, _EXPECTED))["run"]["matmul"]
+    except (UsageError, ValueError, KeyError, TypeError):
         return None
     return begun if begun in ("float32", "bfloat16") else None

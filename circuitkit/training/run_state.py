@@ -19,13 +19,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from circuitkit.errors import TrainingError, UsageError
-from circuitkit.files import write_whole
+from circuitkit.errors import CircuitkitError, TrainingError, UsageError
+from circuitkit.files import read_text, regular_file, write_whole
 from circuitkit.model.transformer import Transformer
 
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
 _RUN = "run"
+_EXPECTED = "a training state"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -57,10 +58,11 @@ def save_state(
 
 def last_save(folder: Path) -> str:
     """Where the last good save is and which step it was after, in words; ``none`` without one."""
+    path = folder / STATE
     try:
-        with safe_open(folder / STATE, framework="pt") as file:
-            return f"{folder / STATE}, after step {_about(file)['step']}"
-    except (OSError, SafetensorError, KeyError, ValueError):
+        with safe_open(regular_file(path, TrainingError, _EXPECTED), framework="pt") as file:
+            return f"{path}, after step {_about(file)['step']}"
+    except (CircuitkitError, OSError, SafetensorError, KeyError, ValueError):
         return "none"
 
 
@@ -88,7 +90,7 @@ def load_state(
     if not path.exists():
         return 0
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path, TrainingError, _EXPECTED), framework="pt") as file:
             about = _about(file)
             if about.get("config_sha256") != config_sha256:
                 raise TrainingError(
@@ -153,12 +155,15 @@ def rewind_metrics(folder: Path, step: int) -> float:
     """Drop the lines a killed run wrote after its last saved state.
 
     Returns the validation loss of the last line kept, NaN without one.
+
+    Raises:
+        TrainingError: if the file cannot be read.
     """
     path = folder / METRICS
     if not path.exists():
         return math.nan
     kept, last = [], math.nan
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path, TrainingError, "the metrics of this run").splitlines():
         try:
             row = json.loads(line)
         except ValueError:

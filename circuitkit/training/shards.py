@@ -17,11 +17,29 @@ from tokenizers import Tokenizer
 from circuitkit.corpora import open_corpus
 from circuitkit.corpora.tokenizer import START, train_tokenizer
 from circuitkit.errors import CorpusError, TrainingError
+from circuitkit.files import read_text, regular_file, write_whole
 from circuitkit.training.train_config import TrainingConfig
 
 _DOCUMENTS_A_BATCH = 1000
 _TOKENIZER_DOCUMENTS = 20_000
 _TOKENIZER_CHARS = 16_000_000
+_EXPECTED = "a shard of this run"
+
+
+def build_tokenizer(path: Path, config: TrainingConfig) -> Tokenizer:
+    """Write the tokenizer of a run unless it is there, and read it.
+
+    Raises:
+        CorpusError: if the corpus cannot be read.
+        TrainingError: if what is there is no tokenizer.
+    """
+    if not path.exists():
+        write_whole(path, learn_tokenizer(config).to_str(pretty=True))
+    text = read_text(path, TrainingError, "the tokenizer of this run")
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception
+        raise TrainingError(f"{path} is not a tokenizer: {error}. Choose another --out.") from None
 
 
 def learn_tokenizer(config: TrainingConfig) -> Tokenizer:
@@ -67,7 +85,7 @@ def build_shard(
     if not path.exists():
         documents = open_corpus(corpus.source, seed=config.seed, held_out=validation)
         _write(path, _encode(documents, tokenizer), wanted, progress)
-    empty = path.stat().st_size == 0  # which cannot be mapped
+    empty = regular_file(path, TrainingError, _EXPECTED).stat().st_size == 0  # cannot be mapped
     tokens = np.zeros(0, np.uint16) if empty else _mapped(path, config)
     if len(tokens) <= config.architecture.n_ctx:
         key = "n_validation_tokens" if validation else "n_tokens"
@@ -82,7 +100,9 @@ def build_shard(
 def _mapped(path: Path, config: TrainingConfig) -> NDArray[np.uint16]:
     vocab = config.architecture.vocab_size
     whole = path.stat().st_size % 2 == 0
-    tokens = np.memmap(path, dtype=np.uint16, mode="r") if whole else np.zeros(1, np.uint16)
+    tokens = np.zeros(1, np.uint16)
+    if whole:
+        tokens = np.memmap(regular_file(path, TrainingError, _EXPECTED), dtype=np.uint16, mode="r")
     if not whole or tokens.max() >= vocab:
         what = f"token id {tokens.max()}" if whole else "half a token"
         raise TrainingError(

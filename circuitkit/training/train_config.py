@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from circuitkit.errors import ConfigError
 from circuitkit.files import read_bounded
@@ -19,6 +19,8 @@ from circuitkit.model.architecture import Architecture
 from circuitkit.provenance import STRICT, first_problem
 
 DEFAULT_VOCAB_SIZE = 512
+
+_FINITE = STRICT | ConfigDict(allow_inf_nan=False)
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -29,7 +31,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class CorpusConfig(BaseModel):
     """What is read: a corpus spec and how many tokens of it are laid down as shards."""
 
-    model_config = STRICT
+    model_config = _FINITE
     source: str = "tinypython"
     n_tokens: Count
     vocab_size: Annotated[int, Field(ge=258, le=65536)] = DEFAULT_VOCAB_SIZE
@@ -43,7 +45,7 @@ class SparsityConfig(BaseModel):
     ``l0_fraction`` 1 trains a dense model. ``min_nonzeros`` is the paper's j.
     """
 
-    model_config = STRICT
+    model_config = _FINITE
     l0_fraction: Fraction = 1.0
     anneal_until: Fraction = 0.5
     min_nonzeros: Annotated[int, Field(ge=0)] = 4
@@ -52,7 +54,7 @@ class SparsityConfig(BaseModel):
 class OptimizerConfig(BaseModel):
     """AdamW with warm-up, linear decay and the sharkfin factor 1/√(L0 fraction)."""
 
-    model_config = STRICT
+    model_config = _FINITE
     lr: Annotated[float, Field(gt=0)]
     betas: tuple[Decay, Decay] = (0.9, 0.95)
     eps: Annotated[float, Field(gt=0)] = 0.1
@@ -72,7 +74,7 @@ class RunConfig(BaseModel):
     when they are multiplied; ``auto`` is bfloat16 where that is faster.
     """
 
-    model_config = STRICT
+    model_config = _FINITE
     n_tokens: Count
     stop_at_loss_nats: Annotated[float, Field(gt=0)] | None = None
     batch_sequences: Count = 64
@@ -95,10 +97,10 @@ class RunConfig(BaseModel):
 class TrainingConfig(BaseModel):
     """Everything that decides the weights; the same config and machine give the same bytes."""
 
-    model_config = STRICT
+    model_config = _FINITE
     format: Literal["circuitkit.training/1"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     corpus: CorpusConfig
     architecture: Architecture
     sparsity: SparsityConfig = SparsityConfig()
@@ -137,7 +139,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainingConf
     data = read_bounded(file, ConfigError, "a training configuration (.toml)", limit=2**20)
     try:
         raw = tomllib.loads(data.decode("utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # more than TOML's own: thousands of digits
         raise ConfigError(f"{file} is not TOML: {error}. Fix the line it names.") from None
     for override in overrides:
         _apply(raw, override)
@@ -179,7 +181,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override!r}: {section} is a value, not a section")
     try:
         target[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # text without quotes, or what no key takes
         target[last] = text
 
 

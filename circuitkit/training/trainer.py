@@ -28,7 +28,6 @@ from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from circuitkit.checkpoints.native import CONFIG
 from circuitkit.corpora.tokenizer import START
 from circuitkit.errors import TrainingError
-from circuitkit.files import write_whole
 from circuitkit.model import Transformer
 from circuitkit.provenance import circuitkit_version
 from circuitkit.training.devices import Devices, devices_of
@@ -46,7 +45,7 @@ from circuitkit.training.run_state import (
     save_state,
 )
 from circuitkit.training.schedule import l0_fraction_at, lr_at
-from circuitkit.training.shards import batch_windows, build_shard, learn_tokenizer
+from circuitkit.training.shards import batch_windows, build_shard, build_tokenizer
 from circuitkit.training.train_config import TrainingConfig
 from circuitkit.training.weight_sparsity import l0_fraction, project
 
@@ -162,14 +161,12 @@ class _Corpus(NamedTuple):
 
 def _read_corpus(config: TrainingConfig, folder: Path, report: Report) -> _Corpus:
     """The tokenizer and the two shards; made by the first process, then read by all."""
-    path, shards = folder / "tokenizer.json", folder / "shards"
+    shards = folder / "shards"
 
     def counted(done: int, total: int) -> None:
         report(Progress(stage="tokens", done=done, total=total))
 
-    if not path.exists():
-        write_whole(path, learn_tokenizer(config).to_str(pretty=True))
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer = build_tokenizer(folder / "tokenizer.json", config)
     tokens = build_shard(
         shards / "train.bin", config, tokenizer, validation=False, progress=counted
     )

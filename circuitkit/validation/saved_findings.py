@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from circuitkit.circuit.folder import THOROUGH
 from circuitkit.errors import CircuitError
-from circuitkit.files import read_bounded, write_whole
+from circuitkit.files import read_text, write_whole
 from circuitkit.findings import Finding
 from circuitkit.provenance import STRICT
 
@@ -41,7 +41,7 @@ class SavedFindings:
         if self.path is None or not self.path.exists():
             return ()
         try:
-            file = _File.model_validate_json(read_bounded(self.path, CircuitError, "findings"))
+            file = _File.model_validate_json(read_text(self.path, CircuitError, "findings"))
         except (CircuitError, ValidationError):
             return ()
         return file.findings if file.inputs_sha256 == self.inputs_sha256 else ()
