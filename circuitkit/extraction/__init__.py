@@ -1,11 +1,12 @@
 """Extraction: means, mask learning, discretisation, elimination, edges, one scoring."""
 
 from circuitkit.extraction.attribution import attribute, shuffled
+from circuitkit.extraction.circuit_record import Extraction
 from circuitkit.extraction.criterion import Criterion
 from circuitkit.extraction.discretise import bisect_scores, discretise
 from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.elimination import eliminate
-from circuitkit.extraction.extract import Extraction, extract, run_extraction
+from circuitkit.extraction.extract import extract, run_extraction
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.local_search import explore

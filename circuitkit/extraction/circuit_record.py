@@ -6,12 +6,15 @@ the test split, and the record of the search.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.circuit import Circuit, Minimality, SearchSettings
+from circuitkit.circuit import Circuit, CircuitFolder, Minimality, SearchSettings
+from circuitkit.circuit.folder import PRUNING
 from circuitkit.extraction.calibration import calibrated_loss, fit_calibration
 from circuitkit.extraction.criterion import DRIFT_NATS, Criterion
 from circuitkit.extraction.edge_pruning import Kept, cut_model
@@ -24,6 +27,7 @@ from circuitkit.extraction.measured_surroundings import describe_surroundings
 from circuitkit.extraction.scoring import FourDifferences, four_differences
 from circuitkit.extraction.search import Restart
 from circuitkit.extraction.target_loss import Target
+from circuitkit.files import write_whole
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.provenance import Named, record
@@ -45,6 +49,32 @@ class Found:
     def is_minimal(self) -> bool:
         """Whether elimination was completed."""
         return self.restart.outcome == "target_met"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """A circuit with everything else that its folder holds.
+
+    ``remarks`` say in words what is unusual about the pairs; ``pruning`` holds them too.
+    """
+
+    circuit: Circuit
+    means: Means
+    pruning: Mapping[str, Any]
+    remarks: tuple[str, ...] = ()
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``means.safetensors``, ``pruning.json`` and last ``circuit.json``.
+
+        Files of another circuit in the folder are removed.
+        """
+        CircuitFolder(Path(folder)).forget_other(self.circuit)
+        self.means.save(folder)
+        write_whole(Path(folder) / PRUNING, json.dumps(self.pruning) + "\n")
+        self.circuit.save(folder)
+
+    def __repr__(self) -> str:
+        return f"Extraction({self.circuit!r})"
 
 
 def describe(

@@ -7,80 +7,24 @@ et al. 2025, sections 2.2 and A.5; what is ours: docs/extraction.md.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from jaxtyping import Int
-from torch import Tensor
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
-from circuitkit.checkpoints.native import REFERENCE
-from circuitkit.checkpoints.pair_remarks import remarks
-from circuitkit.checkpoints.reference import describe_reference, load_reference
 from circuitkit.circuit import Ablation, Circuit, CircuitFolder, Granularity
 from circuitkit.circuit.circuit_json import FILE as CIRCUIT
-from circuitkit.circuit.folder import PRUNING
-from circuitkit.extraction.candidates import find_candidates
-from circuitkit.extraction.circuit_record import Found, describe, search_record, settings_of
-from circuitkit.extraction.criterion import PUSH, Criterion
-from circuitkit.extraction.discretise import ranked_nodes
-from circuitkit.extraction.edge_pruning import Kept, drop_edges
+from circuitkit.extraction.circuit_record import Extraction
 from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig, Method, Schedule
-from circuitkit.extraction.induced_edges import edges_between
-from circuitkit.extraction.local_search import explore
+from circuitkit.extraction.extraction_inputs import ExtractionInputs, Sample, read_inputs
+from circuitkit.extraction.find_circuit import find_circuit
 from circuitkit.extraction.mask_learning import PruningConfig
-from circuitkit.extraction.means import Means, halves_differ, measure_means, zero_means
-from circuitkit.extraction.restarts import run_restarts, single_threaded
-from circuitkit.extraction.resume import SavedSearch, search_key
-from circuitkit.extraction.search import Restart
-from circuitkit.extraction.target_loss import Target, choose_target
-from circuitkit.files import write_whole
-from circuitkit.model import EncodedPairs, Transformer
+from circuitkit.extraction.means import Means
+from circuitkit.extraction.resume import SavedSearch
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, shown
-from circuitkit.task import Split, Task, load_task
+from circuitkit.task import Task, load_task
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.tables import write_tables
-
-Sample = Int[Tensor, "n length"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extraction:
-    """A circuit with everything else that its folder holds.
-
-    ``remarks`` say in words what is unusual about the pairs; ``pruning`` holds them too.
-    """
-
-    circuit: Circuit
-    means: Means
-    pruning: Mapping[str, Any]
-    remarks: tuple[str, ...] = ()
-
-    def save(self, folder: str | Path) -> None:
-        """Write ``means.safetensors``, ``pruning.json`` and last ``circuit.json``.
-
-        Files of another circuit in the folder are removed.
-        """
-        CircuitFolder(Path(folder)).forget_other(self.circuit)
-        self.means.save(folder)
-        write_whole(Path(folder) / PRUNING, json.dumps(self.pruning) + "\n")
-        self.circuit.save(folder)
-
-    def __repr__(self) -> str:
-        return f"Extraction({self.circuit!r})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Splits:
-    train: EncodedPairs
-    select: EncodedPairs
-    test: EncodedPairs
-    remarks: tuple[str, ...]
 
 
 @checked_call
@@ -166,62 +110,27 @@ def run_extraction(
         UsageError: if ``out`` holds something else, or an argument is of the wrong kind.
     """
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
-    where = str(Path(reference).resolve()) if isinstance(reference, str | Path) else None
-    sample = _sample(checkpoint, config, reference, reference_tokens)
-    splits = _encode(checkpoint, task, config)
-    key = search_key(checkpoint, task, config, sample, within)
+    inputs = read_inputs(checkpoint, task, config, reference, reference_tokens, within)
     folder = None if out is None else CircuitFolder.claim(out)
     with shown(progress) as report:
-        if folder and resume and (done := _finished(folder, key, checkpoint, report)):
+        if folder and resume and (done := _finished(folder, inputs, report)):
             return done
         saved = SavedSearch(folder)
-        saved.begin(key, resume=resume)
-        extraction = _search(checkpoint, task, config, sample, within, splits, saved, report)
+        saved.begin(inputs.key, resume=resume)
+        extraction = find_circuit(inputs, saved, report)
         if folder:
-            sources = {"checkpoint": checkpoint.where, "reference": where, "search": key}
-            folder.save_sources(task, sources)
+            folder.save_sources(task, inputs.sources)
             extraction.save(folder.path)
             _draw(folder, extraction.circuit, report)
             saved.end()
     return extraction
 
 
-def _search(
-    checkpoint: Checkpoint, task: Task, config: ExtractConfig, sample: Tensor | None,
-    within: NodeSet | None, splits: _Splits, saved: SavedSearch, progress: Progress,
-) -> Extraction:  # fmt: skip
-    """The steps of the search, one call each."""
-    model = checkpoint.load_model()
-    about = f"{task.name} on {checkpoint.name}"
-    target = choose_target(model, splits.select, config.target_loss_nats, about)
-    means = saved.means(model.arch.widths)
-    if means is None:
-        means = _means(checkpoint, model, config, sample, progress)
-        saved.keep_means(means)
-    is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
-    criterion = _criterion(model, means, splits, target, config, is_pushed=is_pushed)
-    train, n_within = splits.train, None if within is None else len(within)
-    if within is None:
-        within = find_candidates(train, criterion, progress=progress)
-    with single_threaded() as n_workers:
-        restarts = run_restarts(train, criterion, config, within, saved, progress, n_workers)
-        found = _settle(restarts, criterion, train, config, within, progress)
-    circuit = describe(checkpoint, task, config, criterion, means, splits.test, found, target)
-    circuit = circuit.model_copy(
-        update={
-            "search": settings_of(config, n_within),
-            "reference": None if sample is None else describe_reference(checkpoint, sample),
-        }
-    )
-    pruning = search_record(config, restarts, found, splits.remarks)
-    return Extraction(circuit=circuit, means=means, pruning=pruning, remarks=splits.remarks)
-
-
 def _finished(
-    folder: CircuitFolder, key: str, checkpoint: Checkpoint, progress: Progress
+    folder: CircuitFolder, inputs: ExtractionInputs, progress: Progress
 ) -> Extraction | None:
     """The extraction in a folder, if it is the one that these inputs give."""
-    if not (folder.path / CIRCUIT).exists() or folder.sources.get("search") != key:
+    if not (folder.path / CIRCUIT).exists() or folder.sources.get("search") != inputs.key:
         return None
     circuit = folder.circuit
     if not folder.is_drawn:
@@ -229,7 +138,7 @@ def _finished(
     pruning = folder.pruning or {}
     return Extraction(
         circuit=circuit,
-        means=Means.load(folder.path, checkpoint.architecture.widths),
+        means=Means.load(folder.path, inputs.checkpoint.architecture.widths),
         pruning=pruning,
         remarks=tuple(pruning.get("remarks", ())),
     )
@@ -241,75 +150,3 @@ def _draw(folder: CircuitFolder, circuit: Circuit, progress: Progress) -> None:
     progress("diagram", 0, 1)
     write_diagram(circuit, folder.path)
     progress("diagram", 1, 1)
-
-
-def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> _Splits:
-    """Draw every split; the test split is scored once, at the very end.
-
-    The ood split is for validation only. Its pairs are checked here, so that an error comes
-    before the search and not after it.
-    """
-    train = checkpoint.ask(task, "train", config.n_train, config.seed, copies=True)
-    rest: dict[Split, int] = {"select": config.n_select, "test": config.n_test}
-    rest |= {"ood": config.n_test} if task.templates("ood") else {}
-    asked: dict[Split, EncodedPairs] = {
-        split: checkpoint.ask(task, split, n, config.seed) for split, n in rest.items()
-    }
-    return _Splits(
-        train=train, select=asked["select"], test=asked["test"],
-        remarks=remarks({"train": train, **asked}),
-    )  # fmt: skip
-
-
-def _sample(
-    checkpoint: Checkpoint, config: ExtractConfig, reference: Sample | str | Path | None,
-    n_tokens: int | None,
-) -> Sample | None:  # fmt: skip
-    """The sample to measure over; zero ablation needs none, but records the checkpoint's own."""
-    has_none = reference is None and not (checkpoint.path / REFERENCE).exists()
-    if has_none and config.ablation == "zero":
-        return None
-    return load_reference(checkpoint, reference, n_tokens)
-
-
-def _means(
-    checkpoint: Checkpoint, model: Transformer, config: ExtractConfig,
-    sample: Tensor | None, progress: Progress,
-) -> Means:  # fmt: skip
-    if config.ablation == "zero" or sample is None:
-        return zero_means(model.arch.widths, checkpoint.sha256)
-    return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
-
-
-def _criterion(
-    model: Transformer, means: Means, splits: _Splits, target: Target, config: ExtractConfig,
-    *, is_pushed: bool,
-) -> Criterion:  # fmt: skip
-    """The criterion: by the upper bound and the drift, or by the mean loss as in the paper."""
-    is_strict = config.schedule != "paper"
-    return Criterion(
-        model=model,
-        values=means.values,
-        pushed=(means.pushed(PUSH), means.pushed(-PUSH)) if is_strict and is_pushed else (),
-        pairs=splits.select,
-        target_loss_nats=target.loss_nats,
-        is_strict=is_strict,
-    )
-
-
-def _settle(
-    restarts: list[Restart], criterion: Criterion, train: EncodedPairs, config: ExtractConfig,
-    within: NodeSet | None, progress: Progress,
-) -> Found:  # fmt: skip
-    """The best restart, improved by local search, then edge by edge if asked."""
-    best = min(restarts, key=lambda restart: restart.size)
-    if best.outcome != "target_met" or not config.refine:
-        edges = edges_between(criterion.model, best.nodes)
-        return Found(restart=best, kept=Kept(nodes=best.nodes, edges=edges))
-    met = [restart.nodes for restart in restarts if restart.outcome == "target_met"]
-    nodes, *others = explore(met, criterion, train, within=within, progress=progress)
-    kept = Kept(nodes=nodes, edges=edges_between(criterion.model, nodes))
-    if config.granularity == "edge":
-        kept = drop_edges(nodes, criterion, ranked_nodes(best.scores), progress)
-    alternatives = tuple(other for other in others if len(other) <= len(nodes))
-    return Found(restart=best, kept=kept, alternatives=alternatives)

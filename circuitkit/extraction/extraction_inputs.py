@@ -1,0 +1,108 @@
+"""What an extraction depends on: all of it read and checked before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Int
+from torch import Tensor
+
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.native import REFERENCE
+from circuitkit.checkpoints.pair_remarks import remarks
+from circuitkit.checkpoints.reference import load_reference
+from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.resume import search_key
+from circuitkit.model import EncodedPairs
+from circuitkit.nodes import NodeSet
+from circuitkit.task import Split, Task
+
+Sample = Int[Tensor, "n length"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splits:
+    """The pairs of every split, and what is odd about them in words."""
+
+    train: EncodedPairs
+    select: EncodedPairs
+    test: EncodedPairs
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionInputs:
+    """The inputs of one extraction.
+
+    ``sample`` is what means are measured over (None for zero ablation without one),
+    ``reference`` where it was read from, ``within`` the nodes a circuit may have (None for
+    all). ``key`` is one hash over all of it.
+    """
+
+    checkpoint: Checkpoint
+    task: Task
+    config: ExtractConfig
+    sample: Sample | None
+    reference: str | None
+    within: NodeSet | None
+    splits: Splits
+    key: str
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Where they are, for a later validation."""
+        return {
+            "checkpoint": self.checkpoint.where,
+            "reference": self.reference,
+            "search": self.key,
+        }
+
+
+def read_inputs(
+    checkpoint: Checkpoint, task: Task, config: ExtractConfig,
+    reference: Sample | str | Path | None, reference_tokens: int | None, within: NodeSet | None,
+) -> ExtractionInputs:  # fmt: skip
+    """Read the sample, draw and encode every split.
+
+    Raises:
+        TaskError: if a pair cannot be asked of this checkpoint.
+        CheckpointError, CorpusError: if the sample is wrong or not there.
+    """
+    sample = _sample(checkpoint, config, reference, reference_tokens)
+    return ExtractionInputs(
+        checkpoint=checkpoint, task=task, config=config, sample=sample,
+        reference=str(Path(reference).resolve()) if isinstance(reference, str | Path) else None,
+        within=within, splits=_encode(checkpoint, task, config),
+        key=search_key(checkpoint, task, config, sample, within),
+    )  # fmt: skip
+
+
+def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> Splits:
+    """Draw every split; the test split is scored once, at the very end.
+
+    The ood split is for validation only. Its pairs are checked here, so that an error comes
+    before the search and not after it.
+    """
+    train = checkpoint.ask(task, "train", config.n_train, config.seed, copies=True)
+    rest: dict[Split, int] = {"select": config.n_select, "test": config.n_test}
+    rest |= {"ood": config.n_test} if task.templates("ood") else {}
+    asked: dict[Split, EncodedPairs] = {
+        split: checkpoint.ask(task, split, n, config.seed) for split, n in rest.items()
+    }
+    return Splits(
+        train=train, select=asked["select"], test=asked["test"],
+        remarks=remarks({"train": train, **asked}),
+    )  # fmt: skip
+
+
+def _sample(
+    checkpoint: Checkpoint, config: ExtractConfig, reference: Sample | str | Path | None,
+    n_tokens: int | None,
+) -> Sample | None:  # fmt: skip
+    """The sample to measure over; zero ablation needs none, but records the checkpoint's own."""
+    has_none = reference is None and not (checkpoint.path / REFERENCE).exists()
+    if has_none and config.ablation == "zero":
+        return None
+    return load_reference(checkpoint, reference, n_tokens)
