@@ -11,12 +11,40 @@ from math import prod
 from typing import Any
 
 from circuitkit.checkpoints.checkpoint import Checkpoint
+from circuitkit.checkpoints.competence_json import Competence
 from circuitkit.checkpoints.native import FORMAT, REFERENCE, TOKENIZER, WEIGHTS, stored_types
 from circuitkit.model.activation_statistics import Activity, measure_activity
 from circuitkit.model.transformer import Layer, Transformer
 
 SAMPLE_TOKENS = 16_384
 """Activations are counted over so many tokens at most: whole sequences, one at least."""
+
+
+def summarise_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Sizes, losses and tasks done, as ``checkpoints --json`` prints them for each bundled one.
+
+    The tasks are None unless they were measured on these very weights.
+
+    Raises:
+        CheckpointError: if the weights or the table of tasks are wrong.
+    """
+    parameters = list(checkpoint.load_model().parameters())
+    training = checkpoint.training or {}
+    found = Competence.load(checkpoint.path)
+    current = found if found is not None and found.sha256 == checkpoint.sha256 else None
+    return {
+        "name": checkpoint.where,
+        "n_layer": checkpoint.architecture.n_layer,
+        "d_model": checkpoint.architecture.d_model,
+        "n_parameters": sum(p.numel() for p in parameters),
+        "n_nonzero": sum(int(p.count_nonzero()) for p in parameters),
+        "l0_fraction": training.get("l0_fraction"),
+        "n_tokens": training.get("n_tokens"),
+        "validation_loss_nats": training.get("validation_loss_nats"),
+        "sha256": checkpoint.sha256,
+        "tasks_done": current and current.done,
+        "tasks_not_done": current and current.not_done,
+    }
 
 
 def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:

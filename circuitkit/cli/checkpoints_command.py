@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import click
 
 from circuitkit.cli.completion import checkpoint_names
@@ -60,41 +57,12 @@ def _measure(name: str, n_pairs: int, *, save: bool, as_json: bool, quiet: bool)
 
 
 def _list(*, as_json: bool) -> None:
-    from circuitkit.checkpoints import bundled_checkpoints
+    from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
+    from circuitkit.checkpoints.inspection import summarise_checkpoint
     from circuitkit.cli.checkpoint_text import bundled_lines
 
-    rows = [_row(name, folder) for name, folder in bundled_checkpoints().items()]
+    rows = [summarise_checkpoint(load_checkpoint(name)) for name in bundled_checkpoints()]
     if as_json:
         print_json(rows)
     else:
         click.echo("\n".join(bundled_lines(rows)))
-
-
-def _row(name: str, folder: Path) -> dict[str, Any]:
-    from circuitkit.checkpoints import load_checkpoint
-
-    checkpoint = load_checkpoint(folder)
-    training = checkpoint.training or {}
-    counts = [(p.numel(), int(p.count_nonzero())) for p in checkpoint.load_model().parameters()]
-    return {
-        "name": name,
-        "n_layer": checkpoint.architecture.n_layer,
-        "d_model": checkpoint.architecture.d_model,
-        "n_parameters": sum(n for n, _ in counts),
-        "n_nonzero": sum(nonzero for _, nonzero in counts),
-        "l0_fraction": training.get("l0_fraction"),
-        "n_tokens": training.get("n_tokens"),
-        "validation_loss_nats": training.get("validation_loss_nats"),
-        "sha256": checkpoint.sha256,
-        **_tasks(folder, checkpoint.sha256),
-    }
-
-
-def _tasks(folder: Path, sha256: str) -> dict[str, list[str] | None]:
-    """The tasks done and not done; None unless they were measured on these very weights."""
-    from circuitkit.checkpoints.competence_json import Competence
-
-    found = Competence.load(folder)
-    if found is None or found.sha256 != sha256:
-        return {"tasks_done": None, "tasks_not_done": None}
-    return {"tasks_done": found.done, "tasks_not_done": found.not_done}

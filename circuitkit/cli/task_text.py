@@ -1,4 +1,4 @@
-"""Tasks as lines of text: what ``tasks list``, ``show`` and ``check`` print."""
+"""Tasks as lines of text and as JSON: what ``tasks list``, ``show`` and ``check`` print."""
 
 from __future__ import annotations
 
@@ -16,6 +16,39 @@ _UNTOLD = "-"
 _LEGEND = """\
 told by: how often the right answer is told by the last token, by how often each token occurs,
 or by the number of tokens, each alone; 0.50 is chance, - is not said by the task's file"""
+
+
+def listed(task: Task) -> dict[str, Any]:
+    """A task as ``list --json`` prints it."""
+    return {"name": task.name, "question": task.question, **_figures(task)}
+
+
+def shown(task: Task, pairs: Mapping[Split, Sequence[Pair]]) -> dict[str, Any]:
+    """A task as ``show --json`` prints it, with a few pairs of each split."""
+    return {
+        "name": task.name,
+        "question": task.question,
+        "source": task.source,
+        "sha256": task.sha256,
+        **_figures(task),
+        "pairs": {split: [_sides(pair) for pair in found] for split, found in pairs.items()},
+    }
+
+
+def _figures(task: Task) -> dict[str, Any]:
+    return {
+        "n_templates": {split: len(task.templates(split)) for split in SPLITS},
+        "leaks": task.leaks and task.leaks.model_dump(),
+        "breaks": list(task.shortcuts),
+    }
+
+
+def _sides(pair: Pair) -> dict[str, Any]:
+    sides = {
+        name: {"prompt": side.text or list(side.tokens or ()), "answer": side.answer}
+        for name, side in (("a", pair.a), ("b", pair.b))
+    }
+    return {**sides, "template": pair.template}
 
 
 def task_lines(tasks: Sequence[Task]) -> Iterator[str]:
@@ -85,6 +118,6 @@ def _prompt(side: Prompt) -> str:
 
 
 def _answers(shares: Mapping[str, float]) -> str:
-    shown = [f"{answer!r} {share:.2f}" for answer, share in list(shares.items())[:_MOST_ANSWERS]]
-    more = len(shares) - len(shown)
-    return ", ".join([*shown, *([f"and {more} more"] if more else [])])
+    first = [f"{answer!r} {share:.2f}" for answer, share in list(shares.items())[:_MOST_ANSWERS]]
+    more = len(shares) - len(first)
+    return ", ".join([*first, *([f"and {more} more"] if more else [])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,7 @@ from circuitkit.cli.completion import checkpoint_names, task_names
 from circuitkit.cli.console import as_json, print_json, print_notes, without_progress
 
 if TYPE_CHECKING:
-    from circuitkit.task import Pair, Split, Task
+    from circuitkit.task import Pair, Split
 
 _SHOWN_PAIRS = 3
 
@@ -37,28 +37,14 @@ def list_tasks(*, as_json: bool) -> None:
     Example:
       circuitkit tasks list
     """
-    from circuitkit.cli.task_text import task_lines
+    from circuitkit.cli.task_text import listed, task_lines
     from circuitkit.task import builtin_tasks, load_task
 
     loaded = [load_task(name) for name in builtin_tasks()]
     if as_json:
-        print_json([_listed(task) for task in loaded])
+        print_json([listed(task) for task in loaded])
     else:
         click.echo("\n".join(task_lines(loaded)))
-
-
-def _listed(task: Task) -> dict[str, Any]:
-    return {"name": task.name, "question": task.question, **_figures(task)}
-
-
-def _figures(task: Task) -> dict[str, Any]:
-    from circuitkit.task import SPLITS
-
-    return {
-        "n_templates": {split: len(task.templates(split)) for split in SPLITS},
-        "leaks": task.leaks and task.leaks.model_dump(),
-        "breaks": list(task.shortcuts),
-    }
 
 
 @tasks.command()
@@ -74,35 +60,16 @@ def show(task: str, *, as_json: bool) -> None:
     Example:
       circuitkit tasks show bracket_counting
     """
-    from circuitkit.cli.task_text import shown_lines
+    from circuitkit.cli.task_text import shown, shown_lines
     from circuitkit.task import SPLITS, load_task
 
     loaded = load_task(task)
     filled: list[Split] = [split for split in SPLITS if loaded.templates(split)]
     pairs: dict[Split, Sequence[Pair]] = {s: loaded.up_to(s, _SHOWN_PAIRS) for s in filled}
     if as_json:
-        print_json(_shown(loaded, pairs))
+        print_json(shown(loaded, pairs))
     else:
         click.echo("\n".join(shown_lines(loaded, pairs)))
-
-
-def _shown(task: Task, pairs: dict[Split, Sequence[Pair]]) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "question": task.question,
-        "source": task.source,
-        "sha256": task.sha256,
-        **_figures(task),
-        "pairs": {split: [_sides(pair) for pair in found] for split, found in pairs.items()},
-    }
-
-
-def _sides(pair: Pair) -> dict[str, Any]:
-    sides = {
-        name: {"prompt": side.text or list(side.tokens or ()), "answer": side.answer}
-        for name, side in (("a", pair.a), ("b", pair.b))
-    }
-    return {**sides, "template": pair.template}
 
 
 @tasks.command()
