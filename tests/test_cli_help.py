@@ -155,7 +155,7 @@ def test_commands_are_completed():
     assert completed("tasks", "") == [("plain", name) for name in sorted(TASKS)]
 
 
-PAGE = Path(__file__).parents[1] / "docs" / "completion.md"
+PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 SCRIPTS = {
     "bash": "complete -o nosort -F _circuitkit_completion circuitkit",
     "zsh": "compdef _circuitkit_completion circuitkit",
