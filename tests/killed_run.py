@@ -15,13 +15,13 @@ from random import Random
 
 import torch
 
-from circuitkit.training import Progress, TrainingConfig, load_config, train
+from circuitkit.training import TrainingConfig, TrainingStep, load_config, train
 
 TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.chmod")
 DELICATE = ("report of tokens", "half of .state", "os.rename .state", "half of .model")
 
 
-def watch(folder: Path, moment: Callable) -> Callable[[Progress], None]:
+def watch(folder: Path, moment: Callable) -> Callable[[TrainingStep], None]:
     """Tell ``moment`` of everything that happens in a folder; a report to train with."""
     last, fsync = "", os.fsync
 

@@ -734,10 +734,10 @@ def test_a_reader_that_goes_away_is_no_error():
 
 def test_the_training_bar_shows_what_was_measured_only():
     """Before the first validation neither its loss nor an L0 fraction is known."""
-    from circuitkit.cli.train_command import _numbers
-    from circuitkit.training import Progress
+    from circuitkit.training import TrainingStep
+    from circuitkit.training.training_progress import numbers
 
     at = {"stage": "steps", "done": 1, "total": 2, "loss_nats": 2.0}
-    assert _numbers(Progress(**at)) == {"note": "loss 2.000"}
-    seen = Progress(**at, validation_loss_nats=1.5, l0_fraction=0.035)
-    assert _numbers(seen) == {"note": "loss 2.000  validation 1.500  L0 0.035"}
+    assert numbers(TrainingStep(**at)) == {"note": "loss 2.000"}
+    seen = TrainingStep(**at, validation_loss_nats=1.5, l0_fraction=0.035)
+    assert numbers(seen) == {"note": "loss 2.000  validation 1.500  L0 0.035"}

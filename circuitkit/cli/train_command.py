@@ -40,7 +40,7 @@ def train(
     Example:
       circuitkit train tinypython-nano --out out/nano --set run.n_tokens=1_000_000
     """
-    from circuitkit.training import Progress, first_process, load_config
+    from circuitkit.training import first_process, load_config, shown_by
     from circuitkit.training import train as run
 
     loaded = load_config(config, overrides)
@@ -48,16 +48,8 @@ def train(
         _help(loaded, out)
         return
     with progress_bar(quiet=quiet) as bar:
-
-        def report(p: Progress) -> None:
-            per_step = loaded.tokens_per_step if p.stage == "steps" else 1
-            stage = "tokens laid down"
-            if p.stage == "steps":
-                stage = "training (tokens)"
-            bar(stage, p.done * per_step, p.total * per_step, **_numbers(p))
-
         try:
-            checkpoint = run(loaded, out, resume=resume, report=report)
+            checkpoint = run(loaded, out, resume=resume, report=shown_by(bar, loaded))
         except KeyboardInterrupt:
             sets = [word for override in overrides for word in ("--set", override)]
             again = ["circuitkit", "train", config, "--out", str(out), *sets, "--resume"]
@@ -93,12 +85,3 @@ def _help(config: TrainingConfig, out: Path) -> None:
 
     with suppress(KeyboardInterrupt, TrainingError):
         train(config, out)
-
-
-def _numbers(p) -> dict[str, str]:
-    """What stands beside the bar: loss, validation loss and L0."""
-    if p.stage != "steps":
-        return {}
-    measured = {"validation": p.validation_loss_nats, "L0": p.l0_fraction}  # NaN: not yet
-    known = [f"{name} {value:.3f}" for name, value in measured.items() if not math.isnan(value)]
-    return {"note": "  ".join([f"loss {p.loss_nats:.3f}", *known])}

@@ -12,7 +12,6 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,13 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from circuitkit.checkpoints.native import CONFIG
 from circuitkit.corpora.tokenizer import START
 from circuitkit.errors import TrainingError
 from circuitkit.model import Transformer
+from circuitkit.progress import shown, silent
 from circuitkit.provenance import circuitkit_version
 from circuitkit.training.devices import Devices, devices_of
 from circuitkit.training.initialisation import adamw, initial_model
@@ -46,26 +47,9 @@ from circuitkit.training.run_state import (
 )
 from circuitkit.training.schedule import l0_fraction_at, lr_at
 from circuitkit.training.shards import batch_windows, build_shard, build_tokenizer
-from circuitkit.training.train_config import TrainingConfig
+from circuitkit.training.train_config import TrainingConfig, load_config
+from circuitkit.training.training_progress import Report, TrainingStep, shown_by
 from circuitkit.training.weight_sparsity import l0_fraction, project
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What a training run tells about itself after a step.
-
-    The validation loss and the L0 fraction are those measured last, NaN before that.
-    """
-
-    stage: str
-    done: int
-    total: int
-    loss_nats: float = math.nan
-    validation_loss_nats: float = math.nan
-    l0_fraction: float = math.nan
-
-
-Report = Callable[[Progress], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,14 +75,18 @@ class _Run:
         return low or self.done == self.config.n_steps
 
 
+@checked_call
 def train(
-    config: TrainingConfig,
+    config: TrainingConfig | str | Path,
     folder: str | Path,
     *,
     resume: bool = False,
-    report: Report = lambda progress: None,
+    report: Report | None = None,
 ) -> Checkpoint:
     """Train a checkpoint into ``folder``.
+
+    ``config`` may be the name of a shipped configuration or a TOML file. ``report`` is called
+    after each step; None shows a bar in a terminal or a notebook.
 
     An interrupted run goes on with ``resume=True`` and ends with the same bytes; a
     finished one gives its checkpoint again. Ctrl-C finishes the step under way and
@@ -115,8 +103,16 @@ def train(
         TrainingError: if the loss is no longer finite or the disk is full; the
             message names the last good state.
     """
-    folder = Path(folder)
-    devices = devices_of(config.run)
+    if not isinstance(config, TrainingConfig):
+        config = load_config(config)
+    folder, devices = Path(folder), devices_of(config.run)
+    with shown(None if report is None and devices.first else silent) as progress:
+        return _train(config, folder, devices, report or shown_by(progress, config), resume=resume)
+
+
+def _train(
+    config: TrainingConfig, folder: Path, devices: Devices, report: Report, *, resume: bool
+) -> Checkpoint:
     if devices.first:
         config = settled(config, folder)
         claim(config, folder, resume=resume)
@@ -164,7 +160,7 @@ def _read_corpus(config: TrainingConfig, folder: Path, report: Report) -> _Corpu
     shards = folder / "shards"
 
     def counted(done: int, total: int) -> None:
-        report(Progress(stage="tokens", done=done, total=total))
+        report(TrainingStep(stage="tokens", done=done, total=total))
 
     tokenizer = build_tokenizer(folder / "tokenizer.json", config)
     tokens = build_shard(
@@ -241,7 +237,7 @@ def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
     if done % config.run.save_every == 0 or run.complete:
         save_state(run.folder, run.model, run.optimizer, done, config_sha256(config))
     run.report(
-        Progress(
+        TrainingStep(
             stage="steps", done=done, total=config.n_steps, loss_nats=loss,
             validation_loss_nats=run.validation_loss_nats, l0_fraction=run.l0_fraction,
         )
