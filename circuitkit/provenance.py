@@ -9,10 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from circuitkit.errors import UsageError
 from circuitkit.files import sha256
 
 STRICT = ConfigDict(frozen=True, strict=True, extra="forbid")
 """How every file from outside is read: unknown keys refused, nothing coerced."""
+
+
+MAX_SEED = 2**32 - 1
 
 
 class Named(BaseModel):
@@ -32,6 +36,16 @@ class Provenance(BaseModel):
     torch_version: str
     seed: int
     config_sha256: str
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that not every generator takes.
+
+    Raises:
+        UsageError: if it is not from 0 to ``MAX_SEED``.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"seed {seed}: expected a whole number from 0 to {MAX_SEED:,}.")
 
 
 def circuitkit_version() -> str:

@@ -97,6 +97,7 @@ MISTAKES = {
     "unlike anything": (lambda: ck.extract(NANO, TASK, qqq=1), "expected checkpoint, task"),
     "missing": (lambda: ck.extract(NANO), "missing a required argument: 'task'"),
     "number as text": (lambda: ck.extract(NANO, TASK, seed="0"), "seed: got '0' .str., expected"),
+    "seed too large": (lambda: ck.extract(NANO, TASK, seed=2**64), "expected a whole number from"),
     "no such choice": (lambda: ck.extract(NANO, TASK, ablation="men"), "'mean' or 'zero'"),
     "no checkpoint": (lambda: ck.extract(7, TASK), "checkpoint: got 7 .int., expected Checkpoint"),
     "no task": (lambda: ck.extract(NANO, None), "task: got None"),

@@ -12,7 +12,6 @@ import click
 
 from circuitkit.progress import Lines, Progress, bar, silent
 
-MAX_SEED = 2**32 - 1
 """What every random generator takes."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

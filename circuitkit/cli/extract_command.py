@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from circuitkit.cli.completion import checkpoint_names, folders, task_names
-from circuitkit.cli.console import MAX_SEED, as_json, print_json, print_notes, progress_bar, quiet
+from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
 from circuitkit.errors import UsageError
+from circuitkit.provenance import MAX_SEED
 
 
 @click.command()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from circuitkit.cli.completion import folders
-from circuitkit.cli.console import MAX_SEED, as_json, print_json, quiet
+from circuitkit.cli.console import as_json, print_json, quiet
 from circuitkit.errors import UsageError
+from circuitkit.provenance import MAX_SEED
 
 if TYPE_CHECKING:
     from circuitkit.planted import Planted, Truth

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from circuitkit.circuit import Ablation, Granularity
 from circuitkit.errors import UsageError
 from circuitkit.extraction.mask_learning import PAPER, PruningConfig
+from circuitkit.provenance import check_seed
 
 Method = Literal["pruning", "attribution", "random"]
 Schedule = Literal["dual", "paper"]
@@ -50,9 +51,9 @@ class ExtractConfig:
         for name in ("restarts", "n_gradient_points", "n_train", "n_select", "n_test"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: expected at least 1.")
-        for name in ("seed", "tune"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} {getattr(self, name)}: expected 0 or more.")
+        if self.tune < 0:
+            raise UsageError(f"tune {self.tune}: expected 0 or more.")
+        check_seed(self.seed)
         self._check_combination()
 
     def _check_combination(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from circuitkit.errors import UsageError
+from circuitkit.provenance import check_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,7 @@ class Variation:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UsageError(f"seed {self.seed}: expected 0 or more.")
+        check_seed(self.seed)
         if self.width < 16 or self.width > 256 or self.width % 2:
             raise UsageError(f"width {self.width}: expected an even number from 16 to 256.")
         if self.topk is not None and not 0.5 <= self.topk <= 1:
