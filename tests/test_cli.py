@@ -308,7 +308,7 @@ def test_what_a_file_does_not_say_is_shown_as_such(tmp_path):
     ]
     (tmp_path / "mine.toml").write_text("\n".join(kept))
     shown = cli("tasks", "show", tmp_path / "mine.toml").out
-    assert "told by: the file does not say" in shown
+    assert "predicted by: the file does not say" in shown
     assert "ood forms break\n  1. -\n" in shown
 
 
@@ -366,7 +366,7 @@ def test_fixed_pairs_are_shown_checked_and_extracted(tmp_path, small, kind):
     task = letter_task(path) if kind == "text" else token_task(path, architecture)
     shown = cli("tasks", "show", task)
     assert re.search(r"'..ca' → 'i'" if kind == "text" else r"\[\d.*\] → \d", shown.out)
-    assert "told by: the file does not say" in shown.out
+    assert "predicted by: the file does not say" in shown.out
     checked = cli("tasks", "check", task, "--checkpoint", folder, "--json").json
     assert checked["n_pairs"] == 12
     assert 1 <= checked["n_tokens"]["min"] <= checked["n_tokens"]["max"] <= 9
@@ -377,7 +377,7 @@ def test_fixed_pairs_are_shown_checked_and_extracted(tmp_path, small, kind):
         assert (checked["leaks"]["last_token"], checked["leaks"]["length"]) == (0.5, 0.5)
         assert checked["answers"] == {"i": 0.5, "j": 0.5}
     printed = cli("tasks", "check", task, "--checkpoint", folder).out
-    assert "told by     last token" in printed
+    assert "leaks       last token" in printed
     assert "declared    the file does not say" in printed
     ran = cli("extract", folder, "--task", task, "--out", tmp_path / "out", "-q",
               "--target-loss", 0.65)  # fmt: skip
@@ -392,7 +392,7 @@ def test_fixed_pairs_without_a_train_split_have_no_leaks(tmp_path):
     kept = [line for line in task.read_text().splitlines() if '"split": "test"' in line]
     task.write_text("\n".join(kept))
     ran = cli("tasks", "check", task, "--checkpoint", folder)
-    assert "told by     not measured: no pairs of split train" in ran.out
+    assert "leaks       not measured: no pairs of split train" in ran.out
     assert cli("tasks", "check", task, "--checkpoint", folder, "--json").json["leaks"] is None
 
 

@@ -36,7 +36,7 @@ class _Commands(CommandGroup):
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="circuitkit")
 def circuitkit() -> None:
-    """Find the smallest circuit of a transformer that does a task, and how far to trust it.
+    """Find a small circuit of a transformer that does a task, and how far to trust it.
 
     \b
     Example:

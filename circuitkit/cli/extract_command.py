@@ -1,4 +1,4 @@
-"""``circuitkit extract``: the smallest circuit that does a task."""
+"""``circuitkit extract``: a small circuit that does a task."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def extract(
     reference_tokens: int | None, device: str, resume: bool, target_loss: float | None,
     gradient_points: int, as_json: bool, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
-    """Find the smallest circuit of CHECKPOINT that does a task.
+    """Find a small circuit of CHECKPOINT that does a task.
 
     CHECKPOINT is a bundled name or a folder. Exit code 1 if the target is missed; the
     best circuit found is saved all the same.

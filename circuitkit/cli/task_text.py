@@ -14,8 +14,9 @@ _MOST_ANSWERS = 4
 _UNTOLD = "-"
 
 _LEGEND = """\
-told by: how often the right answer is told by the last token, by how often each token occurs,
-or by the number of tokens, each alone; 0.50 is chance, - is not said by the task's file"""
+predicted by: how often the right answer is predicted by the last token, by how often each
+token occurs, or by the number of tokens, each alone; 0.50 is chance; - where the task's file
+does not say"""
 
 
 def listed(task: Task) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def _sides(pair: Pair) -> dict[str, Any]:
 def task_lines(tasks: Sequence[Task]) -> Iterator[str]:
     """A table of two lines a task: its figures, its question."""
     width = max(len(task.name) for task in tasks)
-    yield f"{'':<{width}}   templates                    told by"
+    yield f"{'':<{width}}   templates                    predicted by"
     yield f"{'task':<{width}}   train  select  test   ood    last token  bag of tokens  length"
     for task in tasks:
         counts = [len(task.templates(split)) for split in SPLITS]
@@ -72,7 +73,7 @@ def shown_lines(task: Task, pairs: Mapping[Split, Sequence[Pair]]) -> Iterator[s
     """Question, source, leaks, a few pairs of each split, and what the ood forms break."""
     yield f"{task.name}: {task.question}"
     yield f"source: {task.source}"
-    yield f"told by: {_told_by(task.leaks, 'the file does not say')}"
+    yield f"predicted by: {_predicted_by(task.leaks, 'the file does not say')}"
     for split, found in pairs.items():
         yield f"\n{split}: {len(task.templates(split))} templates, for example"
         for pair in found:
@@ -95,12 +96,12 @@ def checked_lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"tokens      {tokens['min']} to {tokens['max']} a prompt, median {tokens['median']}"
     yield f"answers     {_answers(result['answers'])}"
     yield f"duplicates  {result['duplicates']}"
-    yield f"told by     {_told_by(result['leaks'], 'not measured: no pairs of split train')}"
-    yield f"declared    {_told_by(result['declared_leaks'], 'the file does not say')}"
+    yield f"leaks       {_predicted_by(result['leaks'], 'not measured: no pairs of split train')}"
+    yield f"declared    {_predicted_by(result['declared_leaks'], 'the file does not say')}"
     yield from (f"problem: {problem}" for problem in result["problems"])
 
 
-def _told_by(leaks: Leaks | Mapping[str, float] | None, otherwise: str) -> str:
+def _predicted_by(leaks: Leaks | Mapping[str, float] | None, otherwise: str) -> str:
     if leaks is None:
         return otherwise
     return "last token {}, bag of tokens {}, length {}".format(*_shares(leaks))

@@ -84,7 +84,7 @@ def check(ctx: click.Context, task: str, checkpoint: str, n_pairs: int, *, as_js
     """Check that a checkpoint can be asked a task, and does it.
 
     TASK is a built-in name, a .toml or a .jsonl. Answers are single tokens, prompts fit, no
-    prompt comes in two splits; how often less than the prompt tells the answer; loss and
+    prompt comes in two splits; how often less than the prompt predicts the answer; loss and
     accuracy on the test split with 90 % intervals. Exit code 1 if there is a problem.
 
     \b

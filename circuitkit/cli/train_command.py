@@ -80,7 +80,7 @@ def _worse_than_uniform(loss: float, vocab: int) -> str:
 
 
 def _help(config: TrainingConfig, out: Path) -> None:
-    """One of the other processes of a run: what there is to tell, the first one tells."""
+    """One of the other processes of a run: only the first one prints."""
     from circuitkit.training import train
 
     with suppress(KeyboardInterrupt, TrainingError):

@@ -26,7 +26,7 @@ from circuitkit.cli.console import as_json, coloured, print_notes, progress_bar,
 @click.option(
     "--thorough",
     is_flag=True,
-    help="The long suite as well: minutes, taken up where it was stopped.",
+    help="The long suite as well: minutes, resumed where it was stopped.",
 )
 @as_json
 @quiet

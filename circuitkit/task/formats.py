@@ -54,7 +54,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Leaks(_Strict):
-    """How often the right answer is told by less than the prompt: 0.5 is chance.
+    """How often the right answer is predicted from less than the prompt: 0.5 is chance.
 
     By its last token, by how often each token occurs in it, by its number of tokens.
     """

@@ -122,7 +122,7 @@ def _rank() -> int:
 
 
 def _n_started() -> int:
-    """Processes that run this command already, as torchrun and lightning-fabric tell them."""
+    """Processes that run this command already, as torchrun and lightning-fabric set them."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 

@@ -5,7 +5,7 @@ and widens its result, forward and backward; weights, gradients, sums, norms and
 attention stay float32. Where we differ from autocast: results come back as
 float32, so that element-wise work, which a CPU does slowly in bfloat16, is not
 touched. Processors with matrix units multiply bfloat16 several times faster
-than float32, others far slower: ``faster_in_bfloat16`` tells which this is.
+than float32, others far slower: ``faster_in_bfloat16`` measures which this is.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def build_shard(
         config: which corpus, and how many tokens of it.
         tokenizer: what reads it.
         validation: lay down the held-out text of the corpus, not that to learn from.
-        progress: told the tokens written, and wanted.
+        progress: called with the tokens written, and wanted.
 
     Raises:
         CorpusError: if the corpus cannot be read, or gives less than one sequence.

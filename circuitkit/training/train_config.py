@@ -68,7 +68,7 @@ class RunConfig(BaseModel):
     """How long, in what batches, how often to look and to save (in steps), and where.
 
     ``stop_at_loss_nats`` ends the run at the first validation whose loss is no higher:
-    so a dense twin is matched to a sparse model.
+    so a dense model is matched to a sparse model.
 
     ``devices`` processes share each batch. ``matmul`` says what matrices are rounded to
     when they are multiplied; ``auto`` is bfloat16 where that is faster.
