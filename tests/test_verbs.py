@@ -12,7 +12,7 @@ import circuitkit as ck
 from circuitkit import progress as progress_module
 from circuitkit.arguments import checked_call
 from circuitkit.errors import UsageError
-from circuitkit.extraction import ExtractConfig, run_extraction
+from circuitkit.extraction import ExtractConfig, means, run_extraction
 from circuitkit.planted import plant
 from circuitkit.progress import shown, silent
 from circuitkit.validation import validate_folder
@@ -84,6 +84,19 @@ def test_names_and_objects_are_the_same(inputs):
     assert ck.load_task(task) is task
 
 
+def test_means_are_measured_once(inputs, monkeypatch):
+    """What ``extract`` measured, ``validate`` need not measure again; of other text it does."""
+    checkpoint, measured, real = ck.load_checkpoint(inputs[0]), [], means.measure_means
+    monkeypatch.setattr(means, "_last", {})
+    monkeypatch.setattr(means, "measure_means", lambda *a, **k: measured.append(1) or real(*a, **k))
+    circuit = ck.extract(*inputs, progress=silent, **QUICK)
+    ck.validate(*inputs, circuit, progress=silent)
+    assert len(measured) == 1
+    less = checkpoint.load_reference()[:4]
+    ck.extract(*inputs, reference=less, progress=silent, **QUICK)
+    assert len(measured) == 2
+
+
 def test_extract_has_every_setting_with_its_default():
     """The keywords of ``extract`` are those of ``ExtractConfig``, and what goes around them."""
     parameters = signature(ck.extract).parameters
@@ -145,12 +158,12 @@ def test_every_noun_has_a_repr_of_one_line():
     checkpoint, task = ck.load_checkpoint(NANO), ck.load_task(TASK)
     folder = ck.CircuitFolder.open(GALLERY / TASK)
     circuit, validation, model = folder.circuit, folder.validation, checkpoint.load_model()
-    means = ck.Means.load(folder.path, checkpoint.architecture.widths)
+    values = ck.Means.load(folder.path, checkpoint.architecture.widths)
     nouns = [
-        *(checkpoint, task, model, means, folder, circuit, validation, checkpoint.architecture),
+        *(checkpoint, task, model, values, folder, circuit, validation, checkpoint.architecture),
         *(validation["sufficient"], circuit.nodes, circuit.edges[0], circuit.surroundings),
         *(task.pairs("test", 1)[0], checkpoint.ask(task, "test", 8), ck.compare(circuit, circuit)),
-        ck.compile(model, circuit, means),
+        ck.compile(model, circuit, values),
     ]
     for noun in nouns:
         assert "\n" not in repr(noun)

@@ -21,7 +21,7 @@ from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.extraction_inputs import ExtractionInputs, Splits
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.local_search import explore
-from circuitkit.extraction.means import Means, halves_differ, measure_means, zero_means
+from circuitkit.extraction.means import Means, halves_differ, means_of, zero_means
 from circuitkit.extraction.restarts import run_restarts, single_threaded
 from circuitkit.extraction.resume import SavedSearch
 from circuitkit.extraction.search import Restart
@@ -72,7 +72,7 @@ def _means(
 ) -> Means:  # fmt: skip
     if config.ablation == "zero" or sample is None:
         return zero_means(model.arch.widths, checkpoint.sha256)
-    return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
+    return means_of(checkpoint, model, sample, progress)
 
 
 def _criterion(

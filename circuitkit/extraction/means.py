@@ -20,6 +20,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from circuitkit.arguments import checked_call
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit.folder import MEANS as FILE
 from circuitkit.errors import CircuitError
 from circuitkit.files import regular_file, sha256, write_whole
@@ -190,6 +192,26 @@ def measure_means(
         n_tokens=n * length,
         checkpoint_sha256=checkpoint_sha256,
     )
+
+
+_last: dict[tuple[str, str], Means] = {}
+
+
+def means_of(
+    checkpoint: Checkpoint, model: Transformer, sample: Int[Tensor, "n length"], progress: Progress
+) -> Means:
+    """The means of a checkpoint over a sample; those measured last in this process are kept.
+
+    So ``validate`` after ``extract`` does not measure them again.
+    """
+    key = checkpoint.sha256, sample_sha256(sample)
+    if key in _last:
+        progress("means", sample.numel(), sample.numel())
+        return _last[key]
+    means = measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
+    _last.clear()
+    _last[key] = means
+    return means
 
 
 def halves_differ(reference: Int[Tensor, "n length"]) -> bool:

@@ -17,7 +17,7 @@ from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit import Circuit
 from circuitkit.errors import CircuitError, MismatchError
-from circuitkit.extraction.means import Means, measure_means, zero_means
+from circuitkit.extraction.means import Means, means_of, zero_means
 from circuitkit.findings import Validation
 from circuitkit.model import Transformer
 from circuitkit.model.per_pair import losses_of
@@ -177,4 +177,4 @@ def _measure(
 ) -> Means:
     if circuit.ablation == "zero":
         return zero_means(model.arch.widths, checkpoint.sha256)
-    return measure_means(model, sample, checkpoint_sha256=checkpoint.sha256, progress=progress)
+    return means_of(checkpoint, model, sample, progress)
