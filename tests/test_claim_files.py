@@ -1,6 +1,8 @@
 """Laws of the claims' files: what each declares is so, and a new file is a new claim."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from test_thorough import QUICK, TRUE, circuit_of, parse_nodes, planted, trial_of
@@ -118,3 +120,15 @@ def test_an_added_claim_that_fails_keeps_the_grade_back(small, added):
     less = validate(*small, circuit_of(*small, parse_nodes(*TRUE)), progress=silent)
     assert (less.grade, less.weakest) == ("C", "polite")
     assert less.findings[:-1][0].claim == base.findings[0].claim
+
+
+def test_the_claim_of_the_page_can_be_added(small, tmp_path, monkeypatch):
+    """``docs/validation.md`` shows a file that works as it stands."""
+    page = (Path(__file__).parents[1] / "docs" / "validation.md").read_text()
+    (tmp_path / "short.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    monkeypatch.setattr(claims, "__path__", [*claims.__path__, str(tmp_path)])
+    claims_of.cache_clear()
+    finding = claims_of("default")["short"].check(trial_of(*small, parse_nodes(*TRUE)))
+    claims_of.cache_clear()
+    sys.modules.pop("circuitkit.validation.claims.short")
+    assert (finding.claim, finding.outcome) == ("short", "pass")

@@ -1,6 +1,8 @@
 """Laws of the verbs: names or objects, clear errors, the same folders as the command line."""
 
 import json
+import re
+import shutil
 from inspect import signature
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from circuitkit import progress as progress_module
 from circuitkit.arguments import checked_call
 from circuitkit.errors import UsageError
 from circuitkit.extraction import ExtractConfig, means, run_extraction
+from circuitkit.extraction.extraction_inputs import read_inputs
 from circuitkit.planted import plant
 from circuitkit.progress import shown, silent
 from circuitkit.validation import validate_folder
@@ -199,3 +202,22 @@ def test_progress_is_shown_where_someone_looks(monkeypatch, is_terminal, kernel)
         assert (report is silent) == (not is_terminal and not kernel)
     with shown(silent) as report:
         assert report is silent
+
+
+def test_the_python_of_the_page_on_commands_runs(tmp_path, monkeypatch):
+    """Line by line, where the extraction is done already."""
+    page = (GALLERY.parents[2] / "docs" / "commands.md").read_text()
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    out = Path(shutil.copytree(GALLERY / TASK, tmp_path / "out" / TASK))
+    inputs = read_inputs(
+        ck.load_checkpoint(NANO), ck.load_task(TASK), ExtractConfig(), None, None, None
+    )
+    (out / "sources.json").write_text(json.dumps(inputs.sources))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(block[1], names)
+    assert names["circuit"] == ck.Circuit.load(GALLERY / TASK)
+    assert names["validation"].grade == "C"
+    assert names["report"].exists()
+    assert names["same"] == 1
+    assert names["folder"].path == Path("out/for_while")
