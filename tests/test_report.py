@@ -29,7 +29,7 @@ from circuitkit.errors import MismatchError, ReportError, UsageError
 from circuitkit.findings import Claim, Validation
 from circuitkit.views import report as module
 from circuitkit.views import safe_text
-from circuitkit.views.findings_section import GRADES
+from circuitkit.views.findings_section import GRADES, methods
 from circuitkit.views.heatmap import MAX_COLUMNS, heatmap, shown_positions
 from circuitkit.views.report import typeset, write_report, write_reports
 from circuitkit.views.report_data import page, summary_row
@@ -59,6 +59,9 @@ ODD = st.text(max_size=60) | st.sampled_from(
         "x" * 5000,
     ]
 )
+
+
+GALLERY = Path(__file__).parents[1] / "reports" / "gallery" / "tinypython-nano" / "for_while"
 
 
 def test_a_folder_gets_everything_and_the_path_of_the_pdf(tmp_path):
@@ -385,3 +388,12 @@ def test_tokens_that_begin_alike_are_told_apart():
     shown = token_texts(long)
     assert len(set(shown.values())) == len(long)
     assert shown["y"] == "'y'"
+
+
+def test_the_page_that_defines_the_thresholds_is_named_once():
+    """Every claim has its own heading there; the report names the page."""
+    validation = Validation.load(GALLERY)
+    assert {f.threshold_source for f in validation.findings} > {"docs/validation.md#sufficient"}
+    said = methods(validation)
+    assert said.count("docs/validation.md") == 2, "by itself, and where one limit is ours"
+    assert "#" not in said

@@ -68,7 +68,7 @@ def fooled(validation: Validation) -> list[list[str]]:
 def methods(validation: Validation) -> str:
     """Say where the intervals and thresholds of the findings come from."""
     intervals = dict.fromkeys(each.interval_method or "" for each in validation.findings)
-    sources = dict.fromkeys(each.threshold_source for each in validation.findings)
+    sources = dict.fromkeys(each.threshold_source.partition("#")[0] for each in validation.findings)
     parts = {"Intervals": intervals, "Thresholds": sources}
     shown = {name: "; ".join(filter(None, found)) for name, found in parts.items()}
     return prose(" ".join(f"{name}: {found}." for name, found in shown.items() if found))
