@@ -12,6 +12,7 @@ from shutil import copytree
 import pytest
 from test_cli import NANO, TRAINING, cli
 
+import circuitkit.cli
 from circuitkit.cli import main
 
 MAIN = [sys.executable, "-c", "from circuitkit.cli import main; main()"]
@@ -156,3 +157,17 @@ def test_a_command_outside_the_main_thread_runs_as_well():
     assert "version" in done.stdout
     assert "Traceback" not in done.stderr
     assert callable(main)
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_of_several_processes_the_first_says_that_it_was_terminated(
+    monkeypatch, capsys, rank, lines
+):
+    """The others are terminated by the launcher, whatever the reason: they say nothing."""
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    stop = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    monkeypatch.setattr(circuitkit.cli.circuitkit, "main", stop)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 143
+    assert capsys.readouterr().err.count("terminated") == lines

@@ -61,6 +61,11 @@ def _color() -> bool | None:
     return False if is_unwanted else None
 
 
+def _is_started_by_another() -> bool:
+    """Whether this process serves one device of several: the first process says what happened."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
 def main() -> None:
     """Run the command line; every error a user can cause is one message and exit code 2."""
     try:
@@ -74,7 +79,8 @@ def main() -> None:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         how, code = ("terminated", 143) if sigterm.is_set() else ("interrupted", 130)
-        click.echo(f"circuitkit: {how}; no file is left half-written.", err=True)
+        if not (sigterm.is_set() and _is_started_by_another()):
+            click.echo(f"circuitkit: {how}; no file is left half-written.", err=True)
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
