@@ -160,9 +160,7 @@ def test_a_command_outside_the_main_thread_runs_as_well():
 
 
 @pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
-def test_of_several_processes_the_first_says_that_it_was_terminated(
-    monkeypatch, capsys, rank, lines
-):
+def test_of_several_processes_the_first_speaks(monkeypatch, capsys, rank, lines):
     """The others are terminated by the launcher, whatever the reason: they say nothing."""
     monkeypatch.setenv("LOCAL_RANK", rank)
     stop = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
