@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder
-from circuitkit.circuit.folder import PRUNING, THOROUGH
+from circuitkit.circuit.folder import PRUNING, THOROUGH, Neighbour
 from circuitkit.errors import CircuitError, CircuitkitError
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig
@@ -142,7 +141,8 @@ def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
         ) from None
 
 
-def _tasks(others: list[Any]) -> list[Task]:
+def _tasks(others: list[Neighbour]) -> list[Task]:
+    """Those of the circuits beside, as far as they can be read."""
     tasks = []
     for other in others:
         with suppress(CircuitkitError):  # a broken task is no fault of this circuit
