@@ -5,7 +5,7 @@ import circuitkit as ck
 
 checkpoint = ck.load_checkpoint("tinypython-nano")
 task       = ck.load_task("bracket_counting")
-circuit    = ck.extract(checkpoint, task, target_loss_nats=0.15, seed=0)
+circuit    = ck.extract(checkpoint, task, out="out/bracket_counting")
 validation = ck.validate(checkpoint, task, circuit)
 ck.write_report("out/bracket_counting", circuit, validation)
 ```

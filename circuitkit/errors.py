@@ -23,6 +23,10 @@ class CircuitkitError(Exception):
     """Base of every error a user can cause."""
 
 
+class SavedInterrupt(KeyboardInterrupt):
+    """An interrupt after which finished parts are saved: the same call can go on with them."""
+
+
 class UsageError(CircuitkitError):
     """Arguments that cannot be combined, or an output folder in the way."""
 

@@ -17,6 +17,7 @@ STRICT = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 MAX_SEED = 2**32 - 1
+"""The largest seed that every random generator takes."""
 
 
 class Named(BaseModel):

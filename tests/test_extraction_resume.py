@@ -10,6 +10,7 @@ from tiny import nodes
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.folder import SEARCH as FILE
+from circuitkit.errors import SavedInterrupt
 from circuitkit.extraction import ExtractConfig, PruningConfig, SavedSearch, run_extraction
 from circuitkit.extraction.mask_learning import Scores
 from circuitkit.extraction.restarts import single_threaded
@@ -78,6 +79,26 @@ def test_what_another_extraction_left_is_not_taken_up(tmp_path, inputs):
     saved.begin("0" * 64)
     assert saved.scores(0, widths) is None
     assert saved.means(widths) is None
+
+
+def stopped_at(stage, inputs, folder, config):
+    """Ctrl-C while a stage runs."""
+
+    def progress(told, done, total):
+        if told == stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run_extraction(*inputs, config, out=folder, resume=True, progress=progress)
+    return stopped.type
+
+
+def test_an_interrupt_says_whether_this_search_is_saved(tmp_path, inputs):
+    """What another search left in the folder is not what this one saved."""
+    other = replace(CONFIG, seed=1)
+    assert stopped_at("means", inputs, tmp_path, CONFIG) is KeyboardInterrupt
+    assert stopped_at("masks 1", inputs, tmp_path, CONFIG) is SavedInterrupt
+    assert stopped_at("means", inputs, tmp_path, other) is KeyboardInterrupt
 
 
 def test_whatever_an_extraction_depends_on_is_in_its_key(inputs):

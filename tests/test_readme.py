@@ -92,7 +92,10 @@ def test_python_blocks_print_what_is_shown(tmp_path, monkeypatch, capsys):
     for code, shown in zip(PYTHON, PRINTED, strict=True):
         exec(compile(code, "README.md", "exec"), {})
         assert capsys.readouterr().out == shown
-    assert Path(PRINTED[0].splitlines()[-1]).read_bytes().startswith(b"%PDF")
+    report = Path(PRINTED[0].splitlines()[-1])
+    assert report.read_bytes().startswith(b"%PDF")
+    left = {path.name for path in report.parent.iterdir()}
+    assert {"means.safetensors", "sources.json", "validation.json"} <= left, "what validate needs"
 
 
 def test_the_code_finds_the_circuit_that_is_drawn():

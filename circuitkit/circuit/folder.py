@@ -70,7 +70,8 @@ class CircuitFolder:
             CircuitError: if it holds no circuit.
         """
         opened = folder if isinstance(folder, cls) else cls(as_path(folder))
-        _ = opened.circuit
+        if not (opened.path / CIRCUIT).exists():
+            _ = opened.circuit  # says what is missing
         return opened
 
     @classmethod
@@ -136,11 +137,6 @@ class CircuitFolder:
             task=next(copies, circuit.task.name),
             reference=sources.get("reference"),
         )
-
-    @property
-    def has_unfinished_search(self) -> bool:
-        """Whether an interrupted extraction can go on here."""
-        return (self.path / SEARCH).exists()
 
     @property
     def is_drawn(self) -> bool:

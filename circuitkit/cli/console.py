@@ -12,8 +12,6 @@ import click
 
 from circuitkit.progress import Lines, Progress, bar, silent
 
-"""What every random generator takes."""
-
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 without_progress = click.option(

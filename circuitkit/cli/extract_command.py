@@ -11,7 +11,7 @@ import click
 
 from circuitkit.cli.completion import checkpoint_names, folders, task_names
 from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
-from circuitkit.errors import UsageError
+from circuitkit.errors import SavedInterrupt, UsageError
 from circuitkit.provenance import MAX_SEED
 
 
@@ -72,7 +72,6 @@ def extract(
       circuitkit extract tinypython-nano --task bracket_counting --out out/brackets
     """
     from circuitkit.checkpoints import load_checkpoint
-    from circuitkit.circuit import CircuitFolder
     from circuitkit.cli.circuit_text import in_words, summary
     from circuitkit.extraction import ExtractConfig, run_extraction
 
@@ -88,11 +87,10 @@ def extract(
                 opened, task, config, reference=reference, reference_tokens=reference_tokens,
                 out=out, resume=resume, progress=progress,
             )  # fmt: skip
-    except KeyboardInterrupt:
-        if CircuitFolder(out).has_unfinished_search:
-            again = [word for word in sys.argv[1:] if word != "--resume"]
-            command = shlex.join(["circuitkit", *again, "--resume"])
-            click.echo(f"interrupted and saved; go on with: {command}", err=True)
+    except SavedInterrupt:
+        again = [word for word in sys.argv[1:] if word != "--resume"]
+        command = shlex.join(["circuitkit", *again, "--resume"])
+        click.echo(f"interrupted and saved; go on with: {command}", err=True)
         raise
     print_notes(extraction.remarks)
     circuit = extraction.circuit

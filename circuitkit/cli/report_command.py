@@ -35,7 +35,10 @@ def report(folders: tuple[Path, ...], out: Path | None, *, as_json: bool, quiet:
         raise UsageError(f"--out {out} is a folder; expected the name of a PDF file.")
     opened = [CircuitFolder.open(folder) for folder in folders]
     for folder in opened:
-        _ = folder.validation  # what cannot be read is refused before anything is written
+        _ = (
+            folder.circuit,
+            folder.validation,
+        )  # what cannot be read is refused before anything is written
     with progress_bar(quiet=quiet) as progress:
         if out is None:
             paths = []

@@ -13,6 +13,7 @@ from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.circuit import Ablation, Circuit, CircuitFolder, Granularity
 from circuitkit.circuit.circuit_json import FILE as CIRCUIT
+from circuitkit.errors import SavedInterrupt
 from circuitkit.extraction.circuit_record import Extraction
 from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig, Method, Schedule
 from circuitkit.extraction.extraction_inputs import ExtractionInputs, Sample, read_inputs
@@ -108,6 +109,7 @@ def run_extraction(
             do it and no target was asked for.
         CheckpointError: if weights or reference are wrong.
         UsageError: if ``out`` holds something else, or an argument is of the wrong kind.
+        SavedInterrupt: at Ctrl-C, once ``out`` holds finished parts to go on with.
     """
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     inputs = read_inputs(checkpoint, task, config, reference, reference_tokens, within)
@@ -117,7 +119,10 @@ def run_extraction(
             return done
         saved = SavedSearch(folder)
         saved.begin(inputs.key, resume=resume)
-        extraction = find_circuit(inputs, saved, report)
+        try:
+            extraction = find_circuit(inputs, saved, report)
+        except KeyboardInterrupt:
+            raise SavedInterrupt if saved.is_begun else KeyboardInterrupt from None
         if folder:
             folder.save_sources(task, inputs.sources)
             extraction.save(folder.path)

@@ -62,6 +62,11 @@ class SavedSearch:
         """The file that holds the finished parts."""
         return None if self.folder is None else self.folder.path / SEARCH
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is anything of this extraction to continue from."""
+        return bool(self.folder and self.parts)
+
     def means(self, widths: Mapping[Site, int]) -> Means | None:
         """The ablation values, if they are those of this extraction."""
         known = (self.parts or {}).get("means")
