@@ -18,7 +18,7 @@ from circuitkit.extraction import ExtractConfig
 from circuitkit.findings import Claim, Validation
 from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import beats_controls, claims_of, search_null, specific, stable
-from circuitkit.validation.validate_folder import thorough_inputs
+from circuitkit.validation.validate_folder import thorough_inputs, with_tasks
 
 SMALL = partial(
     ExtractConfig, n_train=QUICK.n_train, n_select=QUICK.n_select, n_test=48, pruning=QUICK.pruning
@@ -150,7 +150,8 @@ def test_circuits_beside_this_one_are_asked_too(copy):
     other = circuit.model_copy(update={"means_sha256": "0" * 64})
     shutil.copytree(copy, copy.parent / "other")
     other.save(copy.parent / "other")
-    found = thorough_inputs(CircuitFolder(copy), circuit).siblings
+    folder = CircuitFolder(copy)
+    found = thorough_inputs(folder, circuit, with_tasks(folder.beside())).siblings
     assert [sibling.circuit for sibling in found] == [circuit]
 
 

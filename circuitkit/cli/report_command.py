@@ -34,11 +34,8 @@ def report(folders: tuple[Path, ...], out: Path | None, *, as_json: bool, quiet:
     if out is not None and out.is_dir():
         raise UsageError(f"--out {out} is a folder; expected the name of a PDF file.")
     opened = [CircuitFolder.open(folder) for folder in folders]
-    for folder in opened:
-        _ = (
-            folder.circuit,
-            folder.validation,
-        )  # what cannot be read is refused before anything is written
+    for folder in opened:  # what cannot be read is refused before anything is written
+        _ = folder.circuit, folder.validation
     with progress_bar(quiet=quiet) as progress:
         if out is None:
             paths = []

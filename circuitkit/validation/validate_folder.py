@@ -6,6 +6,7 @@ compared with those in the folders beside it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means
 from circuitkit.findings import Validation
 from circuitkit.progress import Progress
-from circuitkit.task import Task
 from circuitkit.validation.search_trial import Sibling
 from circuitkit.validation.suites import Thorough
 from circuitkit.validation.validate import validate
@@ -59,14 +59,15 @@ def validate_folder(
     model = checkpoint_of(opened, circuit, checkpoint)
     means = Means.load(opened.path, model.architecture.widths)
     others = list(opened.beside())
+    siblings = with_tasks(others)
     validation = validate(
         model, opened.task, circuit,
         means=means,
         reference=_reference(opened, model, circuit, means, reference),
         n_pairs=n_pairs,
         others=[other.circuit for other in others],
-        other_tasks=_tasks(others),
-        thorough=thorough_inputs(opened, circuit) if thorough else None,
+        other_tasks=[sibling.task for sibling in siblings],
+        thorough=thorough_inputs(opened, circuit, siblings) if thorough else None,
         progress=progress,
     )  # fmt: skip
     opened.save_validation(validation)
@@ -114,15 +115,23 @@ def _reference(
     return load_reference(checkpoint, path, n_tokens or None)
 
 
-def thorough_inputs(folder: CircuitFolder, circuit: Circuit) -> Thorough:
-    """What the thorough suite needs: the extraction's settings, circuits in folders beside it."""
+def with_tasks(others: Iterable[Neighbour]) -> list[Sibling]:
+    """The circuits beside with their tasks, as far as these can be read."""
     siblings = []
-    for path, other in folder.beside():
-        if other.means_sha256 == circuit.means_sha256:
-            with suppress(CircuitkitError):  # a broken task is no fault of this circuit
-                siblings.append(Sibling(task=path.task, circuit=other))
+    for folder, circuit in others:
+        with suppress(CircuitkitError):  # a broken task is no fault of this circuit
+            siblings.append(Sibling(task=folder.task, circuit=circuit))
+    return siblings
+
+
+def thorough_inputs(
+    folder: CircuitFolder, circuit: Circuit, siblings: Iterable[Sibling] = ()
+) -> Thorough:
+    """What the thorough suite needs: the extraction's settings, siblings of the same means."""
     return Thorough(
-        search=_search_settings(folder, circuit), siblings=tuple(siblings), folder=folder.path
+        search=_search_settings(folder, circuit),
+        siblings=tuple(s for s in siblings if s.circuit.means_sha256 == circuit.means_sha256),
+        folder=folder.path,
     )
 
 
@@ -139,12 +148,3 @@ def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
             f"{folder.path / PRUNING} does not hold the settings of an extraction: {error!r}. "
             "Extract again."
         ) from None
-
-
-def _tasks(others: list[Neighbour]) -> list[Task]:
-    """Those of the circuits beside, as far as they can be read."""
-    tasks = []
-    for other in others:
-        with suppress(CircuitkitError):  # a broken task is no fault of this circuit
-            tasks.append(other.folder.task)
-    return tasks
