@@ -1,0 +1,247 @@
+"""Backgrounds: for every ablated node a value at every place of every prompt.
+
+In: a model and pairs. Out: a ``Background``, what a circuit is put into, such as the run on the
+other prompt of the pair; and a ``FoldedBackground``, what all circuits put into it share. With
+nothing kept every linear map writes a constant for each prompt and place, so a circuit costs
+what its kept nodes change (``patched``). Prompts are aligned at the end: the last place of every
+row is the end of its prompt. Source: ours (docs/extraction.md#backgrounds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from circuitkit.compiled.cache import Recent
+from circuitkit.model import EncodedPairs, Transformer, record_tap
+from circuitkit.model.other_prompt import aligned_positions, other_rows, shared_prefix
+from circuitkit.model.transformer import MLP, Attention, Norm
+from circuitkit.nodes import FINAL_RESID, Site, transformer_sites
+
+Places = Float[Tensor, "rows places width"]
+"""One vector a place, the last place being the end of each prompt; 1 row or place for all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Background:
+    """What every ablated node is, by prompt and place.
+
+    Only the last ``n_live`` places can differ from it, whatever is kept: before them the two
+    prompts of a pair agree. ``sizes`` are denominators of norms that are to be used instead of
+    the circuit's own.
+    """
+
+    pairs: EncodedPairs
+    values: Mapping[Site, Places]
+    n_live: int
+    sizes: Mapping[Site, Places] | None = None
+
+
+@torch.no_grad()
+def other_prompts(model: Transformer, pairs: EncodedPairs) -> Background:
+    """The run on the other prompt of each pair: a circuit in it is an interchange."""
+    seen: dict[Site, Tensor] = {}
+    model(pairs.tokens, record_tap(seen), pairs.last)
+    other, at = other_rows(pairs), at_end(pairs, aligned_positions(pairs))
+    values = {s: x[other] if x.shape[1] == 1 else x[other[:, None], at] for s, x in seen.items()}
+    n_live = int((pairs.last + 1 - shared_prefix(pairs)).max())
+    return Background(pairs=pairs, values=values, n_live=max(1, n_live))
+
+
+def at_end(pairs: EncodedPairs, x: Int[Tensor, "rows seq"]) -> Int[Tensor, "rows places"]:
+    """The same, aligned at the end; what lies before the start of a prompt means nothing."""
+    return x.gather(1, positions_of(pairs).clamp(min=0))
+
+
+def positions_of(pairs: EncodedPairs) -> Int[Tensor, "rows places"]:
+    """The position of every place in its prompt; negative before the start."""
+    seq = pairs.tokens.shape[1]
+    places = torch.arange(seq, device=pairs.tokens.device)
+    return places + (pairs.last - seq + 1)[:, None]
+
+
+def latest(x: Places, n: int) -> Places:
+    """The last ``n`` places."""
+    return x if x.shape[1] == 1 else x[:, -n:]
+
+
+class FoldedBackground:
+    """A background with everything that circuits put into it share.
+
+    Args:
+        model: the model that circuits are run on; edges of it may be cut.
+        background: what ablated nodes are, as the whole model has them.
+    """
+
+    def __init__(self, model: Transformer, background: Background) -> None:
+        self.model, self.arch = model, model.arch
+        self.pairs, self.values = background.pairs, background.values
+        self.n_live, self.sizes = background.n_live, background.sizes
+        self.positions = positions_of(self.pairs)
+        self.tokens = at_end(self.pairs, self.pairs.tokens)
+        self.writes = [s for s in transformer_sites(self.arch.n_layer) if s.place == "resid_delta"]
+        self._shared: dict[Any, Any] = {}
+        self.written = Recent()
+
+    def value(self, site: Site, n: int) -> Places:
+        """What an ablated node is at the last ``n`` places."""
+        return latest(self.values[site], n)
+
+    def idle(self, site: Site) -> Places:
+        """What is written to a site, before activation and top-k, when nothing is kept."""
+        return self._once(("idle", site), lambda: self._idle(site))
+
+    def _idle(self, site: Site) -> Places:
+        block = self.block(site)
+        weight, bias = self.weight(site)
+        if isinstance(block, Attention) and site.place == "resid_delta":
+            return F.linear(self.idle_heads(site.layer), weight, bias)
+        read = Site(site.layer, site.block, "post_act" if site.place == "resid_delta" else "act_in")
+        return F.linear(self.value(read, self.n_live), weight, bias)
+
+    def idle_heads(self, layer: int) -> Places:
+        """What the heads of a layer attend to when nothing is kept."""
+
+        def make() -> Places:
+            sites = self.model.layers[layer].attn.sites
+            q, k, v = (self.values[sites[place]] for place in "qkv")
+            return self.attend(layer, latest(q, self.n_live), k, v, self.n_live)
+
+        return self._once(("heads", layer), make)
+
+    def attend(
+        self, layer: int, q: Places, k: Places, v: Places, n: int, heads: Tensor | None = None
+    ) -> Places:
+        """Attention from the last ``n`` places to all, by the heads given or by all."""
+        block = self.model.layers[layer].attn
+        n_rows, n_places = self.positions.shape
+        shapes = {"q": (n_rows, n, -1), "k": (n_rows, n_places, -1), "v": (n_rows, n_places, -1)}
+        parts = [x.expand(shapes[p]) for p, x in zip("qkv", (q, k, v), strict=True)]
+        q, k, v = (x.unflatten(2, (-1, block.d_head)).transpose(1, 2) for x in parts)
+        if hasattr(block, "attn_imp"):
+            logits = block.attn_imp.sink_logit
+            q, k, v = _with_sink(q, k, v, logits if heads is None else logits[heads])
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=self._mask(n, k.shape[2]), scale=block.d_head**-0.5
+        )
+        return y[..., : block.d_head].transpose(1, 2).flatten(2)
+
+    def _mask(self, n: int, n_keys: int) -> Bool[Tensor, "rows 1 queries keys"]:
+        """Which keys each of the last ``n`` places sees: those before it, the sink, itself."""
+
+        def make() -> Tensor:
+            places = torch.arange(self.positions.shape[1], device=self.positions.device)
+            query = places[-n:, None]
+            seen = (places < query) & (self.positions >= 0)[:, None] | (places == query)
+            return F.pad(seen, (n_keys - len(places), 0), value=True)[:, None]
+
+        return self._once(("mask", n, n_keys), make)
+
+    def stream(self, site: Site) -> Places:
+        """The residual stream where a site reads it, when nothing is kept."""
+        return self._once(("stream", site), lambda: self._stream(site))
+
+    def _stream(self, site: Site) -> Places:
+        x = self.model.transformer.wte(latest(self.tokens[..., None], self.n_live)[..., 0])
+        if self.arch.positions == "learned":
+            x = x + self.model.transformer.wpe(latest(self._places, self.n_live)[..., 0])
+        for write in self.writes:
+            if write >= site:
+                break
+            delta = self.value(write, self.n_live)
+            if delta.shape[0] > 1 and delta.shape[1] == 1:  # the last layer's: known at the end
+                x = latest(x, 1)
+            x = x + delta
+        return x
+
+    @property
+    def _places(self) -> Int[Tensor, "rows places 1"]:
+        return self.positions.clamp(min=0)[..., None]
+
+    def sums(self, site: Site) -> tuple[Tensor, Tensor]:
+        """The sum of the stream's channels at a read and of their squares, in float64."""
+
+        def make() -> tuple[Tensor, Tensor]:
+            read = self.values[site] if site == FINAL_RESID else self.stream(site)
+            x = read.double()
+            return x.sum(2), x.square().sum(2)
+
+        return self._once(("sums", site), make)
+
+    def ranked(self, site: Site) -> Places:
+        """The magnitudes that compete in the top-k of a site when nothing is kept, ascending."""
+        return self._once(("ranked", site), lambda: self.magnitudes(site).sort(2).values)
+
+    def magnitudes(self, site: Site) -> Places:
+        """The magnitudes that compete; at a read without the norm's denominator, positions out."""
+        if site.place == "act_in":
+            norm = self.norm(site)
+            x = self.stream(site)
+            return (x if norm.kind == "none" else x * norm.weight).abs()
+        x = self.idle(site)
+        return self.activate(site, x).abs()
+
+    def activate(self, site: Site, x: Tensor) -> Tensor:
+        """The activation function of a site, if it has one."""
+        block = self.block(site)
+        return block.activation(x) if isinstance(block, MLP) and site.place == "post_act" else x
+
+    def position_reads(self, site: Site, n: int) -> Float[Tensor, "rows places d_position"]:
+        """The position channels as read at a site, where they are concatenated."""
+
+        def make() -> Tensor:
+            layer = self.model.layers[site.layer]
+            norm = layer.ln_p1 if site.block == "attn" else layer.ln_p2
+            return norm(self.model.transformer.wpe.weight)[self._places[:, -self.n_live :, 0]]
+
+        return latest(self._once(("positions", site), make), n)
+
+    def weight(self, site: Site) -> tuple[Tensor, Tensor | None]:
+        """The matrix that is read into this site, and its bias."""
+        return weight_into(self.block(site), site)
+
+    def block(self, site: Site) -> Attention | MLP:
+        """The block that a site lies in."""
+        layer = self.model.layers[site.layer]
+        return layer.attn if site.block == "attn" else layer.mlp
+
+    def norm(self, site: Site) -> Norm:
+        """The norm through which the stream is read at a site."""
+        if site == FINAL_RESID:
+            return self.model.transformer.ln_f
+        layer = self.model.layers[site.layer]
+        return layer.ln_1 if site.block == "attn" else layer.ln_2
+
+    def _once(self, key: Any, make: Any) -> Any:
+        if key not in self._shared:
+            with torch.no_grad():
+                self._shared[key] = make()
+        return self._shared[key]
+
+
+def weight_into(block: Attention | MLP, site: Site) -> tuple[Tensor, Tensor | None]:
+    """The matrix that is read into a site, and its bias."""
+    if isinstance(block, Attention):
+        if site.place == "resid_delta":
+            return block.c_proj.weight, block.c_proj.bias
+        part = "qkv".index(site.place)
+        bias = block.c_attn.bias
+        return block.c_attn.weight.chunk(3)[part], None if bias is None else bias.chunk(3)[part]
+    linear = block.c_fc if site.place == "post_act" else block.c_proj
+    return linear.weight, linear.bias
+
+
+def _with_sink(
+    q: Tensor, k: Tensor, v: Tensor, logits: Float[Tensor, " head"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Put a dummy key in front that reaches each query as the sink logit."""
+    at_sink = logits * q.shape[-1] ** 0.5
+    q, k, v = F.pad(q, (0, 1), value=1.0), F.pad(k, (0, 1, 1, 0)), F.pad(v, (0, 1, 1, 0))
+    dummy = F.pad(at_sink[:, None, None], (k.shape[-1] - 1, 0, 0, k.shape[2] - 1))
+    return q, k + dummy, v

@@ -1,0 +1,37 @@
+"""The other prompt of a pair: which row it is, and which of its positions matches which.
+
+In: encoded pairs. Out: for every place of a prompt the place of the other prompt that its
+values are taken from, when one is patched into the other. Source: docs/validation.md#ablations.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from circuitkit.model.encoded_pairs import EncodedPairs
+
+
+def other_rows(pairs: EncodedPairs) -> Int[Tensor, " rows"]:
+    """For each row the other prompt of its pair: a-sides and b-sides change places."""
+    rows = torch.arange(len(pairs.tokens), device=pairs.tokens.device)
+    return torch.cat([*reversed(rows.chunk(2))])
+
+
+def shared_prefix(pairs: EncodedPairs) -> Int[Tensor, " rows"]:
+    """How many tokens the two prompts of each row's pair have in common at the start."""
+    agree = pairs.tokens == pairs.tokens[other_rows(pairs)]
+    return agree.long().cumprod(1).sum(1).minimum(pairs.last + 1)
+
+
+def aligned_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
+    """For every position of a prompt, the aligned position in the other prompt of its pair.
+
+    Aligned at the start as far as the prompts agree, and at the end from there.
+    """
+    last = pairs.last[other_rows(pairs)][:, None]
+    positions = torch.arange(pairs.tokens.shape[1], device=pairs.tokens.device)
+    from_end = positions + last - pairs.last[:, None]
+    aligned = torch.where(positions < shared_prefix(pairs)[:, None], positions, from_end)
+    return aligned.clamp(min=0).minimum(last)
