@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,17 +44,45 @@ class Background:
 
 
 @torch.no_grad()
-def other_prompts(model: Transformer, pairs: EncodedPairs) -> Background:
-    """The run on the other prompt of each pair: a circuit in it is an interchange."""
+def other_prompts(model: Transformer, pairs: EncodedPairs, *, whole: bool = False) -> Background:
+    """The run on the other prompt of each pair: a circuit in it is an interchange.
+
+    ``whole``: all places may differ from it, as where edges of the circuit are cut.
+    """
     seen: dict[Site, Tensor] = {}
     model(pairs.tokens, record_tap(seen), pairs.last)
     other, at = other_rows(pairs), at_end(pairs, aligned_positions(pairs))
     values = {s: x[other] if x.shape[1] == 1 else x[other[:, None], at] for s, x in seen.items()}
     n_live = int((pairs.last + 1 - shared_prefix(pairs)).max())
+    n_live = pairs.tokens.shape[1] if whole else n_live
     return Background(pairs=pairs, values=values, n_live=max(1, n_live))
 
 
-def at_end(pairs: EncodedPairs, x: Int[Tensor, "rows seq"]) -> Int[Tensor, "rows places"]:
+@torch.no_grad()
+def constant(
+    pairs: EncodedPairs, values: Mapping[Site, Tensor], sizes: Mapping[Site, Places] | None = None
+) -> Background:
+    """Values that are the same at every place; ``(width,)``, or ``(rows, width)`` by prompt."""
+    by_row = {s: x.expand(1, 1, -1) if x.ndim == 1 else x[:, None] for s, x in values.items()}
+    return Background(pairs=pairs, values=by_row, n_live=pairs.tokens.shape[1], sizes=sizes)
+
+
+@torch.no_grad()
+def sizes_of(model: Transformer, pairs: EncodedPairs) -> dict[Site, Places]:
+    """The denominators of the model's own norms, at every read of the stream."""
+    seen: dict[Site, Tensor] = {}
+    model.stream(pairs.tokens, record_tap(seen))
+    x, _ = model.embed(pairs.tokens)
+    sizes: dict[Site, Tensor] = {}
+    for layer in model.layers:
+        for norm, block in ((layer.ln_1, layer.attn), (layer.ln_2, layer.mlp)):
+            sizes[block.sites["act_in"]] = norm.size(x)
+            x = x + seen[block.sites["resid_delta"]]
+    sizes[FINAL_RESID] = model.transformer.ln_f.size(x)
+    return {site: at_end(pairs, size[..., 0])[..., None] for site, size in sizes.items()}
+
+
+def at_end(pairs: EncodedPairs, x: Shaped[Tensor, "rows seq"]) -> Shaped[Tensor, "rows places"]:
     """The same, aligned at the end; what lies before the start of a prompt means nothing."""
     return x.gather(1, positions_of(pairs).clamp(min=0))
 

@@ -9,6 +9,8 @@ changed. Source: ours (docs/extraction.md#backgrounds).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -23,6 +25,17 @@ from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
 
 _WORTH_COUNTING = 8
 """Comparisons for each channel of a site up to which counting is faster than selecting."""
+
+
+class Patched(NamedTuple):
+    """What came of a run: the logit difference of every prompt, and the final norm's gain.
+
+    The gain is how many times more the final norm amplifies than the one that the background
+    prescribes; one over its denominator where none is.
+    """
+
+    differences: Float[Tensor, " rows"]
+    gains: Float[Tensor, " rows"]
 
 
 class PatchedCircuit:
@@ -57,10 +70,10 @@ class PatchedCircuit:
     @torch.no_grad()
     def differences(self) -> Float[Tensor, " rows"]:
         """The logit difference of every prompt: d = logit[answer] - logit[foil]."""
-        return self.run()
+        return self.run().differences
 
-    def run(self, tap: Tap | None = None) -> Float[Tensor, " rows"]:
-        """As ``differences``, with gradients, and with a tap on the kept channels of each site."""
+    def run(self, tap: Tap | None = None) -> Patched:
+        """With gradients, and with a tap on the kept channels of each site."""
         folded = self.folded
         n = folded.n_live if self.turn >= 0 else 1
         first = transformer_sites(folded.arch.n_layer)[0]
@@ -237,27 +250,37 @@ class PatchedCircuit:
 
     def _scale(self, site: Site, x: Places) -> Scale:
         """The norm's scale: of the whole stream, or the one that the background prescribes."""
-        folded, norm, n = self.folded, self.folded.norm(site), x.shape[1]
-        if norm.kind == "none":
-            return Scale(mean=None, factor=torch.ones_like(x[..., :1]))
-        at = self.kept[site] if site == FINAL_RESID else self.tracked
-        still = folded.values[site] if site == FINAL_RESID else folded.stream(site)
-        idle = latest(still, n).index_select(2, at).double()
-        live, width = x.double(), folded.arch.d_model
-        total, squares = (latest(part[..., None], n) for part in folded.sums(site))
-        mean = (total + (live - idle).sum(2, keepdim=True)) / width
-        if folded.sizes is not None:
+        folded, n = self.folded, x.shape[1]
+        if folded.sizes is not None and folded.norm(site).kind != "none":
             factor = latest(folded.sizes[site], n).reciprocal()
         else:
-            eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
-            square = (squares + (live.square() - idle.square()).sum(2, keepdim=True)) / width
-            if norm.kind == "layernorm":
-                square = (square - mean.square()).clamp(min=0)
-            factor = (square + eps).rsqrt()
-        is_centred = norm.kind == "layernorm"
-        return Scale(mean=mean.to(x.dtype) if is_centred else None, factor=factor.to(x.dtype))
+            factor = self._own_factor(site, x)
+        is_centred = folded.norm(site).kind == "layernorm"
+        mean = self._moments(site, x)[0].to(x.dtype) if is_centred else None
+        return Scale(mean=mean, factor=factor.to(x.dtype))
 
-    def _answer(self, x: Float[Tensor, "rows tracked"], tap: Tap | None) -> Float[Tensor, " rows"]:
+    def _own_factor(self, site: Site, x: Places) -> Tensor:
+        """One over the denominator of the norm of the circuit's own stream."""
+        norm = self.folded.norm(site)
+        if norm.kind == "none":
+            return torch.ones_like(x[..., :1])
+        eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
+        mean, square = self._moments(site, x)
+        if norm.kind == "layernorm":
+            square = (square - mean.square()).clamp(min=0)
+        return (square + eps).rsqrt()
+
+    def _moments(self, site: Site, x: Places) -> tuple[Tensor, Tensor]:
+        """The means of all channels of the stream and of their squares, in float64."""
+        folded, n, width = self.folded, x.shape[1], self.folded.arch.d_model
+        at = self.kept[site] if site == FINAL_RESID else self.tracked
+        still = folded.values[site] if site == FINAL_RESID else folded.stream(site)
+        idle, live = latest(still, n).index_select(2, at).double(), x.double()
+        total, squares = (latest(part[..., None], n) for part in folded.sums(site))
+        mean = (total + (live - idle).sum(2, keepdim=True)) / width
+        return mean, (squares + (live.square() - idle.square()).sum(2, keepdim=True)) / width
+
+    def _answer(self, x: Float[Tensor, "rows tracked"], tap: Tap | None) -> Patched:
         """The final read and the difference of the two answers' rows."""
         folded, pairs = self.folded, self.folded.pairs
         model, norm, kept = folded.model, folded.norm(FINAL_RESID), self.kept[FINAL_RESID]
@@ -278,7 +301,10 @@ class PatchedCircuit:
         if folded.arch.bigram_table:
             token, table = folded.tokens[:, -1], model.bigram_table
             offset = offset + table[token, pairs.answers] - table[token, pairs.foils]
-        return read * scale.factor[:, 0, 0] + offset
+        gains = self._own_factor(FINAL_RESID, x)[:, 0, 0].to(x.dtype)
+        if folded.sizes is not None:
+            gains = gains * latest(folded.sizes[FINAL_RESID], 1)[:, 0, 0]
+        return Patched(differences=read * scale.factor[:, 0, 0] + offset, gains=gains)
 
 
 def _at_most(ranked: Places, magnitude: Places) -> Int[Tensor, "rows places kept"]:
@@ -291,4 +317,4 @@ def _at_most(ranked: Places, magnitude: Places) -> Int[Tensor, "rows places kept
 
 def _count_above(some: Places, magnitude: Places) -> Int[Tensor, "rows places kept"]:
     """How many of some magnitudes are above each of these."""
-    return (some[..., None, :] > magnitude[..., :, None]).sum(3)
+    return some.shape[2] - _at_most(some.sort(2).values, magnitude)

@@ -13,25 +13,19 @@ rules (docs/extraction.md#target):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
 import torch
 from jaxtyping import Float
-from scipy.special import stdtrit
 from torch import Tensor
 
 from circuitkit.compiled import CompiledCircuit, FoldedModel, Prompts
+from circuitkit.extraction.asks import Ask, AskName
+from circuitkit.extraction.upper_bound import Limits, Units, growing, upper_bound
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
-_LEVEL = 0.95
-_UPPER = NormalDist().inv_cdf(_LEVEL)
-_FEW_TEMPLATES = 12
-"""With fewer, Student's quantile for a normal one: from here on they differ by a tenth at most."""
-
-_FIRST_CHUNK = 32
 _DRIFT_PAIRS = 64
 
 
@@ -49,15 +43,6 @@ class _Asked:
         circuit = CompiledCircuit(self.folded, nodes)
         for chunk in self.chunks:
             yield pair_losses(circuit.differences(chunk))
-
-
-def _growing(pairs: EncodedPairs) -> list[EncodedPairs]:
-    """The pairs in chunks, each twice as large as the last: most circuits fail on the first."""
-    chunks, start, size = [], 0, _FIRST_CHUNK
-    while start < len(pairs):
-        chunks.append(pairs[start : start + size])
-        start, size = start + size, 2 * size
-    return chunks
 
 
 PUSH = 3.0
@@ -81,22 +66,22 @@ class Criterion:
     target_loss_nats: float
     pushed: tuple[Mapping[Site, Tensor], ...] = ()
     is_strict: bool = True
+    asks: Sequence[Ask] = ()
+    limits: Limits | None = None
     model_under: Callable[[Mapping[Site, Tensor]], Transformer] | None = None
     n_asked: int = 0
     chunks: _Asked = field(init=False)
     under_pushed: list[_Asked] = field(init=False)
     few: slice = field(init=False)
-    clusters: Tensor = field(init=False)
+    units: Units = field(init=False)
 
     def __post_init__(self) -> None:
         self.pairs = self.pairs[self.pairs.by_length()]
-        self.chunks = self._under(self.values, _growing(self.pairs))
+        self.chunks = self._under(self.values, growing(self.pairs))
         self.few = slice(None, None, max(1, len(self.pairs) // _DRIFT_PAIRS))
         few = self.pairs[self.few]
         self.under_pushed = [self._under(values, [few]) for values in self.pushed]
-        known = {name: i for i, name in enumerate(dict.fromkeys(self.pairs.templates))}
-        units = [known[name] for name in self.pairs.templates]
-        self.clusters = torch.tensor(units if len(known) > 1 else range(len(units)))
+        self.units = Units.of(self.pairs)
 
     def _under(self, values: Mapping[Site, Tensor], chunks: list[EncodedPairs]) -> _Asked:
         model = self.model if self.model_under is None else self.model_under(values)
@@ -124,8 +109,9 @@ class Criterion:
         if not self.is_strict:
             return True
         found = torch.cat(losses)
-        met = upper_bound(found, self.clusters) <= self.target_loss_nats
-        return met and self._drift(nodes, found) <= DRIFT_NATS
+        met = self._excess(found) <= 1
+        met = met and self._drift(nodes, found) <= DRIFT_NATS
+        return met and all(ask.meets(nodes) for ask in self.asks)
 
     def drift(self, nodes: NodeSet) -> float:
         """The spread, in nats, of the losses under the measured and the pushed values."""
@@ -146,23 +132,17 @@ class Criterion:
 
     def bound(self, nodes: NodeSet) -> float:
         """The upper 95 % bound of the mean loss, in nats."""
-        return upper_bound(self.losses(nodes), self.clusters)
+        return upper_bound(self.losses(nodes), self.units.clusters)
 
+    def excess(self, nodes: NodeSet) -> float:
+        """The upper bound of the loss as a share of the target; of several asks the worst."""
+        return max(self.excesses(nodes).values())
 
-def upper_bound(losses: Float[Tensor, " pairs"], clusters: Tensor) -> float:
-    """The one-sided upper 95 % bound of a mean whose units are clusters of pairs.
+    def excesses(self, nodes: NodeSet) -> dict[AskName, float]:
+        """The same by ask."""
+        own: dict[AskName, float] = {"mean": self._excess(self.losses(nodes))}
+        return own | {ask.name: ask.excess(nodes) for ask in self.asks}
 
-    With few clusters the bound is wide: it then uses Student's quantile.
-    """
-    mean = losses.double().mean()
-    n_clusters = int(clusters.max()) + 1
-    sums = torch.zeros(n_clusters, dtype=torch.float64)
-    sums.index_add_(0, clusters, losses.double() - mean)
-    variance = sums.square().sum() / len(losses) ** 2 * n_clusters / max(1, n_clusters - 1)
-    return float(mean + _quantile(n_clusters) * variance.sqrt())
-
-
-def _quantile(n_clusters: int) -> float:
-    if 1 < n_clusters < _FEW_TEMPLATES:
-        return float(stdtrit(n_clusters - 1, _LEVEL))
-    return _UPPER
+    def _excess(self, losses: Float[Tensor, " pairs"]) -> float:
+        limits = self.limits or Limits(mean=self.target_loss_nats)
+        return limits.excess(losses, self.units)

@@ -57,7 +57,7 @@ def add_back(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None
         if not fresh:
             return None
         tried = [nodes | NodeSet.of([node]) for node in fresh]
-        nodes = min(tried, key=criterion.bound)
+        nodes = min(tried, key=criterion.excess)
         if criterion.meets(nodes):
             return nodes
     return None
@@ -76,14 +76,25 @@ def steepest(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None
 def loss_rises(
     nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None
 ) -> list[tuple[float, Node]]:
-    """How much the loss rises, to first order, as the gate of each node opens."""
+    """How much the loss rises, to first order, as the gate of each node opens.
+
+    Of several asks those count that the nodes do not meet, or all if they meet all.
+    """
     some = criterion.pairs[:: max(1, len(criterion.pairs) // _GRADIENT_PAIRS)]
-    gated = GatedModel(
-        criterion.model, criterion.values, None if within is None else within | nodes
-    )
+    reach = None if within is None else within | nodes
+    gated = GatedModel(criterion.model, criterion.values, reach)
+    slopes = gated.gradients(some, nodes=nodes)
+    if criterion.asks:
+        excesses = criterion.excesses(nodes)
+        unmet = [name for name, excess in excesses.items() if excess > 1] or list(excesses)
+        slopes = {site: slope * ("mean" in unmet) for site, slope in slopes.items()}
+        for ask in criterion.asks:
+            if ask.name in unmet:
+                more = ask.gradients(nodes, reach or NodeSet.full(criterion.model.arch.widths))
+                slopes = {site: slope + more[site] for site, slope in slopes.items()}
     return [
         (rise, Node(site, channel))
-        for site, slope in gated.gradients(some, nodes=nodes).items()
+        for site, slope in slopes.items()
         for channel, rise in enumerate(slope.tolist())
     ]
 

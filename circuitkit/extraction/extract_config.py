@@ -43,6 +43,8 @@ class ExtractConfig:
     n_select: int = 192
     n_test: int = 512
     pruning: PruningConfig | None = None
+    rung: Rung | None = None
+    asks: tuple[AskName, ...] = ASKS
 
     def __post_init__(self) -> None:
         target = self.target_loss_nats

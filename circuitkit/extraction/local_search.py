@@ -56,11 +56,25 @@ def explore(
         best = eliminate(smaller, criterion, list(smaller), progress, first_block=1)
         known.append(best)
     ties = [nodes for nodes in known if size(nodes, criterion) == size(best, criterion)]
-    closest = min(ties, key=criterion.bound)
+    closest = min(ties, key=criterion.excess)
     if closest != best:
         best = eliminate(closest, criterion, list(closest), progress, first_block=1)
     rest = sorted(known, key=lambda nodes: size(nodes, criterion))
     return tuple(dict.fromkeys([best, *rest]))
+
+
+def improve(
+    found: Sequence[NodeSet], criterion: Criterion, within: NodeSet, progress: Progress = silent
+) -> NodeSet:
+    """The smallest of some circuits after swaps, 1-minimal; without detours."""
+    best = min(dict.fromkeys(found), key=lambda nodes: size(nodes, criterion))
+    for _ in range(_ROUNDS if len(best) <= _MOST_NODES else 0):
+        near = [*swaps(best, criterion, within)]
+        smaller = min([best, *near], key=lambda nodes: size(nodes, criterion))
+        if smaller == best:
+            break
+        best = eliminate(smaller, criterion, list(smaller), progress, first_block=1)
+    return best
 
 
 def size(nodes: NodeSet, criterion: Criterion) -> tuple[int, int]:

@@ -11,13 +11,14 @@ from a running mean before clamping. ``PAPER`` holds the settings of the paper.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.extraction.asks import Term
 from circuitkit.extraction.gated_model import GatedModel
 from circuitkit.extraction.masked_model import gates_of, nodes_of
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
@@ -91,9 +92,14 @@ def learn_masks(
     config: PruningConfig = PruningConfig(),
     seed: int = 0,
     within: NodeSet | None = None,
+    terms: Sequence[Term] = (),
     progress: Progress = silent,
 ) -> Scores:
-    """One mask learning from one seed; nodes outside ``within`` stay ablated."""
+    """One mask learning from one seed; nodes outside ``within`` stay ablated.
+
+    Every term of ``terms`` is added to the task loss, with a weight that rises while its loss
+    is above its target.
+    """
     generator = torch.Generator().manual_seed(seed)
     pairs = pairs[pairs.by_length()]
     layout = _Layout.of(model.arch.widths, within, config.tied)
@@ -109,16 +115,27 @@ def learn_masks(
         gates = layout.allowed(open_gates(scores, config.temperature))
         loss = pair_losses(gated.differences(batch, layout.by_site(gates))).mean()
         optimizer.zero_grad()
-        (loss + pressure * gates.sum()).backward(inputs=[scores])
+        asked = [term.loss(step, layout.by_site(gates)) for term in terms]
+        total = loss + pressure * gates.sum()
+        for term, found in zip(terms, asked, strict=True):
+            total = total + term.weight * found
+        total.backward(inputs=[scores])
         optimizer.step()
         if step >= config.n_steps - averaging:
             running += scores.detach() / averaging
         scores.detach().clamp_(-1, 1)
         may_return = min(config.given_up, _travel_left(step, config))
+        before = gated.candidates
         gated.narrow(layout.by_site(layout.allowed(scores.detach() > -may_return)))
+        if gated.candidates is not before:
+            for term in terms:
+                term.narrow(gated.candidates)
         history.append((loss.item(), int(gates.sum()), pressure))
-        eased = loss.item() < config.comfort * target_loss_nats
-        pressure *= config.pressure_factor if eased else 1 / config.pressure_factor
+        met = [loss.item() < config.comfort * target_loss_nats]
+        for term, found in zip(terms, asked, strict=True):
+            met.append(found.item() < config.comfort * term.target)
+            term.weigh(config.pressure_factor if not met[-1] else 1 / config.pressure_factor)
+        pressure *= config.pressure_factor if all(met) else 1 / config.pressure_factor
         progress("masks", step + 1, config.n_steps)
     last = scores.detach()
     return Scores(

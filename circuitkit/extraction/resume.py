@@ -85,16 +85,16 @@ class SavedSearch:
             means.save(self.folder.path)
             self._keep("means", means.sha256)
 
-    def scores(self, index: int, widths: Mapping[Site, int]) -> Scores | None:
+    def scores(self, index: int | str, widths: Mapping[Site, int]) -> Scores | None:
         """The ranking of a restart."""
         saved = (self.parts or {}).get(f"scores {index}")
         return None if saved is None else _read_scores(saved, widths)
 
-    def keep_scores(self, index: int, scores: Scores) -> None:
+    def keep_scores(self, index: int | str, scores: Scores) -> None:
         """Write the ranking of a restart."""
         self._keep(f"scores {index}", _plain_scores(scores))
 
-    def restart(self, index: int, scores: Scores, learning: PruningConfig) -> Restart | None:
+    def restart(self, index: int | str, scores: Scores, learning: PruningConfig) -> Restart | None:
         """The result of a restart that began with these scores."""
         saved = (self.parts or {}).get(f"restart {index}")
         if saved is None:
@@ -102,7 +102,7 @@ class SavedSearch:
         nodes = _read_nodes(saved["nodes"], scores.learned.widths)
         return Restart(**saved | {"nodes": nodes, "scores": scores, "learning": learning})
 
-    def keep_restart(self, index: int, restart: Restart) -> None:
+    def keep_restart(self, index: int | str, restart: Restart) -> None:
         """Write the result of a restart."""
         saved = {name: getattr(restart, name) for name in ("outcome", "n_edges", "n_judged")}
         self._keep(f"restart {index}", saved | {"nodes": list(map(str, restart.nodes))})

@@ -57,6 +57,25 @@ class EncodedPairs:
             pairs=tuple(self.pairs[i] for i in pairs.tolist()) if self.pairs else (),
         )
 
+    def __add__(self, other: EncodedPairs) -> EncodedPairs:
+        """The pairs of both."""
+        seq = max(self.tokens.shape[1], other.tokens.shape[1])
+        parts = (self, other)
+        tokens = [F.pad(p.tokens, (0, seq - p.tokens.shape[1])).chunk(2) for p in parts]
+
+        def sides(name: str) -> Tensor:
+            halves = [getattr(p, name).chunk(2) for p in parts]
+            return torch.cat([half[side] for side in (0, 1) for half in halves])
+
+        return EncodedPairs(
+            tokens=torch.cat([half[side] for side in (0, 1) for half in tokens]),
+            last=sides("last"),
+            answers=sides("answers"),
+            foils=sides("foils"),
+            templates=self.templates + other.templates,
+            pairs=self.pairs + other.pairs,
+        )
+
     def sides(self) -> list[tuple[tuple[int, ...], int]]:
         """The prompt and the right answer of every row, as ids."""
         rows = zip(self.tokens.tolist(), self.last.tolist(), self.answers.tolist(), strict=True)

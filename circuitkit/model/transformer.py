@@ -49,6 +49,15 @@ class Norm(nn.Module):
             return F.rms_norm(x, self.weight.shape, self.weight, eps)
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, eps)
 
+    def size(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch 1"]:
+        """The denominator: what a vector is divided by; 1 where there is no norm."""
+        if self.kind == "none":
+            return torch.ones_like(x[..., :1])
+        if self.kind == "layernorm":
+            x = x - x.mean(-1, keepdim=True)
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        return (x.square().mean(-1, keepdim=True) + eps).sqrt()
+
 
 class Sink(nn.Module):
     """One logit a head for attending to nothing; its value is zero."""

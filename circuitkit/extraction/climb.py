@@ -1,0 +1,158 @@
+"""Climb: from the smallest circuit to one that is to be trusted.
+
+In: circuits that meet the target, and what more is asked. Out: the smallest set found that does
+all that is asked, from which no single node can go, or the ask that could not be met and by how
+much. Masks are learned with every ask in the objective, over the nodes that matter to any of
+them. It is decided on selection and training pairs together: the more templates, the fewer that
+a circuit can fail unseen. Source: ours (docs/extraction.md#ladder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.extraction.ask_maker import AskMaker
+from circuitkit.extraction.asks import AskName
+from circuitkit.extraction.candidates import OPENNESS, attribution
+from circuitkit.extraction.criterion import Criterion
+from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.gated_background import GatedBackground
+from circuitkit.extraction.local_search import improve
+from circuitkit.extraction.mask_learning import learn_masks
+from circuitkit.extraction.masked_model import nodes_of
+from circuitkit.extraction.resume import SavedSearch
+from circuitkit.extraction.search import Restart, follow
+from circuitkit.model import EncodedPairs
+from circuitkit.nodes import NodeSet
+from circuitkit.progress import Progress
+
+N_CANDIDATES = 512
+"""Nodes that masks are learned over, at first: those that matter most to any ask."""
+
+N_RESTARTS = 2
+_TRAIN_SHARE = 192
+_GRADIENT_PAIRS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Climbed:
+    """What came of it: ``nodes`` do all that is asked, or are the nearest to it.
+
+    ``excesses`` are by ask, as a share of the limit; above 1 the ask is not met.
+    """
+
+    restarts: tuple[Restart, ...]
+    nodes: NodeSet
+    excesses: Mapping[AskName, float]
+
+    @property
+    def is_met(self) -> bool:
+        """Whether every ask is met."""
+        return max(self.excesses.values()) <= 1
+
+
+def pairs_to_decide(train: EncodedPairs, select: EncodedPairs) -> EncodedPairs:
+    """The selection pairs and some training pairs."""
+    return select + train[:_TRAIN_SHARE]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Climb:
+    """The steps, over what all of them share; ``known`` are circuits that meet the target."""
+
+    known: Sequence[NodeSet]
+    train: EncodedPairs
+    criterion: Criterion
+    maker: AskMaker
+    config: ExtractConfig
+    within: NodeSet | None
+    saved: SavedSearch
+    progress: Progress
+
+    def run(self, n_workers: int) -> Climbed:
+        """Learn, discretise and eliminate from a few seeds; then look near the smallest."""
+        with ThreadPoolExecutor(min(n_workers, N_RESTARTS)) as pool:
+            restarts = tuple(pool.map(self._restart, range(N_RESTARTS)))
+        met = [restart.nodes for restart in restarts if restart.outcome == "target_met"]
+        met += [nodes for nodes in self.known[:1] if self.criterion.meets(nodes)]
+        if met:
+            nodes = improve(met, self.criterion, self.candidates, self.progress)
+            return Climbed(
+                restarts=restarts, nodes=nodes, excesses=self.criterion.excesses(nodes)
+            )
+        nearest = min(restarts, key=lambda r: max(self.criterion.excesses(r.nodes).values()))
+        return Climbed(
+            restarts=restarts, nodes=nearest.nodes,
+            excesses=self.criterion.excesses(nearest.nodes),
+        )  # fmt: skip
+
+    def _restart(self, index: int) -> Restart:
+        """One circuit, or its saved result; a learning that led nowhere is repeated, gentler."""
+        name, seed = f"trusted {index}", 1000 * self.config.seed + index
+        criterion = replace(self.criterion, n_asked=0)
+        for attempt in (0, 1):
+            learning = self.config.learning.of_restart(attempt)
+            part = f"{name}.{attempt}"
+            scores = self.saved.scores(part, criterion.model.arch.widths)
+            if scores is None:
+                terms = self.maker.terms(self.config.asks, self.train, self.candidates, seed)
+                scores = learn_masks(
+                    criterion.model, self.train, criterion.values,
+                    target_loss_nats=criterion.target_loss_nats, config=learning, seed=seed,
+                    within=self.candidates, terms=terms, progress=self._numbered(index),
+                )  # fmt: skip
+                self.saved.keep_scores(part, scores)
+            restart = self.saved.restart(part, scores, learning)
+            if restart is None:
+                restart = follow(scores, criterion, self.config, self._numbered(index))
+                self.saved.keep_restart(part, restart)
+            if restart.outcome == "target_met":
+                break
+        return restart
+
+    def _numbered(self, index: int) -> Progress:
+        def progress(stage: str, done: int, total: int) -> None:
+            self.progress(f"trusted: {stage} {index + 1}", done, total)
+
+        return progress
+
+    @cached_property
+    def candidates(self) -> NodeSet:
+        """The nodes of largest effect under any ask, enough of them to meet every ask."""
+        widths, first = self.criterion.model.arch.widths, N_CANDIDATES
+        moved = self._effects()
+        best_rank = moved.argsort(dim=1, descending=True, stable=True).argsort(dim=1).amin(0)
+        ranking = best_rank.masked_fill(moved.amax(0) == 0, len(best_rank)).argsort(stable=True)
+        allowed = NodeSet.full(widths) if self.within is None else self.within
+        while True:
+            flat = torch.zeros(len(ranking)).index_fill(0, ranking[:first], 1.0)
+            chosen = nodes_of(dict(zip(widths, flat.split(list(widths.values())), strict=True)))
+            chosen = NodeSet.of({*(chosen & allowed), *(n for known in self.known for n in known)}, widths)
+            if first >= len(ranking) or self.criterion.meets(chosen):
+                return chosen
+            first *= 2
+
+    def _effects(self) -> Float[Tensor, "kinds nodes"]:
+        """How far, to first order, every node moves the logit difference, ablated or swapped."""
+        order = self.train.by_length()
+        some = self.train[order[:: max(1, len(order) // _GRADIENT_PAIRS)][:_GRADIENT_PAIRS]]
+        widths = self.criterion.model.arch.widths
+        folded = self.maker.folded("interchange", some)
+        rows = [*attribution(self.train, self.criterion)]
+        for openness in OPENNESS:
+            gates = {s: torch.full((w,), openness, requires_grad=True) for s, w in widths.items()}
+            gated = GatedBackground(folded, NodeSet.full(widths))
+            gated.run(gates).differences.mean().backward(inputs=list(gates.values()))
+            rows.append(torch.cat([_gradient(gate) for gate in gates.values()]).abs())
+        return torch.stack(rows)
+
+
+def _gradient(gate: Tensor) -> Tensor:
+    return torch.zeros_like(gate) if gate.grad is None else gate.grad

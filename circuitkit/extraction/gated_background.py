@@ -1,0 +1,39 @@
+"""A circuit in a background with a gate on every candidate node.
+
+In: a folded background, the nodes that may still be kept. Out: logit differences with gradients
+in the gates, at a cost that falls with the candidates: the counterpart of ``gated_model``.
+Source: ours (docs/extraction.md#asks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from circuitkit.compiled.background import FoldedBackground
+from circuitkit.compiled.patched import Patched, PatchedCircuit
+from circuitkit.nodes import NodeSet, Site
+
+
+class GatedBackground:
+    """Gates are 0 outside ``candidates``."""
+
+    def __init__(self, folded: FoldedBackground, candidates: NodeSet) -> None:
+        self.folded = folded
+        self.narrow(candidates)
+
+    def narrow(self, candidates: NodeSet) -> None:
+        """Fold away everything but these candidates."""
+        self.circuit = PatchedCircuit(self.folded, candidates)
+
+    def run(self, gates: Mapping[Site, Tensor]) -> Patched:
+        """The logit difference of every prompt; ``gates`` has one for every node there is."""
+
+        def tap(site: Site, x: Tensor) -> Tensor:
+            at = self.circuit.kept[site]
+            gate = gates[site].index_select(0, at)
+            return gate * x + (1 - gate) * self.folded.value(site, x.shape[1]).index_select(2, at)
+
+        return self.circuit.run(tap)
