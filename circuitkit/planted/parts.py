@@ -63,10 +63,10 @@ def borrowed_constant(variation: Variation) -> Plan:
     So the smallest circuit leaves out what opens the gate. It works on its ablation value,
     and not on that of most tokens.
     """
-    w = Wiring(variation, ("left", "right", "open"))
-    words = (*FILLERS, "left", "right")
+    w = Wiring(variation, ("left", "right", "open", "wide"))
     w.embed("side", {"left": 1, "right": -1})
-    w.embed("closed", {**dict.fromkeys(words, 2), "open": -2 * len(words)})
+    closed = dict.fromkeys((*FILLERS, "left", "right"), 2.0)
+    w.embed("closed", {**closed, "open": -0.5, "wide": 0.5 - sum(closed.values())})  # sum 0
     copy = w.average_head(0, "side", "seen", _LENGTH)
     gate = w.neuron(0, {"seen": 1, "closed": -1}, {"answer": 1})
     gate |= w.neuron(0, {"seen": -1, "closed": -1}, {"answer": -1})
