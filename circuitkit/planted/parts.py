@@ -16,13 +16,13 @@ _LENGTH = 17
 
 
 def outweighed(variation: Variation) -> Plan:
-    """A weak head is enough by itself; two heads in series, stronger, give the model's answer."""
+    """One head is enough; by another way, four heads that are stronger together outvote it."""
     w = Wiring(variation, ("left", "right"))
     w.embed("side", {"left": 1, "right": -1})
     weak = w.average_head(0, "side", "answer", _LENGTH)
     strong = w.average_head(0, "side", "passed_on", _LENGTH)
-    strong |= w.average_head(1, "passed_on", "answer", 2)
-    answer = w.answer("answer", "left", "right", gain=2.25)
+    strong = strong.union(*(w.average_head(1, "passed_on", "answer", 0.4) for _ in range(4)))
+    answer = w.answer("answer", "left", "right", gain=3)
     return Plan(
         wiring=w, mechanism=weak | strong | answer, smallest=(weak | answer,),
         answers=("left", "right"), sides=_left_or_right,
