@@ -215,7 +215,8 @@ def test_thresholds_lie_between_true_and_false():
 
     def found(kind, low):
         estimates = {
-            m: Estimate(effect=low, low=low, high=low, method="") for m in ("F_x", "following", "cue")
+            m: Estimate(effect=low, low=low, high=low, method="")
+            for m in ("F_x", "following", "cue")
         }
         return planted_thresholds.Measured(kind=kind, about="", estimates=estimates)
 
