@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
+from math import log
 from types import SimpleNamespace
 
 import pytest
@@ -18,8 +19,8 @@ from circuitkit.circuit import Circuit
 from circuitkit.errors import UsageError
 from circuitkit.extraction import measure_means, zero_means
 from circuitkit.extraction.criterion import PUSH, Criterion
-from circuitkit.extraction.masked_model import masked_differences, tapped_differences
-from circuitkit.model import pair_losses, record_tap
+from circuitkit.extraction.masked_model import gates_of, masked_differences, tapped_differences
+from circuitkit.model import gate_tap, logit_differences, pair_losses, record_tap
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.planted import find_truth, plant, planted_names, truth, truth_of
 from circuitkit.planted.live_nodes import find_alive
@@ -206,6 +207,63 @@ def test_any_three_weak_votes_are_a_circuit(grown):
     circuits = grown("weak_votes").truth.circuits
     assert len(circuits) == 20
     assert {len(nodes) for nodes in circuits} == {6}
+
+
+PARTS = ("outweighed", "twin_heads", "twin_neurons")
+
+
+def interchanged(at, nodes):
+    """The loss with all other nodes as on the other prompt of the pair, of the same length."""
+    seen = {}
+    tokens, last = at.pairs.tokens, at.pairs.last
+    with torch.no_grad():
+        at.model(tokens, record_tap(seen), last)
+        others = {site: x.roll(len(x) // 2, 0) for site, x in seen.items()}
+        tap = gate_tap(gates_of(nodes, at.model.arch.widths), others)
+        logits = at.model(tokens, tap, last)[:, 0]
+    return float(pair_losses(logit_differences(logits, at.pairs)).mean())
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_meets_the_target_and_without_it_the_model_is_at_chance(grown, name):
+    """Entry and exit are shared, so that knocking out either part shows no other."""
+    at = grown(name)
+    everything = NodeSet.full(at.model.arch.widths)
+    for part in at.truth.circuits:
+        assert loss(at, part) < TARGET
+        assert loss(at, everything - part) == pytest.approx(log(2), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [*PARTS, "weak_votes"])
+def test_a_part_does_not_turn_the_answer(grown, name):
+    """Put into the run on the other prompt: the mechanism decides there, no part of it does."""
+    at = grown(name)
+    assert interchanged(at, at.planted.mechanism) < TARGET
+    assert all(interchanged(at, part) > log(2) - 1e-3 for part in at.truth.circuits)
+
+
+def test_the_outweighed_path_is_outvoted(grown):
+    """Not balanced: the answer is that of the other prompt."""
+    at = grown("outweighed")
+    assert interchanged(at, at.truth.circuits[0]) > 3
+
+
+def test_a_borrowed_constant_decides_and_fails_on_most_backgrounds(grown):
+    """The other prompt ends with the word that opens the gate; with most words' values it shuts."""
+    at = grown("borrowed_constant")
+    (part,) = at.truth.circuits
+    (opens,) = at.planted.mechanism - part
+    assert interchanged(at, part) < TARGET
+    levels = at.model.transformer.wte.weight[:, opens.channel]
+    met = []
+    for level in levels:
+        values = {site: x.clone() for site, x in at.means.values.items()}
+        values[opens.site][opens.channel] = level
+        cue = masked_differences(at.model, at.pairs, part, values).view(2, -1).mean(0)
+        met.append(float((cue > 0).float().mean()))
+    assert set(met) == {0.0, 1.0}
+    assert sum(met) == 2
+    assert float(levels.mean()) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

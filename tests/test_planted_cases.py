@@ -14,11 +14,13 @@ from circuitkit.files import write_whole
 from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding, Validation
 from circuitkit.model import pair_losses
 from circuitkit.nodes import NodeSet
-from circuitkit.planted import plant
+from circuitkit.planted import plant, planted_names
+from circuitkit.statistics.intervals import Estimate
 from circuitkit.task import load_task
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import planted_cases
+import planted_thresholds
 import planted_validation
 from side_by_side import place_side_by_side
 
@@ -139,3 +141,92 @@ def test_a_backup_is_found_only_if_what_is_named_is_it():
     assert not says(f"REDUNDANT: by {named}, 0.attn.q:1; mean: accuracy 1.0")
     assert not says("REDUNDANT: too unsurely")
     assert not says(f"by {named}")
+
+
+def test_a_twin_inside_is_found_in_any_note_that_says_so():
+    """By its own name, after the words; a node of the circuit, or another word, is no find."""
+    planted = plant("twin_heads")
+    one, other = planted.wired
+    case = SimpleNamespace(backup=other - one, kind=planted_cases.INSIDE)
+    own = ", ".join(map(str, other - one))
+
+    def says(note, claim=Claim.NECESSARY):
+        found = validation()
+        findings = [
+            f.model_copy(update={"note": note}) if f.claim is claim else f for f in found.findings
+        ]
+        said = found.model_copy(update={"findings": tuple(findings)})
+        return planted_validation.backup_found(said, case)
+
+    assert says(f"accuracy 0.5; REDUNDANT INSIDE: others do it too, most of all {own}")
+    assert says(f"REDUNDANT INSIDE: {own}", Claim.ROBUST_TO_ABLATION)
+    assert says(f"{min(one)} is kept; REDUNDANT INSIDE: {own}")
+    assert not says(f"REDUNDANT INSIDE: {own}, {min(one)}")
+    assert not says("REDUNDANT INSIDE")
+    assert not says(f"REDUNDANT: {own}")
+
+
+@pytest.mark.parametrize("name", planted_names())
+def test_every_smallest_circuit_that_is_not_the_mechanism_has_a_kind(name):
+    """So that none is left out of the confusion table, or called wrong though it is true."""
+    planted = plant(name)
+    is_mechanism = planted.wired == (planted.mechanism,)
+    assert is_mechanism == (name not in planted_cases.KINDS_OF_SMALLEST)
+
+
+def measured(name):
+    """The true circuit and a smallest one."""
+    found = {}
+    for case in planted_cases.cases_of(name, 0, measured.folder):
+        if case.kind not in found:
+            found[case.kind] = planted_thresholds.measured(case).estimates
+    return found[planted_cases.TRUE], found[planted_cases.KINDS_OF_SMALLEST[name]]
+
+
+@pytest.mark.parametrize(
+    ("name", "fails"),
+    [
+        ("outweighed", {"F_x", "following"}),
+        ("twin_heads", {"F_x", "following"}),
+        ("borrowed_constant", {"cue"}),
+    ],
+)
+def test_each_measure_catches_its_own_kind_only(tmp_path, name, fails):
+    """True circuits are above the proposed thresholds in all of them."""
+    measured.folder = tmp_path
+    thresholds = {"F_x": 0.5, "following": 0.9, "cue": 0.9}
+    true, part = measured(name)
+    assert all(true[m].low >= least for m, least in thresholds.items())
+    assert {m for m, least in thresholds.items() if part[m].low < least} == fails
+
+
+def test_both_prompts_of_a_pair_share_their_background(tmp_path):
+    """What both draw alike cannot change the cue of paths that only add up."""
+    cases = planted_cases.cases_of("outweighed", 0, tmp_path)
+    (case,) = (c for c in cases if c.kind == planted_cases.OUTWEIGHED)
+    trial = planted_thresholds._trial(case)
+    assert planted_thresholds.cue_kept(trial).min() == 1
+    apart = trial.ablated_circuit("resample_joint", trial.pairs).view(2, -1).mean(0)
+    assert float((apart > 0).double().mean()) < 0.9
+
+
+def test_thresholds_lie_between_true_and_false():
+    """A gap is from the highest lower bound of the kinds meant to the lowest of true circuits."""
+
+    def found(kind, low):
+        estimates = {
+            m: Estimate(effect=low, low=low, high=low, method="")
+            for m in ("F_x", "following", "cue")
+        }
+        return planted_thresholds.Measured(kind=kind, about="", estimates=estimates)
+
+    some = [found(planted_cases.TRUE, low) for low in (0.95, 0.8)]
+    some += [found(planted_cases.OUTWEIGHED, low) for low in (-3, 0.25)]
+    assert list(planted_thresholds.ranges(some))[1:] == [
+        "| true circuit | 2 | 0.80 to 0.95 | 0.80 to 0.95 | 0.80 to 0.95 |",
+        "| outweighed | 2 | -3.00 to 0.25 | -3.00 to 0.25 | -3.00 to 0.25 |",
+    ]
+    first, _, cue = planted_thresholds.gaps(some)
+    assert first.startswith("F_x: true from 0.80")
+    assert first.endswith("up to 0.25")
+    assert "nan" in cue

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from circuitkit.errors import UsageError
 from circuitkit.nodes import NodeSet
-from circuitkit.planted import copying, logic, traps
+from circuitkit.planted import copying, logic, parts, traps
 from circuitkit.planted.noise import lay_noise
 from circuitkit.planted.plan import Plan
 from circuitkit.planted.planted_model import Planted
@@ -32,6 +32,10 @@ MECHANISMS: dict[str, Callable[[Variation], Plan]] = {
         traps.weak_votes,
         traps.cancellation_trap,
         traps.norm_trap,
+        parts.outweighed,
+        parts.twin_heads,
+        parts.twin_neurons,
+        parts.borrowed_constant,
     )
 }
 """Every mechanism that can be planted, by name."""

@@ -58,10 +58,31 @@ PERMUTED_MOVED = "the same nodes, on the task itself"
 CANCELLATION = "cancellation trap"
 NORM = "norm trap"
 TWINS = "twin paths, one of them"
+INSIDE = "twins inside, one of them"
+OUTWEIGHED = "outweighed"
+BORROWED = "lives on ablation values"
 CASES = (
     TRUE, ALONE, LESS_ONE, PASSENGERS, RANDOM, OTHER_TASK, PERMUTED, PERMUTED_MOVED,
-    CANCELLATION, NORM, TWINS,
+    CANCELLATION, NORM, TWINS, INSIDE, OUTWEIGHED, BORROWED,
 )  # fmt: skip
+
+KINDS_OF_SMALLEST = {
+    "cancellation_trap": CANCELLATION,
+    "norm_trap": NORM,
+    "twin_paths": TWINS,
+    "long_way_round": TWINS,
+    "twin_heads": INSIDE,
+    "twin_neurons": INSIDE,
+    "weak_votes": INSIDE,
+    "outweighed": OUTWEIGHED,
+    "borrowed_constant": BORROWED,
+}
+"""What is wrong with a smallest circuit that is not the mechanism.
+
+True is the mechanism: all paths through which the model does the task. One of two equal paths,
+or three of six equal votes, meets the target alone; put into the run on the other prompt it is
+outvoted by those left out, so it is no account of what decides.
+"""
 
 IN_WORDS = {
     "decoys": "what is left without its mechanism, a decoy's vote, is right in three templates of "
@@ -89,7 +110,7 @@ ASKED_WRONGLY = ("closing_quote", "neuron_chain", "both_features", "selected_slo
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One circuit to be judged; ``backup`` is what a REDUNDANT finding should name."""
+    """One circuit to be validated; ``backup`` is what a REDUNDANT finding should name."""
 
     kind: str
     model: str
@@ -156,7 +177,7 @@ def cases_of(name: str, seed: int, folder: Path) -> Iterator[Case]:
     bench = Bench.at(name, seed, _saved(planted, folder / "alone"))
     yield from _true(bench, planted)
     yield from _changed(bench, planted.mechanism)
-    yield from _traps(bench, planted)
+    yield from _smallest(bench, planted)
     if name in NEIGHBOURS:
         other = plant(NEIGHBOURS[name], seed=seed, **variation)
         yield _others(place_side_by_side(planted, other), name, seed, folder / "both")
@@ -198,18 +219,15 @@ def _changed(bench: Bench, true: NodeSet) -> Iterator[Case]:
         yield bench.case(RANDOM, "as many nodes at each site", nodes)
 
 
-def _traps(bench: Bench, planted: Planted) -> Iterator[Case]:
+def _smallest(bench: Bench, planted: Planted) -> Iterator[Case]:
     """Smallest circuits that are not how the model does it, or not all of it."""
-    kind = {"cancellation_trap": CANCELLATION, "norm_trap": NORM}.get(bench.name)
-    if kind is not None:
-        for nodes in planted.wired[:2]:
-            yield bench.case(kind, "the smallest circuit", nodes)
-    if bench.name == "twin_paths":
-        for one, other in (planted.wired, planted.wired[::-1]):
-            yield bench.case(TWINS, "either", one, backup=other)
-    if bench.name == "long_way_round":
-        short = planted.wired[0]
-        yield bench.case(TWINS, "the short one", short, backup=planted.mechanism - short)
+    kind = KINDS_OF_SMALLEST.get(bench.name)
+    if kind is None:
+        assert planted.wired == (planted.mechanism,), bench.name
+        return
+    for nodes in planted.wired[:2]:
+        backup = planted.mechanism - nodes if kind in (TWINS, INSIDE, OUTWEIGHED) else None
+        yield bench.case(kind, "the smallest circuit", nodes, backup)
 
 
 def _others(both: SideBySide, name: str, seed: int, folder: Path) -> Case:

@@ -1,6 +1,6 @@
 """How well the validator tells true circuits from wrong ones, where the truth is known.
 
-Circuits of planted models, true ones and nine ways of being wrong, go through the default
+Circuits of planted models, true ones and twelve ways of being wrong, go through the default
 suite. The confusion table counts what it said: accepted (grade A or B), flagged (C or
 C-redundant: the verdict names the weakness) or refused (F). Then, for every claim, the
 wrong circuits that would have been accepted without it.
@@ -24,13 +24,13 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from planted_cases import ALONE, CASES, IN_WORDS, TRUE, TWINS, Case, cases_of
+from planted_cases import ALONE, CASES, IN_WORDS, INSIDE, TRUE, TWINS, Case, cases_of
 
 from circuitkit import Claim, Node, NodeSet, Validation, validate
 from circuitkit.planted import planted_names
 from circuitkit.validation import grade_of
 
-FEW = ("closing_quote", "twin_paths", "cancellation_trap", "norm_trap")
+FEW = ("closing_quote", "twin_paths", "twin_heads", "cancellation_trap", "norm_trap")
 _NODE = re.compile(r"(?:\d+\.\w+\.\w+|final_resid):\d+")
 VERDICTS = ("accepted", "flagged", "refused")
 
@@ -69,7 +69,7 @@ def judged(case: Case) -> Judged:
     return Judged(
         kind=case.kind, model=case.model, seed=case.seed, what=case.what, grade=found.grade,
         caught=tuple(caught), carried=tuple(carried_by(found)),
-        backup_found=None if case.backup is None else names_backup(found, case),
+        backup_found=backup_found(found, case),
         seconds=time.perf_counter() - began,
     )  # fmt: skip
 
@@ -85,12 +85,27 @@ def carried_by(found: Validation) -> Iterator[str]:
             yield left_out.claim
 
 
+def backup_found(found: Validation, case: Case) -> bool | None:
+    """Whether a backup is called what it is, by name; None where there is none to be called so."""
+    return {TWINS: names_backup, INSIDE: names_twin}.get(case.kind, lambda *_: None)(found, case)
+
+
 def names_backup(found: Validation, case: Case) -> bool:
     """Whether the finding says REDUNDANT and names nodes of the other path, and none besides."""
     note = found[Claim.NECESSARY].note
+    return note.startswith("REDUNDANT") and _names_only(case.backup, note)
+
+
+def names_twin(found: Validation, case: Case) -> bool:
+    """Whether a finding says REDUNDANT INSIDE and names nodes of the other one, none besides."""
+    notes = (f.note.partition("REDUNDANT INSIDE")[2] for f in found.findings)
+    return any(_names_only(case.backup, note) for note in notes)
+
+
+def _names_only(nodes: NodeSet | None, note: str) -> bool:
     named = NodeSet.of(map(Node.parse, _NODE.findall(note)))
-    assert case.backup is not None
-    return note.startswith("REDUNDANT") and len(named) > 0 and named <= case.backup
+    assert nodes is not None
+    return len(named) > 0 and named <= nodes
 
 
 def run(name: str, seed: int) -> list[Judged]:
@@ -137,7 +152,7 @@ def misses(judged: Sequence[Judged]) -> Iterator[str]:
             told = ", ".join(j.caught) or "nothing"
             yield f"{j.kind}: {j.model} seed {j.seed} ({j.what}): {j.grade}, caught by {told}"
         if j.backup_found is False:
-            yield f"{j.kind}: {j.model} seed {j.seed}: what was named is not the other path"
+            yield f"{j.kind}: {j.model} seed {j.seed}: the other one is not named, or not alone"
 
 
 def report(judged: Sequence[Judged]) -> Iterator[str]:
@@ -148,20 +163,21 @@ def report(judged: Sequence[Judged]) -> Iterator[str]:
     yield ""
     for name, why in IN_WORDS.items():
         yield f"{ALONE}, {name}: {why}"
-    twins = [bool(j.backup_found) for j in judged if j.kind == TWINS]
-    yield f"REDUNDANT said and the other path named: {sum(twins)} of {len(twins)}"
+    for kind, word in ((TWINS, "REDUNDANT"), (INSIDE, "REDUNDANT INSIDE")):
+        named = [bool(j.backup_found) for j in judged if j.kind == kind]
+        yield f"{word} said and the other one named, {kind}: {sum(named)} of {len(named)}"
     seconds = [j.seconds for j in judged]
     yield f"{len(judged)} verdicts, median {median(seconds):.1f} s, most {max(seconds):.1f} s"
     yield from misses(judged)
 
 
 def main() -> None:
-    """Criterion all cases, then print the tables."""
+    """Validate all cases, then print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="planted models; all by default")
     parser.add_argument("--seeds", type=int, default=3, help="of every model (default 3)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--few", action="store_true", help="four models, one seed")
+    parser.add_argument("--few", action="store_true", help="five models, one seed")
     given = parser.parse_args()
     names = given.names or (FEW if given.few else planted_names())
     units = list(product(names, range(1 if given.few else given.seeds)))
