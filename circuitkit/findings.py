@@ -184,9 +184,9 @@ class Validation(BaseModel):
         except ValidationError as error:
             raise CircuitError(f"{path} is not a validation: {first_problem(error)}") from None
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, name: str = FILE) -> None:
         """Write ``validation.json`` into a folder, whole or not at all."""
-        write_whole(Path(folder) / FILE, self.model_dump_json(indent=1) + "\n")
+        write_whole(Path(folder) / name, self.model_dump_json(indent=1) + "\n")
 
     def to_frame(self) -> pd.DataFrame:
         """One row a finding, one column a field, in the order of the suite."""

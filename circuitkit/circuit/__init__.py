@@ -3,12 +3,14 @@
 from circuitkit.circuit.circuit_json import (
     FILE,
     Ablation,
+    Asked,
     Calibration,
     Circuit,
     Granularity,
     Minimality,
     Outcome,
     Reference,
+    Rung,
     Scores,
     SearchSettings,
 )
@@ -19,6 +21,7 @@ from circuitkit.circuit.surroundings import Side, Surroundings
 __all__ = [
     "FILE",
     "Ablation",
+    "Asked",
     "Calibration",
     "Circuit",
     "CircuitFolder",
@@ -27,6 +30,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Reference",
+    "Rung",
     "Scores",
     "SearchSettings",
     "Side",

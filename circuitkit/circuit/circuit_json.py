@@ -38,6 +38,8 @@ FILE = "circuit.json"
 Outcome = Literal["target_met", "target_missed", "collapsed"]
 Granularity = Literal["node", "edge"]
 Ablation = Literal["mean", "zero"]
+Rung = Literal["smallest", "trusted"]
+SMALLEST = "smallest.json"
 
 
 class Scores(BaseModel):
@@ -117,10 +119,27 @@ class SearchSettings(BaseModel):
     n_test: PositiveInt | None = None
     pruning: dict[str, bool | int | FiniteFloat] | None = None
     n_within: NonNegativeInt | None = None
+    rung: Rung | None = None
+    asks: tuple[str, ...] | None = None
 
     @model_serializer(mode="wrap")
     def _only_what_differs(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in handler(self).items() if value is not None}
+
+
+class Asked(BaseModel):
+    """What the search asked of the circuit, and how near it is to the limit.
+
+    ``bound`` is the upper 95 % bound of the measure's mean over the pairs that it was decided
+    on: a loss in nats, a share, or a gain.
+    """
+
+    model_config = STRICT
+    ask: str
+    measure: str
+    limit: FiniteFloat
+    bound: FiniteFloat
+    n_pairs: PositiveInt
 
 
 class Circuit(BaseModel):
@@ -130,7 +149,9 @@ class Circuit(BaseModel):
     are those kept, fewer only when ``granularity`` is ``edge``. A circuit whose
     target was raised, because the model itself misses it, holds the one asked for
     in ``requested_target_loss_nats``. ``means_sha256`` binds the ablation values, and
-    ``reference`` the sample behind them; files of earlier versions lack it.
+    ``reference`` the sample behind them; files of earlier versions lack it. ``rung`` is how far
+    the search climbed to this circuit, ``asks`` what it asked; without them it asked for the
+    target alone.
     """
 
     model_config = STRICT
@@ -151,6 +172,8 @@ class Circuit(BaseModel):
     n_edges_induced: NonNegativeInt
     alternatives: tuple[NodesField, ...] = ()
     method: str | None = None
+    rung: Rung | None = None
+    asks: tuple[Asked, ...] = ()
     search: SearchSettings | None = None
     reference: Reference | None = None
     loss_nats: Scores
@@ -180,7 +203,8 @@ class Circuit(BaseModel):
 
     @model_serializer(mode="wrap")
     def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unset(handler(self), ("alternatives", "method", "search", "reference"))
+        newer = ("alternatives", "method", "rung", "asks", "search", "reference")
+        return without_unset(handler(self), newer)
 
     def __repr__(self) -> str:
         return (
@@ -189,22 +213,22 @@ class Circuit(BaseModel):
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> Circuit:
-        """Read the circuit of a folder made by ``extract``.
+    def load(cls, folder: str | Path, name: str = FILE) -> Circuit:
+        """Read the circuit of a folder made by ``extract``, or ``smallest.json`` there.
 
         Raises:
-            CircuitError: if the folder holds no ``circuit.json``, or a wrong one.
+            CircuitError: if the folder holds no such file, or a wrong one.
         """
-        path = Path(folder) / FILE
-        text = read_text(path, CircuitError, f"a folder made by 'circuitkit extract' ({FILE})")
+        path = Path(folder) / name
+        text = read_text(path, CircuitError, f"a folder made by 'circuitkit extract' ({name})")
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise CircuitError(f"{path} is not a circuit: {first_problem(error)}") from None
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, name: str = FILE) -> None:
         """Write ``circuit.json`` into a folder, whole or not at all."""
-        write_whole(Path(folder) / FILE, self.to_json())
+        write_whole(Path(folder) / name, self.to_json())
 
     def to_json(self) -> str:
         """The text of ``circuit.json``; the same circuit always gives the same bytes."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from circuitkit.circuit.circuit_json import FILE as CIRCUIT
-from circuitkit.circuit.circuit_json import Circuit
+from circuitkit.circuit.circuit_json import SMALLEST, Circuit, Rung
 from circuitkit.errors import CircuitError
 from circuitkit.files import as_path, claim_folder, read_bounded, write_whole
 from circuitkit.findings import FILE as VALIDATION
@@ -27,12 +27,14 @@ PRUNING = "pruning.json"
 REPORT = "report.pdf"
 THOROUGH = "thorough.json"
 SEARCH = "search.json"
+LADDER = "ladder.csv"
+SMALLEST_VALIDATION = "smallest.validation.json"
 _SOURCES = "sources.json"
 _TASK_COPIES = ("task.toml", "task.jsonl")
 _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
-    REPORT,
+    *(REPORT, SMALLEST, SMALLEST_VALIDATION, LADDER),
 )
 
 
@@ -92,6 +94,28 @@ class CircuitFolder:
     def circuit(self) -> Circuit:
         """The circuit, read from disk at each use."""
         return Circuit.load(self.path)
+
+    def at(self, rung: Rung | None) -> Circuit:
+        """The circuit of a rung; None for the highest that was reached.
+
+        Raises:
+            CircuitError: if the search did not reach it.
+        """
+        circuit = self.circuit
+        if rung is None or rung == (circuit.rung or "smallest"):
+            return circuit
+        if rung == "smallest" and (smallest := self.smallest):
+            return smallest
+        raise CircuitError(
+            f"{self.path} holds no circuit of the rung {rung!r}, got one of "
+            f"{circuit.rung or 'smallest'!r}. Extract it with 'circuitkit extract --rung {rung}', "
+            "or leave --rung out."
+        )
+
+    @property
+    def smallest(self) -> Circuit | None:
+        """The first rung's circuit, where the folder's own is of a higher one."""
+        return Circuit.load(self.path, SMALLEST) if (self.path / SMALLEST).exists() else None
 
     @property
     def validation(self) -> Validation | None:
@@ -162,7 +186,13 @@ class CircuitFolder:
             write_whole(self.path / f"task{task.file.suffix}", task.file.data)
 
     def save_validation(self, validation: Validation) -> None:
-        """Write ``validation.json``; a report of an earlier verdict goes."""
+        """Write the verdict on the circuit; a report of an earlier one goes.
+
+        One on the smallest circuit beside it goes into ``smallest.validation.json``.
+        """
+        if validation.circuit_sha256 != self.circuit.sha256:
+            validation.save(self.path, SMALLEST_VALIDATION)
+            return
         (self.path / REPORT).unlink(missing_ok=True)
         validation.save(self.path)
 

@@ -20,6 +20,7 @@ def summary(circuit: Circuit) -> dict[str, Any]:
         "checkpoint": circuit.checkpoint.name,
         "outcome": circuit.outcome,
         "target_loss_nats": circuit.target_loss_nats,
+        "rung": circuit.rung,
         "n_nodes": circuit.n_nodes,
         "n_edges": circuit.n_edges,
         "loss_nats": circuit.loss_nats.model_dump(),
@@ -30,7 +31,7 @@ def summary(circuit: Circuit) -> dict[str, Any]:
     }
 
 
-def in_words(circuit: Circuit, folder: Path) -> str:
+def in_words(circuit: Circuit, folder: Path, price: str = "") -> str:
     """What ``extract`` prints."""
     loss, accuracy = circuit.loss_nats, circuit.accuracy
     raised = ""
@@ -41,17 +42,23 @@ def in_words(circuit: Circuit, folder: Path) -> str:
         calibrated = f", {circuit.calibration.loss_nats:.3f} calibrated"
     return (
         f"{circuit.task.name} on {circuit.checkpoint.name}: {_outcome(circuit)}, "
+        f"{f'{circuit.rung} circuit, ' if circuit.rung else ''}"
         f"{_size_in_words(circuit)}\n"
         f"  target     {circuit.target_loss_nats:.3f} nats{raised}\n"
         f"  model      {loss.model:.3f} nats, accuracy {accuracy.model:.3f}\n"
         f"  circuit    {loss.circuit:.3f} nats, accuracy {accuracy.circuit:.3f}{calibrated}\n"
         f"  complement {loss.complement:.3f} nats, accuracy {accuracy.complement:.3f}\n"
         f"  on {circuit.n_pairs} test pairs\n"
+        f"{_line(price)}"
         f"{''.join(_reservations(circuit))}"
         f"{_alternatives_in_words(circuit)}"
         f"{folder}\n"
         f"next: circuitkit validate {quote(str(folder))}"
     )
+
+
+def _line(text: str) -> str:
+    return f"  {text}\n" if text else ""
 
 
 def _outcome(circuit: Circuit) -> str:

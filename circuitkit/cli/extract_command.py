@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ from circuitkit.provenance import MAX_SEED
               help="Eliminate to 1-minimal; the paper does not.")  # fmt: skip
 @click.option("--gradient-points", type=click.IntRange(1), default=1, show_default=True,
               help="Attribution: integrate the gradient over so many points.")  # fmt: skip
+@click.option("--rung", type=click.Choice(["smallest", "trusted"]), default=None,
+              help="How far to climb; trusted, or smallest for a method that cannot.")  # fmt: skip
+@click.option("--asks", metavar="ASK,...", default=None,
+              help="What a trusted circuit has to do: mean,interchange,norms,background.")  # fmt: skip
 @click.option("--granularity", type=click.Choice(["node", "edge"]), default="node",
               show_default=True, help="edge: after nodes, drop edges too.")  # fmt: skip
 @click.option("--calibrate", is_flag=True, help="Fit a scale and a shift of the logit difference.")
@@ -60,7 +65,7 @@ from circuitkit.provenance import MAX_SEED
 def extract(
     ctx: click.Context, checkpoint: str, task: str, out: Path, *, reference: Path | None,
     reference_tokens: int | None, device: str, resume: bool, target_loss: float | None,
-    gradient_points: int, as_json: bool, quiet: bool, **settings: Any,
+    asks: str | None, gradient_points: int, as_json: bool, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Find a small circuit of CHECKPOINT that does a task.
 
@@ -74,8 +79,12 @@ def extract(
     from circuitkit.checkpoints import load_checkpoint
     from circuitkit.cli.circuit_text import in_words, summary
     from circuitkit.extraction import ExtractConfig, run_extraction
+    from circuitkit.extraction.asks import check_asks
+    from circuitkit.extraction.ladder import price_in_words
 
     _check_device(device)
+    if asks is not None:
+        settings["asks"] = check_asks([name.strip() for name in asks.split(",")])
     config = ExtractConfig(
         target_loss_nats=target_loss, n_gradient_points=gradient_points, **settings
     )
@@ -95,9 +104,10 @@ def extract(
     print_notes(extraction.remarks)
     circuit = extraction.circuit
     if as_json:
-        print_json({"path": str(out), **summary(circuit)})
+        steps = [asdict(step) for step in extraction.ladder]
+        print_json({"path": str(out), **summary(circuit), "ladder": steps})
     else:
-        click.echo(in_words(circuit, out))
+        click.echo(in_words(circuit, out, price_in_words(extraction.ladder)))
     ctx.exit(0 if circuit.outcome == "target_met" else 1)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from circuitkit.circuit import Rung
 from circuitkit.cli.completion import checkpoint_names, folders
 from circuitkit.cli.console import as_json, coloured, print_notes, progress_bar, quiet
 
@@ -23,6 +24,8 @@ from circuitkit.cli.console import as_json, coloured, print_notes, progress_bar,
               help="What means were measured over, if it is no longer where it was.")  # fmt: skip
 @click.option("--pairs", "n_pairs", type=click.IntRange(2), default=None,
               help="Test pairs; as many as the extraction scored unless given.")  # fmt: skip
+@click.option("--rung", type=click.Choice(["smallest", "trusted"]), default=None,
+              help="Which circuit, if DIR holds two; the trusted one unless given.")  # fmt: skip
 @click.option(
     "--thorough",
     is_flag=True,
@@ -33,7 +36,7 @@ from circuitkit.cli.console import as_json, coloured, print_notes, progress_bar,
 @click.pass_context
 def validate(
     ctx: click.Context, folder: Path, checkpoint: str | None, reference: Path | None,
-    n_pairs: int | None, *, thorough: bool, as_json: bool, quiet: bool,
+    n_pairs: int | None, rung: Rung | None, *, thorough: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Test every claim about a circuit, and grade it.
 
@@ -51,13 +54,13 @@ def validate(
     from circuitkit.validation.validate_folder import checkpoint_of, validate_folder
 
     opened = CircuitFolder.open(folder)
-    model = checkpoint_of(opened, opened.circuit, checkpoint)
+    model = checkpoint_of(opened, opened.at(rung), checkpoint)
     print_notes(model.warnings)
     try:
         with progress_bar(quiet=quiet) as progress:
             validation = validate_folder(
-                opened, checkpoint=model, reference=reference, n_pairs=n_pairs, thorough=thorough,
-                progress=progress,
+                opened, checkpoint=model, reference=reference, n_pairs=n_pairs, rung=rung,
+                thorough=thorough, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         if thorough:

@@ -44,17 +44,13 @@ class Background:
 
 
 @torch.no_grad()
-def other_prompts(model: Transformer, pairs: EncodedPairs, *, whole: bool = False) -> Background:
-    """The run on the other prompt of each pair: a circuit in it is an interchange.
-
-    ``whole``: all places may differ from it, as where edges of the circuit are cut.
-    """
+def other_prompts(model: Transformer, pairs: EncodedPairs) -> Background:
+    """The run on the other prompt of each pair: a circuit in it is an interchange."""
     seen: dict[Site, Tensor] = {}
     model(pairs.tokens, record_tap(seen), pairs.last)
     other, at = other_rows(pairs), at_end(pairs, aligned_positions(pairs))
     values = {s: x[other] if x.shape[1] == 1 else x[other[:, None], at] for s, x in seen.items()}
     n_live = int((pairs.last + 1 - shared_prefix(pairs)).max())
-    n_live = pairs.tokens.shape[1] if whole else n_live
     return Background(pairs=pairs, values=values, n_live=max(1, n_live))
 
 
@@ -102,9 +98,7 @@ def latest(x: Places, n: int) -> Places:
 class FoldedBackground:
     """A background with everything that circuits put into it share.
 
-    Args:
-        model: the model that circuits are run on; edges of it may be cut.
-        background: what ablated nodes are, as the whole model has them.
+    Exact for a circuit of whole edges: a dropped edge carries a constant that is not in it.
     """
 
     def __init__(self, model: Transformer, background: Background) -> None:

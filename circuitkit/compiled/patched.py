@@ -20,7 +20,6 @@ from circuitkit.compiled.background import FoldedBackground, Places, latest
 from circuitkit.compiled.residual_read import Scale
 from circuitkit.model import Tap
 from circuitkit.model.activation_topk import smallest_kept
-from circuitkit.model.transformer import Attention
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
 
 _WORTH_COUNTING = 8
@@ -44,7 +43,9 @@ class PatchedCircuit:
     def __init__(self, folded: FoldedBackground, nodes: NodeSet) -> None:
         self.folded, self.nodes = folded, nodes
         arch, device = folded.arch, folded.positions.device
-        self.kept = {s: torch.tensor(nodes[s], dtype=torch.long, device=device) for s in arch.widths}
+        self.kept = {
+            s: torch.tensor(nodes[s], dtype=torch.long, device=device) for s in arch.widths
+        }
         touched = {
             channel
             for site, channels in nodes.channels.items()

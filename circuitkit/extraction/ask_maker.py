@@ -79,9 +79,10 @@ class _Worst(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AskMaker:
-    """Makes the asks of one model: ``values`` are what ablated nodes are under ``mean``.
+    """Makes the asks of one model.
 
-    ``edges_model`` is what circuits are run on, where edges of it are cut; None for the model.
+    ``values`` are what ablated nodes are under ``mean``, ``sample`` is the reference (None: no
+    ``background`` can be asked), ``pairs`` are what it is decided on.
     """
 
     model: Transformer
@@ -89,7 +90,6 @@ class AskMaker:
     sample: Int[Tensor, "n length"] | None
     pairs: EncodedPairs
     seed: int
-    circuit_model: Transformer | None = None
 
     @cached_property
     def own_losses(self) -> Float[Tensor, " pairs"]:
@@ -169,12 +169,11 @@ class AskMaker:
 
     def folded(self, name: AskName, pairs: EncodedPairs) -> FoldedBackground:
         """What a circuit is put into by an ask."""
-        return FoldedBackground(self.circuit_model or self.model, self._background(name, pairs))
+        return FoldedBackground(self.model, self._background(name, pairs))
 
     def _background(self, name: AskName, pairs: EncodedPairs) -> Background:
         if name == "interchange":
-            is_cut = self.circuit_model not in (None, self.model)
-            return other_prompts(self.model, pairs, whole=is_cut)
+            return other_prompts(self.model, pairs)
         if name == "norms":
             return constant(pairs, self.values, sizes_of(self.model, pairs))
         if name == "mean":

@@ -101,7 +101,9 @@ class Ask:
         ]
 
     def _excess(self, values: list[Tensor]) -> float:
-        return max(m.limits.excess(v, self.units) for m, v in zip(self.measures, values, strict=True))
+        return max(
+            m.limits.excess(v, self.units) for m, v in zip(self.measures, values, strict=True)
+        )
 
 
 @dataclass(slots=True, kw_only=True)

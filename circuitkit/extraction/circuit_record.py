@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.circuit import Circuit, CircuitFolder, Minimality, SearchSettings
+from circuitkit.circuit import Asked, Circuit, CircuitFolder, Minimality, Outcome, SearchSettings
+from circuitkit.circuit.circuit_json import SMALLEST
 from circuitkit.circuit.folder import PRUNING
 from circuitkit.extraction.calibration import calibrated_loss, fit_calibration
+from circuitkit.extraction.climb import Climbed
 from circuitkit.extraction.criterion import DRIFT_NATS, Criterion
 from circuitkit.extraction.edge_pruning import Kept, cut_model
 from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig
 from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.extraction.ladder import Step, save_ladder
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.extraction.means import Means
@@ -27,6 +30,7 @@ from circuitkit.extraction.measured_surroundings import describe_surroundings
 from circuitkit.extraction.scoring import FourDifferences, four_differences
 from circuitkit.extraction.search import Restart
 from circuitkit.extraction.target_loss import Target
+from circuitkit.extraction.upper_bound import upper_bound
 from circuitkit.files import write_whole
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
@@ -56,21 +60,29 @@ class Extraction:
     """A circuit with everything else that its folder holds.
 
     ``remarks`` say in words what is unusual about the pairs; ``pruning`` holds them too.
+    ``circuit`` is that of the highest rung reached; ``smallest`` is the first rung's where it is
+    another one, and ``ladder`` has a step a rung that was tried.
     """
 
     circuit: Circuit
     means: Means
     pruning: Mapping[str, Any]
     remarks: tuple[str, ...] = ()
+    smallest: Circuit | None = None
+    ladder: tuple[Step, ...] = ()
 
     def save(self, folder: str | Path) -> None:
-        """Write ``means.safetensors``, ``pruning.json`` and last ``circuit.json``.
+        """Write means, search record, ladder, smallest circuit and last ``circuit.json``.
 
         Files of another circuit in the folder are removed.
         """
         CircuitFolder(Path(folder)).forget_other(self.circuit)
         self.means.save(folder)
         write_whole(Path(folder) / PRUNING, json.dumps(self.pruning) + "\n")
+        if self.ladder:
+            save_ladder(self.ladder, Path(folder))
+        if self.smallest is not None:
+            self.smallest.save(folder, SMALLEST)
         self.circuit.save(folder)
 
     def __repr__(self) -> str:
@@ -79,7 +91,7 @@ class Extraction:
 
 def describe(
     checkpoint: Checkpoint, task: Task, config: ExtractConfig, criterion: Criterion, means: Means,
-    test: EncodedPairs, found: Found, target: Target,
+    test: EncodedPairs, found: Found, target: Target, outcome: Outcome | None = None,
 ) -> Circuit:  # fmt: skip
     """Score the circuit on the test split and record everything about it."""
     model, nodes, edges = criterion.model, found.kept.nodes, found.kept.edges
@@ -96,7 +108,7 @@ def describe(
         granularity=config.granularity,
         method=_method(config),
         seed=config.seed,
-        outcome=found.restart.outcome,
+        outcome=outcome or found.restart.outcome,
         nodes=nodes,
         edges=edges,
         n_nodes=len(nodes),
@@ -108,7 +120,7 @@ def describe(
         n_pairs=len(test),
         minimality=Minimality(
             nodes_1_minimal=refined, edges_1_minimal=refined and config.granularity == "edge",
-            split="select", n_pairs=len(criterion.pairs), n_templates=criterion.n_templates,
+            split="select and train" if criterion.asks else "select", n_pairs=len(criterion.pairs), n_templates=criterion.n_templates,
             max_drift_nats=DRIFT_NATS if criterion.is_strict and criterion.pushed else None,
         ),
         calibration=_calibrate(config, criterion, nodes, cut, scored, test),
@@ -119,10 +131,46 @@ def describe(
     )  # fmt: skip
 
 
+def asked_of(criterion: Criterion, nodes: NodeSet) -> tuple[Asked, ...]:
+    """What the search asked, and how near the circuit is to each limit."""
+    bound = criterion.bound(nodes)
+    mean = ("mean", "loss_nats", criterion.target_loss_nats, bound, len(criterion.pairs))
+    more = [
+        (ask.name, m.name, m.limits.mean, upper_bound(v, ask.units.clusters), len(ask.units))
+        for ask in criterion.asks
+        for m, v in zip(ask.measures, ask.values(nodes), strict=True)
+    ]
+    return tuple(
+        Asked(ask=ask, measure=measure, limit=limit, bound=bound, n_pairs=n)
+        for ask, measure, limit, bound, n in [mean, *more]
+    )
+
+
+def climb_record(climbed: Climbed) -> dict[str, Any]:
+    """What ``pruning.json`` says of the climb."""
+    return {
+        "excesses": {name: round(x, 4) for name, x in climbed.excesses.items()},
+        "restarts": [
+            {"outcome": r.outcome, "n_nodes": len(r.nodes), "n_edges": r.n_edges,
+             "n_judged": r.n_judged}
+            for r in climbed.restarts
+        ],
+    }  # fmt: skip
+
+
 def settings_of(config: ExtractConfig, n_within: int | None) -> SearchSettings | None:
     """Settings that are not the default and that nothing else in ``circuit.json`` holds."""
     plain, usual = asdict(config), asdict(DEFAULT)
-    said = ("restarts", "tune", "n_gradient_points", "n_train", "n_select", "n_test")
+    said = (
+        "restarts",
+        "tune",
+        "n_gradient_points",
+        "n_train",
+        "n_select",
+        "n_test",
+        "rung",
+        "asks",
+    )
     found = {name: plain[name] for name in said if plain[name] != usual[name]}
     if config.pruning not in (None, replace(config, pruning=None).learning):
         learning = asdict(PruningConfig())

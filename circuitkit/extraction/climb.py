@@ -84,9 +84,7 @@ class Climb:
         met += [nodes for nodes in self.known[:1] if self.criterion.meets(nodes)]
         if met:
             nodes = improve(met, self.criterion, self.candidates, self.progress)
-            return Climbed(
-                restarts=restarts, nodes=nodes, excesses=self.criterion.excesses(nodes)
-            )
+            return Climbed(restarts=restarts, nodes=nodes, excesses=self.criterion.excesses(nodes))
         nearest = min(restarts, key=lambda r: max(self.criterion.excesses(r.nodes).values()))
         return Climbed(
             restarts=restarts, nodes=nearest.nodes,
@@ -134,7 +132,9 @@ class Climb:
         while True:
             flat = torch.zeros(len(ranking)).index_fill(0, ranking[:first], 1.0)
             chosen = nodes_of(dict(zip(widths, flat.split(list(widths.values())), strict=True)))
-            chosen = NodeSet.of({*(chosen & allowed), *(n for known in self.known for n in known)}, widths)
+            chosen = NodeSet.of(
+                {*(chosen & allowed), *(n for known in self.known for n in known)}, widths
+            )
             if first >= len(ranking) or self.criterion.meets(chosen):
                 return chosen
             first *= 2

@@ -7,17 +7,20 @@ et al. 2025, sections 2.2 and A.5; what is ours: docs/extraction.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
-from circuitkit.circuit import Ablation, Circuit, CircuitFolder, Granularity
+from circuitkit.circuit import Ablation, Circuit, CircuitFolder, Granularity, Rung
 from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.errors import SavedInterrupt
+from circuitkit.extraction.asks import ASKS, AskName
 from circuitkit.extraction.circuit_record import Extraction
 from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig, Method, Schedule
 from circuitkit.extraction.extraction_inputs import ExtractionInputs, Sample, read_inputs
 from circuitkit.extraction.find_circuit import find_circuit
+from circuitkit.extraction.ladder import read_ladder
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.resume import SavedSearch
@@ -48,6 +51,8 @@ def extract(
     n_select: int = 192,
     n_test: int = 512,
     pruning: PruningConfig | None = None,
+    rung: Rung | None = None,
+    asks: Sequence[AskName] = ASKS,
     reference: Sample | str | Path | None = None,
     reference_tokens: int | None = None,
     out: str | Path | None = None,
@@ -68,7 +73,7 @@ def extract(
         target_loss_nats=target_loss_nats, ablation=ablation, method=method, schedule=schedule,
         refine=refine, granularity=granularity, calibrate=calibrate, restarts=restarts, tune=tune,
         n_gradient_points=n_gradient_points, seed=seed, n_train=n_train, n_select=n_select,
-        n_test=n_test, pruning=pruning,
+        n_test=n_test, pruning=pruning, rung=rung, asks=tuple(asks),
     )  # fmt: skip
     return run_extraction(
         checkpoint, task, config, reference=reference, reference_tokens=reference_tokens, out=out,
@@ -146,6 +151,8 @@ def _finished(
         means=Means.load(folder.path, inputs.checkpoint.architecture.widths),
         pruning=pruning,
         remarks=tuple(pruning.get("remarks", ())),
+        smallest=folder.smallest,
+        ladder=read_ladder(folder.path),
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from circuitkit.circuit import Ablation, Granularity
+from circuitkit.circuit import Ablation, Granularity, Rung
 from circuitkit.errors import UsageError
+from circuitkit.extraction.asks import ASKS, AskName, check_asks
 from circuitkit.extraction.mask_learning import PAPER, PruningConfig
 from circuitkit.provenance import check_seed
 
@@ -25,7 +26,8 @@ class ExtractConfig:
     by the mean loss; with ``refine=False`` nothing comes after that, which is the algorithm of
     Gao et al. 2025, section A.5. ``pruning`` None is the schedule's own settings. ``restarts``
     is a limit: the search ends when the smallest circuit has been found twice. ``tune`` tries
-    so many settings of mask learning, around those of the schedule (0: none).
+    so many settings of mask learning, around those of the schedule (0: none). ``rung`` is how
+    far to climb; None is ``trusted`` for the usual search, ``smallest`` for the others. ``asks`` is what a trusted circuit has to do.
     """
 
     target_loss_nats: float | None = None
@@ -56,6 +58,7 @@ class ExtractConfig:
         if self.tune < 0:
             raise UsageError(f"tune {self.tune}: expected 0 or more.")
         check_seed(self.seed)
+        object.__setattr__(self, "asks", check_asks(self.asks))
         self._check_combination()
 
     def _check_combination(self) -> None:
@@ -69,11 +72,26 @@ class ExtractConfig:
                 f"method {self.method!r} learns no masks, so there is nothing to tune. "
                 "Use method 'pruning', or leave tune out."
             )
+        if self.rung == "trusted" and not self._can_climb:
+            raise UsageError(
+                "rung 'trusted' is reached by method 'pruning', schedule 'dual', granularity "
+                "'node', refined and not tuned. Use rung 'smallest', or leave it out."
+            )
         if self.granularity == "edge" and not self.refine:
             raise UsageError(
                 "granularity 'edge' drops edges one by one, which refine=False forbids. "
                 "Use granularity 'node', or refine."
             )
+
+    @property
+    def climbs(self) -> bool:
+        """Whether the search goes on from the smallest circuit to a trusted one."""
+        return self._can_climb if self.rung is None else self.rung == "trusted"
+
+    @property
+    def _can_climb(self) -> bool:
+        usual = self.method == "pruning" and self.schedule == "dual" and self.granularity == "node"
+        return usual and self.refine and not self.tune
 
     @property
     def learning(self) -> PruningConfig:
@@ -82,7 +100,8 @@ class ExtractConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting as a plain value, for a file or a hash."""
-        return asdict(self) | {"pruning": asdict(self.learning)}
+        rung = "trusted" if self.climbs else "smallest"
+        return asdict(self) | {"pruning": asdict(self.learning), "rung": rung}
 
 
 DEFAULT = ExtractConfig()

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.reference import describe_reference
+from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.candidates import find_candidates
 from circuitkit.extraction.circuit_record import (
     Extraction,
     Found,
+    asked_of,
+    climb_record,
     describe,
     search_record,
     settings_of,
 )
+from circuitkit.extraction.climb import Climb, pairs_to_decide
 from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.discretise import ranked_nodes
 from circuitkit.extraction.edge_pruning import Kept, drop_edges
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.extraction_inputs import ExtractionInputs, Splits
 from circuitkit.extraction.induced_edges import edges_between
+from circuitkit.extraction.ladder import N_PAIRS, measure_step
 from circuitkit.extraction.local_search import explore
 from circuitkit.extraction.means import Means, halves_differ, means_of, zero_means
 from circuitkit.extraction.restarts import run_restarts, single_threaded
@@ -55,15 +63,66 @@ def find_circuit(inputs: ExtractionInputs, saved: SavedSearch, progress: Progres
     with single_threaded() as n_workers:
         restarts = run_restarts(train, criterion, config, within, saved, progress, n_workers)
         found = _settle(restarts, criterion, train, config, within, progress)
-    circuit = describe(checkpoint, task, config, criterion, means, splits.test, found, target)
-    circuit = circuit.model_copy(
-        update={
-            "search": settings_of(config, n_within),
-            "reference": None if sample is None else describe_reference(checkpoint, sample),
-        }
-    )
+        known = [found.kept.nodes, *found.alternatives]
+        climbed = None
+        if config.climbs and found.is_minimal:
+            climb = _climb(inputs, criterion, known, within, saved, progress)
+            climbed = climb.run(n_workers)
+    maker = _maker(inputs, criterion, splits.test[:N_PAIRS])
+    smallest = describe(checkpoint, task, config, criterion, means, splits.test, found, target)
+    common = {
+        "search": settings_of(config, n_within),
+        "reference": None if sample is None else describe_reference(checkpoint, sample),
+    }
+    smallest = smallest.model_copy(update={**common, "rung": "smallest"})
     pruning = search_record(config, restarts, found, splits.remarks)
-    return Extraction(circuit=circuit, means=means, pruning=pruning, remarks=splits.remarks)
+    steps = (measure_step(smallest, maker, "smallest"),)
+    if climbed is None:
+        return Extraction(
+            circuit=smallest, means=means, pruning=pruning, remarks=splits.remarks, ladder=steps
+        )
+    pruning["climb"] = climb_record(climbed)
+    reached = Found(
+        restart=climbed.restarts[0],
+        kept=Kept(nodes=climbed.nodes, edges=edges_between(model, climbed.nodes)),
+    )
+    trusted = describe(
+        checkpoint, task, config, climb.criterion, means, splits.test, reached, target,
+        outcome="target_met" if climbed.is_met else "target_missed",
+    ).model_copy(
+        update={**common, "rung": "trusted", "asks": asked_of(climb.criterion, climbed.nodes)}
+    )  # fmt: skip
+    steps = (*steps, measure_step(trusted, maker, "trusted", climbed.excesses))
+    return Extraction(
+        circuit=trusted if climbed.is_met else smallest,
+        smallest=smallest if climbed.is_met else None,
+        means=means, pruning=pruning, remarks=splits.remarks, ladder=steps,
+    )  # fmt: skip
+
+
+def _maker(inputs: ExtractionInputs, criterion: Criterion, pairs: EncodedPairs) -> AskMaker:
+    return AskMaker(
+        model=criterion.model, values=criterion.values, sample=inputs.sample, pairs=pairs,
+        seed=inputs.config.seed,
+    )  # fmt: skip
+
+
+def _climb(
+    inputs: ExtractionInputs, criterion: Criterion, known: Sequence[NodeSet],
+    within: NodeSet | None, saved: SavedSearch, progress: Progress,
+) -> Climb:  # fmt: skip
+    """The climb from these circuits; it is decided on selection and training pairs."""
+    train, config = inputs.splits.train, inputs.config
+    maker = _maker(inputs, criterion, pairs_to_decide(train, inputs.splits.select))
+    names = [name for name in config.asks if name != "background" or inputs.sample is not None]
+    asked = replace(
+        criterion, pairs=maker.pairs, asks=maker.criteria(names),
+        limits=maker.mean_limits(criterion.target_loss_nats),
+    )  # fmt: skip
+    return Climb(
+        known=known, train=train, criterion=asked, maker=maker, config=config, within=within,
+        saved=saved, progress=progress,
+    )  # fmt: skip
 
 
 def _means(

@@ -15,7 +15,7 @@ from torch import Tensor
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
 from circuitkit.checkpoints.reference import load_reference
-from circuitkit.circuit import Circuit, CircuitFolder
+from circuitkit.circuit import Circuit, CircuitFolder, Rung
 from circuitkit.circuit.folder import PRUNING, THOROUGH, Neighbour
 from circuitkit.errors import CircuitError, CircuitkitError
 from circuitkit.extraction.extract_config import ExtractConfig
@@ -36,6 +36,7 @@ def validate_folder(
     checkpoint: Checkpoint | str | Path | None = None,
     reference: str | Path | None = None,
     n_pairs: int | None = None,
+    rung: Rung | None = None,
     thorough: bool = False,
     progress: Progress | None = None,
 ) -> Validation:
@@ -47,6 +48,7 @@ def validate_folder(
         checkpoint: where the model is, if it is no longer where it was.
         reference: where the sample of the means is, if it is no longer where it was.
         n_pairs: test pairs; None for as many as the extraction scored.
+        rung: which circuit, if the folder holds two; None for the highest.
         thorough: run the thorough suite as well; one that was stopped is resumed.
         progress: called after each step; None shows a bar in a terminal or a notebook.
 
@@ -55,7 +57,7 @@ def validate_folder(
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
     """
     opened = CircuitFolder.open(folder)
-    circuit = opened.circuit
+    circuit = opened.at(rung)
     model = checkpoint_of(opened, circuit, checkpoint)
     means = Means.load(opened.path, model.architecture.widths)
     others = list(opened.beside())
@@ -71,7 +73,8 @@ def validate_folder(
         progress=progress,
     )  # fmt: skip
     opened.save_validation(validation)
-    write_findings(validation, opened.path)
+    if circuit.sha256 == opened.circuit.sha256:
+        write_findings(validation, opened.path)
     if thorough:
         (opened.path / THOROUGH).unlink(missing_ok=True)  # the validation holds them all
     return validation

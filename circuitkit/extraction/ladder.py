@@ -1,0 +1,115 @@
+"""The ladder: what each rung does under every ask, on test pairs, and the price of trust.
+
+In: the circuits of the rungs. Out: a row for each, as ``ladder.csv`` holds them. Source: ours
+(docs/extraction.md#ladder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import log
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from circuitkit.circuit import Circuit
+from circuitkit.circuit.folder import LADDER
+from circuitkit.extraction.ask_maker import AskMaker
+from circuitkit.extraction.asks import AskName
+from circuitkit.files import write_whole
+
+_LN2 = log(2)
+N_PAIRS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A rung: its size, and on test pairs F under every ask and what else is asked.
+
+    ``follows`` is the share of prompts whose answer follows the circuit in the run on the other
+    prompt, ``cue_kept`` the share of pairs whose cue keeps its sign under a random background,
+    ``gain`` what the final norm amplifies by. ``failed`` names the asks that were not met, with
+    how far they went, as a share of their limit.
+    """
+
+    rung: str
+    outcome: str
+    n_nodes: int
+    n_edges: int
+    f_mean: float
+    f_interchange: float
+    follows: float
+    f_norms: float
+    gain: float
+    cue_kept: float | None
+    failed: str = ""
+
+
+def measure_step(
+    circuit: Circuit, maker: AskMaker, rung: str, excesses: Mapping[AskName, float] | None = None
+) -> Step:
+    """Measure a circuit on the pairs of ``maker``; ``excesses`` is how near its asks were."""
+    names: list[AskName] = ["interchange", "norms"]
+    names += ["background"] if maker.sample is not None else []
+    own = float(maker.own_losses.mean())
+    found: dict[tuple[str, str], float] = {}
+    for ask in maker.criteria(names):
+        for measure, values in zip(ask.measures, ask.values(circuit.nodes), strict=True):
+            found[ask.name, measure.name] = float(values.double().mean())
+    missed = {name: x for name, x in (excesses or {}).items() if x > 1}
+
+    def f(loss_nats: float) -> float:
+        return round((_LN2 - loss_nats) / (_LN2 - own), 4)
+
+    cue = found.get(("background", "share_cue_lost"))
+    return Step(
+        rung=rung,
+        outcome="not_reached" if missed else circuit.outcome,
+        n_nodes=circuit.n_nodes,
+        n_edges=circuit.n_edges,
+        f_mean=f(circuit.loss_nats.circuit),
+        f_interchange=f(found["interchange", "loss_nats"]),
+        follows=round(1 - found["interchange", "share_wrong"], 4),
+        f_norms=f(found["norms", "loss_nats"]),
+        gain=round(found["norms", "gain"], 4),
+        cue_kept=None if cue is None else round(1 - cue, 4),
+        failed=", ".join(f"{name} at {x:.2f} of its limit" for name, x in missed.items()),
+    )
+
+
+def save_ladder(steps: Sequence[Step], folder: Path) -> None:
+    """Write ``ladder.csv``."""
+    frame = pd.DataFrame([asdict(step) for step in steps])
+    write_whole(folder / LADDER, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def read_ladder(folder: Path) -> tuple[Step, ...]:
+    """The rungs in ``ladder.csv``; none if it is not there."""
+    path = folder / LADDER
+    if not path.exists():
+        return ()
+    frame = pd.read_csv(path, dtype={"failed": str}, keep_default_na=False, na_values={})
+    return tuple(Step(**_typed(row)) for row in frame.to_dict("records"))
+
+
+def _typed(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row with its empty share as None."""
+    cue = row["cue_kept"]
+    return {**row, "cue_kept": None if cue == "" else float(cue)}
+
+
+def price_in_words(steps: Sequence[Step]) -> str:
+    """What trust costs, in a line; why it was not reached; or nothing."""
+    if len(steps) < 2:
+        return ""
+    smallest, trusted = steps
+    if trusted.failed:
+        return f"no trusted circuit: {trusted.failed}; this is the smallest one"
+    times = trusted.n_edges / max(1, smallest.n_edges)
+    return (
+        f"price of trust: {times:.1f} times the edges of the smallest circuit "
+        f"({smallest.n_nodes} nodes, {smallest.n_edges} edges), whose answer in the run on the "
+        f"other prompt follows in {smallest.follows:.2f} of prompts; here in {trusted.follows:.2f}"
+    )
