@@ -77,7 +77,7 @@ def test_the_long_suite_leaves_every_finding(done):
     """Each claim once, in order, all of them run; nothing is left beside the validation."""
     validation = Validation.load(done.folder)
     assert [f.claim for f in validation.findings] == list(Claim)
-    long = validation.findings[list(Claim).index(Claim.SEARCH_NULL) :]
+    long = validation.findings[list(Claim).index(Claim.STANDS_ALONE) :]
     assert {f.claim for f in long if f.outcome == "not_run"} == {Claim.SPECIFIC}
     assert not (done.folder / "thorough.json").exists()
     assert (done.folder / "findings.csv").read_text().count("\n") == len(Claim) + 1

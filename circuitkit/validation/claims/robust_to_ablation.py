@@ -79,7 +79,7 @@ def _table(trial: Trial) -> str:
     shown = []
     for i, kind in enumerate(KINDS):
         f = trial.recovered(_losses(trial, kind)[:n], model, trial.few.templates)
-        shown.append(f"{kind} {f.effect:.2f}")
+        shown.append(f"{kind} {f.effect:z.2f}")
         trial.progress("ablations", i + 1, len(KINDS))
     return f"F on these {n} pairs: {', '.join(shown)}"
 
