@@ -9,6 +9,8 @@ from strategies import validations
 
 from circuitkit.errors import CircuitError
 from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding, Validation
+from circuitkit.validation import grade_of
+from circuitkit.views.report import write_report
 
 
 @pytest.fixture
@@ -29,11 +31,31 @@ def test_loading_undoes_saving(tmp_path_factory, validation):
 
 
 def test_the_claims_are_those_of_the_design():
-    """Twelve by default, eleven more when thorough, integrity first."""
-    assert (len(DEFAULT_CLAIMS), len(Claim)) == (12, 23)
+    """Thirteen by default, twelve more when thorough, integrity first."""
+    assert (len(DEFAULT_CLAIMS), len(Claim)) == (13, 25)
     assert DEFAULT_CLAIMS[0] == Claim.INTEGRITY
     assert DEFAULT_CLAIMS[-1] == "follows_ood"
     assert tuple(Claim)[-1] == "size_curve"
+
+
+def test_a_verdict_from_before_a_claim_keeps_its_grade_and_is_shown(tmp_path):
+    """It loads, is saved as it was and reported; graded anew, the claim counts as not run."""
+    circuit = example_circuit()
+    newer = (Claim.INTERCHANGE, Claim.STANDS_ALONE)
+    every = example_validation(circuit, thorough=True)
+    kept = [f for f in every.findings if f.claim not in newer]
+    passing = [f.model_copy(update={"outcome": "pass", "n_clusters": 40}) for f in kept]
+    earlier = every.model_copy(update={"grade": "B", "findings": tuple(passing)})
+    earlier.save(tmp_path)
+    written = (tmp_path / "validation.json").read_bytes()
+    loaded = Validation.load(tmp_path)
+    assert loaded == earlier
+    assert (loaded.grade, loaded.passes) == ("B", True)
+    assert not set(newer) & set(loaded.to_frame()["claim"])
+    loaded.save(tmp_path)
+    assert (tmp_path / "validation.json").read_bytes() == written
+    write_report(tmp_path / "report.pdf", circuit, loaded)
+    assert grade_of(loaded.findings) == "C"
 
 
 def test_findings_are_looked_up_by_claim(validation):

@@ -49,27 +49,8 @@ def heads(folder, n):
     ]
 
 
-def test_of_two_equal_heads_each_is_told_of_the_other(tmp_path):
-    """Whichever the circuit has, the note of ``necessary`` names the other's channels."""
-    at, circuits = heads(tmp_path, 2)
-    for own, other in (circuits, circuits[::-1]):
-        finding = check_necessary(on_trial(at, NodeSet.of(own)))
-        note = finding.note.partition("REDUNDANT INSIDE")[2]
-        assert note
-        told = note.partition("most of all ")[2].split(", ")
-        inner = {str(n) for n in other - own if n.site.place in ("q", "k", "v")}
-        assert inner <= set(told)
-        assert not {str(n) for n in own} & set(told)
-
-
-def test_a_single_head_has_no_other_inside(tmp_path):
-    """Nor has any planted mechanism whose parts are all needed."""
-    at, (circuit,) = heads(tmp_path, 1)
-    assert "INSIDE" not in check_necessary(on_trial(at, NodeSet.of(circuit))).note
-
-
 def test_a_redundant_circuit_is_told_so_first(tmp_path):
-    """The grade goes by the first word of the note, which what is inside does not take."""
+    """The grade goes by the first word of the note."""
     planted = plant("twin_paths")
     at = opened(tmp_path, planted.model, planted.tokenizer, planted.task_lines, planted.reference)
     finding = check_necessary(on_trial(at, planted.wired[0]))

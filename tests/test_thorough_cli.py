@@ -77,7 +77,7 @@ def test_the_long_suite_leaves_every_finding(done):
     """Each claim once, in order, all of them run; nothing is left beside the validation."""
     validation = Validation.load(done.folder)
     assert [f.claim for f in validation.findings] == list(Claim)
-    long = validation.findings[list(Claim).index(Claim.SEARCH_NULL) :]
+    long = validation.findings[list(Claim).index(Claim.STANDS_ALONE) :]
     assert {f.claim for f in long if f.outcome == "not_run"} == {Claim.SPECIFIC}
     assert not (done.folder / "thorough.json").exists()
     assert (done.folder / "findings.csv").read_text().count("\n") == len(Claim) + 1
@@ -86,7 +86,7 @@ def test_the_long_suite_leaves_every_finding(done):
 
 def test_the_long_suite_tells_how_far_it_is(done):
     """On stderr; results on stdout."""
-    assert "thorough suite: 0 of 39" in done.ran.err
+    assert "thorough suite: 0 of 40" in done.ran.err
     assert "search null: 1 of 90" in done.ran.err
     assert "resample_independent pass" in done.ran.out
 

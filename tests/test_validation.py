@@ -61,6 +61,9 @@ def findings(changes=None, n_clusters=40, note="", outcomes=None, size_ratio=4.0
         ({Claim.FAITHFUL: "not_run"}, "C"),
         ({Claim.FAITHFUL: "fail"}, "C"),
         ({Claim.STOCHASTIC_RESTORE: "fail"}, "C"),
+        ({Claim.INTERCHANGE: "fail"}, "C"),
+        ({Claim.INTERCHANGE: "not_run"}, "C"),
+        ({**dict.fromkeys(Claim, "pass"), Claim.STANDS_ALONE: "fail"}, "B"),
         ({Claim.BEATS_CONTROLS: "not_run"}, "C"),
         ({Claim.BEATS_CONTROLS: "inconclusive"}, "C"),
         ({Claim.BEATS_CONTROLS: "fail"}, "C"),
@@ -133,7 +136,7 @@ def test_the_weakest_finding_is_the_first_of_the_worst():
     """Fail, then inconclusive, then not run, then pass; the earlier in the suite goes first."""
     default = findings()[: len(DEFAULT_CLAIMS)]
     assert weakest_of(default) is Claim.INTEGRITY
-    assert weakest_of(findings()) is Claim.SEARCH_NULL
+    assert weakest_of(findings()) is Claim.STANDS_ALONE
     changes = {Claim.FOLLOWS_OOD: "inconclusive"}
     assert weakest_of(findings(changes)) is Claim.FOLLOWS_OOD
     changes |= {Claim.GENERALISES: "fail", Claim.MINIMAL: "fail"}

@@ -7,7 +7,7 @@ In: where values come from, a batch of pairs. Out: for every site a value that b
 ``resample_joint``: the nodes of a site take their values at one reference token, drawn for
 each prompt. ``resample_independent``: each node at a token of its own. ``resample_pair``:
 the node's value on the other prompt of the pair, aligned at the start as far as the prompts
-agree and at the end from there.
+agree and at the end from there (interchange).
 """
 
 from __future__ import annotations
@@ -57,19 +57,23 @@ def ablated_differences(
     nodes: NodeSet,
     pairs: EncodedPairs,
     circuit_model: Transformer | None = None,
+    shared: torch.Generator | None = None,
 ) -> Float[Tensor, " rows"]:
     """The logit difference of every prompt with all but ``nodes`` ablated in one of these ways.
 
     ``circuit_model`` is what is run, where edges are cut. The values that ablated nodes take
-    are those of the trial's model.
+    are those of the trial's model. Random values are drawn for each prompt, from the source's
+    seed; given a generator in ``shared``, from that, and alike for both prompts of a pair.
     """
-    generator = torch.Generator().manual_seed(source.seed)
+    generator = shared or torch.Generator().manual_seed(source.seed)
     gates = gates_of(nodes, source.model.arch.widths)
     model = circuit_model or source.model
 
     def run(batch: EncodedPairs) -> Tensor:
         source.passes += 1
         values = STILL[kind](source) if kind in STILL else DRAWN[kind](source, batch, generator)
+        if shared is not None:
+            values = {site: x[: len(batch)].repeat(2, 1, 1) for site, x in values.items()}
         tap = gate_tap(gates, values)
         return logit_differences(model(batch.tokens, tap, batch.last)[:, 0], batch)
 
@@ -100,9 +104,8 @@ def _resample_independent(
     }
 
 
-def _resample_pair(
-    source: AblationSource, batch: EncodedPairs, generator: torch.Generator
-) -> Values:
+def other_prompt_values(source: AblationSource, batch: EncodedPairs) -> Values:
+    """For every prompt, the activations on the other prompt of its pair at aligned positions."""
     seen: dict[Site, Tensor] = {}
     source.model(batch.tokens, record_tap(seen), batch.last)
     source.passes += 1
@@ -122,7 +125,7 @@ STILL: Mapping[Kind, Callable[[AblationSource], Values]] = {
 DRAWN: Mapping[Kind, Callable[[AblationSource, EncodedPairs, torch.Generator], Values]] = {
     "resample_joint": _resample_joint,
     "resample_independent": _resample_independent,
-    "resample_pair": _resample_pair,
+    "resample_pair": lambda source, batch, _: other_prompt_values(source, batch),
 }
 
 
@@ -132,10 +135,15 @@ def _swapped(rows: Tensor) -> Tensor:
 
 
 def aligned_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
-    """For every position of a prompt, the aligned position in the other prompt of its pair."""
+    """For every position of a prompt, the aligned position in the other prompt of its pair.
+
+    Where one prompt is the start of the other, their last positions are still aligned: there
+    the answer is read.
+    """
     other = _swapped(torch.arange(len(pairs.tokens)))
     positions = torch.arange(pairs.tokens.shape[1])
     agree = (pairs.tokens == pairs.tokens[other]).long().cumprod(1).bool()
+    agree &= positions < torch.minimum(pairs.last, pairs.last[other])[:, None]
     from_end = positions + (pairs.last[other] - pairs.last)[:, None]
     aligned = torch.where(agree, positions, from_end)
     return aligned.clamp(min=0).minimum(pairs.last[other][:, None])

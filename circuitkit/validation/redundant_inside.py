@@ -1,50 +1,96 @@
-"""Redundant inside: other heads and neurons do the same between the circuit's reads and writes.
+"""Redundant inside: others do what a part of the circuit does, between the same reads and writes.
 
 Of two equal heads with the same reads and writes a search finds one. Knocking the circuit out
-removes the shared reads and writes too and leaves the model at chance, so ``necessary`` passes
-and no claim shows that there are two. Here only the circuit's q, k, v channels and neurons are
-knocked out. If the model still does the task, other nodes do it too. They are named by
-attribution in that model, |gradient × (activation - ablation value)| of the logit difference.
+removes the shared reads and writes too and leaves the model at chance, so ``necessary`` passes.
+Under interchange the other head has the other prompt's values, and the two cancel. So here one
+head of the circuit, or its neurons of one layer, give place to others of that layer: the first
+n of a ranking, n doubling. If the circuit does the task with these instead, they are named.
 
-In: a trial. Out: words, or none. Source: ours.
+The ranking is by attribution in the model, |gradient × (activation - ablation value)| of the
+logit difference, and not by interchange: nodes that find the cue, such as k channels, may have
+the same values on both prompts.
+
+In: a trial. Out: words, or none. Source: ours (docs/validation.md#interchange).
 """
 
 from __future__ import annotations
 
-from circuitkit.extraction.masked_model import gate_gradients, masked_differences
-from circuitkit.model.per_pair import hits_of
+from circuitkit.extraction.masked_model import gate_gradients
 from circuitkit.nodes import Node, NodeSet
-from circuitkit.statistics.intervals import proportion
+from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
 from circuitkit.validation.trial import Trial
 
 _PLACES = ("q", "k", "v", "post_act")
-_RANKED_ON = 32
+_PAIRS = 16
 _NAMED = 6
+_MOST = 64
+_MOST_PARTS = 12
+
+Part = tuple[int, str, int]
+"""A layer, its block, and the head; 0 for the neurons of an MLP."""
 
 
-def redundant_inside(trial: Trial, chance: float) -> str:
-    """A part of the note of ``necessary``; nothing where accuracy may be at chance."""
-    inner = NodeSet.of(n for n in trial.nodes if n.site.place in _PLACES)
-    if not len(inner):
+def redundant_inside(trial: Trial) -> str:
+    """A part of the note of ``interchange``; nothing where no part of the circuit is replaced."""
+    parts: dict[Part, list[Node]] = {}
+    for node in trial.nodes:
+        if node.site.place in _PLACES:
+            parts.setdefault(_part_of(trial, node), []).append(node)
+    ranked = _others_inside(trial) if parts else []
+    found = (
+        _replaced(trial, parts[part], [n for n in ranked if _block(n) == part[:2]])
+        for part in list(parts)[:_MOST_PARTS]
+    )
+    return next(filter(None, found), "")
+
+
+def _part_of(trial: Trial, node: Node) -> Part:
+    head = node.channel // trial.model.arch.d_head if node.site.block == "attn" else 0
+    return (*_block(node), head)
+
+
+def _block(node: Node) -> tuple[int, str]:
+    return node.site.layer or 0, node.site.block or ""
+
+
+def _replaced(trial: Trial, own: list[Node], others: list[Node]) -> str:
+    """Which of the first others do what ``own`` does, in words; none if it is not needed."""
+    without = trial.nodes - NodeSet.of(own)
+    limit = trial.circuit.target_loss_nats + ABOVE_TARGET_NATS
+    if _loss(trial, without) <= limit:
         return ""
-    rest = NodeSet.full(trial.model.arch.widths) - inner
-    trial.passes += 1
-    differences = masked_differences(trial.model, trial.few, rest, trial.values)
-    accuracy = proportion(hits_of(differences), trial.few.templates, trial.seed)
-    if accuracy.low <= chance:
-        return ""
-    named = ", ".join(map(str, _standing_in(trial, rest)[:_NAMED]))
+    n = 1
+    while n <= min(_MOST, 2 * len(others) - 1):
+        loss = _loss(trial, without | NodeSet.of(others[:n], trial.nodes.widths))
+        if loss <= limit:
+            return _in_words(own, others[:n], loss)
+        n *= 2
+    return ""
+
+
+def _loss(trial: Trial, nodes: NodeSet) -> float:
+    return float(trial.circuit_losses(nodes, trial.few).mean())
+
+
+def _in_words(own: list[Node], others: list[Node], loss: float) -> str:
     return (
-        "REDUNDANT INSIDE: without its heads' channels and neurons, its reads and writes kept, the "
-        f"model still does the task (accuracy {accuracy}); others do it too, most of all {named}"
+        f"REDUNDANT INSIDE: between the same reads and writes, in place of {_named(own)}, others "
+        f"do the task too ({loss:.3f} nats): {_named(others)}"
     )
 
 
-def _standing_in(trial: Trial, rest: NodeSet) -> list[Node]:
+def _named(nodes: list[Node]) -> str:
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    return ", ".join(map(str, nodes[:_NAMED])) + more
+
+
+def _others_inside(trial: Trial) -> list[Node]:
     """q, k, v channels and neurons outside the circuit, by how much they move the answer."""
-    pairs = trial.few[:_RANKED_ON]
+    whole = NodeSet.full(trial.model.arch.widths)
     trial.passes += 1
-    moved = gate_gradients(trial.model, pairs, rest, trial.values, objective=lambda d: d)
+    moved = gate_gradients(
+        trial.model, trial.few[:_PAIRS], whole, trial.values, objective=lambda d: d
+    )
     ranked = sorted(
         (-abs(float(g)), site, channel)
         for site, gradient in moved.items()
@@ -53,4 +99,4 @@ def _standing_in(trial: Trial, rest: NodeSet) -> list[Node]:
         if g != 0
     )
     others = (Node(site, channel) for _, site, channel in ranked)
-    return [node for node in others if node in rest]
+    return [node for node in others if node not in trial.nodes]

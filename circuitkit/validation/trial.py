@@ -221,6 +221,11 @@ class Trial:
             return self.circuit_differences(self.nodes, pairs, STILL[kind](self))
         return ablated_differences(self, kind, self.nodes, pairs, self.circuit_model)
 
+    @cached_property
+    def interchanged(self) -> Float[Tensor, " rows"]:
+        """The circuit's logit differences on the test pairs, the rest as on the other prompt."""
+        return self.ablated_circuit("resample_pair", self.pairs)
+
     def ablated_complement(self, kind: Kind, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
         """The model's logit differences, the circuit's nodes ablated in one of the six ways."""
         return ablated_differences(self, kind, ~self.nodes, pairs)

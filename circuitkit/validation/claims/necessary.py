@@ -4,10 +4,10 @@ Tested under mean ablation and under ``resample_joint``. A complement that still
 does the task is REDUNDANT: there is a backup, which is searched for there and named.
 One that prefers the wrong answer is ANTI-CHANCE: the circuit outweighs something, which
 is searched for in the same way. A large loss alone is no pass. Source: Gao et
-al. 2025, section 2.2; the equivalence test and the backup are ours. The note also names heads
-and neurons that do the same between the circuit's reads and writes (REDUNDANT INSIDE).
+al. 2025, section 2.2; the equivalence test and the backup are ours.
 
-What can fool it: ablation so far from the data that anything would break.
+What can fool it: ablation so far from the data that anything would break; a backup between the
+circuit's own reads and writes, which go with the circuit (``interchange`` finds that).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from circuitkit.statistics.intervals import Estimate, cluster_ratio, proportion
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
 from circuitkit.validation.controls.backup import find_backup
-from circuitkit.validation.redundant_inside import redundant_inside
 from circuitkit.validation.trial import LN2, Trial
 
 CLAIM = Declared(
     id=Claim.NECESSARY,
     suite="default",
-    fooled_by="ablation so far from the data that anything would break",
+    fooled_by="ablation so far from the data that anything would break; a backup between the "
+    "circuit's own reads and writes",
     needs=("reference",),
 )
 
@@ -71,7 +71,7 @@ def check_necessary(trial: Trial) -> Finding:
     return Finding(
         claim=CLAIM.id,
         outcome=decision.outcome,
-        note=joined(_meaning(trial, ways), both, decision.note, redundant_inside(trial, CHANCE[1])),
+        note=joined(_meaning(trial, ways), both, decision.note),
         **mean.accuracy.fields(),
         unit="accuracy of the complement",
         threshold=f"interval inside [{CHANCE[0]}, {CHANCE[1]}], Nec ≥ {NECESSITY}",

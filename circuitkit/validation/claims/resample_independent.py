@@ -2,11 +2,11 @@
 
 Every ablated node takes its value at a reference token drawn for it alone, one for each
 prompt, the same at all positions. So ablated nodes contradict one another, as they never do
-in a text: half of causal scrubbing. Expect a low value; ``robust_to_ablation`` keeps the
-values of a site together.
+in a text: half of causal scrubbing. Expect a low value; ``stands_alone`` keeps the values of
+a site together.
 
 Source: Chan et al. 2022 (causal scrubbing); docs/validation.md#ablations. The pass region is
-ours: half of that of ``robust_to_ablation``.
+ours: half of that of ``stands_alone``.
 
 What can fool it: a model in which ablated nodes hardly vary. A good circuit may fail it in a
 model with norms or activation top-k, which react to values that never occur together.
