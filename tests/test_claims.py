@@ -27,6 +27,7 @@ from circuitkit.extraction.means import zero_means
 from circuitkit.extraction.target_loss import choose_target
 from circuitkit.files import write_whole
 from circuitkit.model import agreement, gate_tap, hits, record_tap
+from circuitkit.model.other_prompt import aligned_positions
 from circuitkit.model.per_pair import hits_of
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.planted import plant
@@ -39,7 +40,6 @@ from circuitkit.validation.ablations import (
     KINDS,
     STILL,
     ablated_differences,
-    aligned_positions,
     means_over,
 )
 from circuitkit.validation.claims import beats_controls

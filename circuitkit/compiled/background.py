@@ -24,8 +24,11 @@ from circuitkit.model.other_prompt import aligned_positions, other_rows, shared_
 from circuitkit.model.transformer import MLP, Attention, Norm
 from circuitkit.nodes import FINAL_RESID, Site, transformer_sites
 
-Places = Float[Tensor, "rows places width"]
-"""One vector a place, the last place being the end of each prompt; 1 row or place for all."""
+Places = Float[Tensor, "_ _ _"]
+"""``(rows, places, width)``: one vector a place, the last place being the end of each prompt.
+
+One row, or one place, is the same for all.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -170,9 +173,9 @@ class FoldedBackground:
         return self._once(("stream", site), lambda: self._stream(site))
 
     def _stream(self, site: Site) -> Places:
-        x = self.model.transformer.wte(latest(self.tokens[..., None], self.n_live)[..., 0])
+        x = self.model.transformer.wte(self.tokens[:, -self.n_live :])
         if self.arch.positions == "learned":
-            x = x + self.model.transformer.wpe(latest(self._places, self.n_live)[..., 0])
+            x = x + self.model.transformer.wpe(self._places)
         for write in self.writes:
             if write >= site:
                 break
@@ -183,8 +186,9 @@ class FoldedBackground:
         return x
 
     @property
-    def _places(self) -> Int[Tensor, "rows places 1"]:
-        return self.positions.clamp(min=0)[..., None]
+    def _places(self) -> Int[Tensor, "rows places"]:
+        """The positions of the live places; 0 before the start of a prompt."""
+        return self.positions[:, -self.n_live :].clamp(min=0)
 
     def sums(self, site: Site) -> tuple[Tensor, Tensor]:
         """The sum of the stream's channels at a read and of their squares, in float64."""
@@ -220,7 +224,7 @@ class FoldedBackground:
         def make() -> Tensor:
             layer = self.model.layers[site.layer]
             norm = layer.ln_p1 if site.block == "attn" else layer.ln_p2
-            return norm(self.model.transformer.wpe.weight)[self._places[:, -self.n_live :, 0]]
+            return norm(self.model.transformer.wpe.weight)[self._places]
 
         return latest(self._once(("positions", site), make), n)
 

@@ -182,7 +182,7 @@ class PatchedCircuit:
     def _survive(
         self, site: Site, live: Places, moving: Places, before: Places, at: Tensor, n_kept: int,
         n: int, more: Places | None = None,
-    ) -> Bool[Tensor, "rows places kept"]:  # fmt: skip
+    ) -> Bool[Tensor, "_ _ kept"]:  # fmt: skip
         """Whether each kept channel is among the ``n_kept`` largest of its site.
 
         ``moving`` are the channels ``at`` that may have moved and ``before`` their magnitudes
@@ -264,7 +264,7 @@ class PatchedCircuit:
         """One over the denominator of the norm of the circuit's own stream."""
         norm = self.folded.norm(site)
         if norm.kind == "none":
-            return torch.ones_like(x[..., :1])
+            return x.new_ones(*x.shape[:2], 1)
         eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
         mean, square = self._moments(site, x)
         if norm.kind == "layernorm":
@@ -308,7 +308,7 @@ class PatchedCircuit:
         return Patched(differences=read * scale.factor[:, 0, 0] + offset, gains=gains)
 
 
-def _at_most(ranked: Places, magnitude: Places) -> Int[Tensor, "rows places kept"]:
+def _at_most(ranked: Places, magnitude: Places) -> Int[Tensor, "_ _ kept"]:
     """How many of the ranked magnitudes are at most each of these."""
     if ranked.shape[:2] == (1, 1):
         return torch.searchsorted(ranked[0, 0].contiguous(), magnitude.contiguous(), right=True)
@@ -316,6 +316,6 @@ def _at_most(ranked: Places, magnitude: Places) -> Int[Tensor, "rows places kept
     return torch.searchsorted(ranked, magnitude.contiguous(), right=True)
 
 
-def _count_above(some: Places, magnitude: Places) -> Int[Tensor, "rows places kept"]:
+def _count_above(some: Places, magnitude: Places) -> Int[Tensor, "_ _ kept"]:
     """How many of some magnitudes are above each of these."""
     return some.shape[2] - _at_most(some.sort(2).values, magnitude)

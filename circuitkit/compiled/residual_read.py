@@ -33,8 +33,8 @@ class _Fixed:
 class Scale:
     """What a norm does to every channel of a row: take ``mean`` away, multiply by ``factor``."""
 
-    mean: Float[Tensor, "rows 1"] | None
-    factor: Float[Tensor, "rows 1"]
+    mean: Float[Tensor, "*rows 1"] | None
+    factor: Float[Tensor, "*rows 1"]
 
 
 class KeptRead:

@@ -138,7 +138,7 @@ class AskMaker:
         pairs = self.pairs[few]
         pairs = pairs[pairs.by_length()]
         return Ask(
-            name=name, measures=measures, loss_of=_LOSSES[name], units=Units.of(pairs),
+            name=name, measures=measures, loss_of=_LOSSES[name], pairs=pairs, units=Units.of(pairs),
             chunks=[self.folded(name, chunk) for chunk in growing(pairs)],
         )  # fmt: skip
 

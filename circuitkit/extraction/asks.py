@@ -27,7 +27,7 @@ from circuitkit.errors import UsageError
 from circuitkit.extraction.gated_background import GatedBackground
 from circuitkit.extraction.masked_model import gates_of
 from circuitkit.extraction.upper_bound import Limits, Units
-from circuitkit.model import hits, pair_losses
+from circuitkit.model import EncodedPairs, hits, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
 AskName = Literal["mean", "interchange", "norms", "background"]
@@ -58,6 +58,7 @@ class Ask:
     name: AskName
     measures: tuple[Measure, ...]
     loss_of: Of
+    pairs: EncodedPairs
     chunks: list[FoldedBackground]
     units: Units
 
@@ -81,6 +82,12 @@ class Ask:
         for chunk in self.chunks:
             values = self._more(values, chunk, nodes)
         return values
+
+    @torch.no_grad()
+    def losses(self, nodes: NodeSet) -> Float[Tensor, " pairs"]:
+        """What the search lowers, in nats, one a pair."""
+        runs = [PatchedCircuit(chunk, nodes).run() for chunk in self.chunks]
+        return torch.cat([self.loss_of(found) for found in runs])
 
     def gradients(self, nodes: NodeSet, within: NodeSet) -> dict[Site, Float[Tensor, " width"]]:
         """The gradient in every gate of the mean loss of the first pairs, ``nodes`` open."""

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.circuit import Asked, Circuit, CircuitFolder, Minimality, Outcome, SearchSettings
+from circuitkit.circuit import Asked, Circuit, CircuitFolder, Minimality, SearchSettings
 from circuitkit.circuit.circuit_json import SMALLEST
 from circuitkit.circuit.folder import PRUNING
 from circuitkit.extraction.calibration import calibrated_loss, fit_calibration
 from circuitkit.extraction.climb import Climbed
 from circuitkit.extraction.criterion import DRIFT_NATS, Criterion
-from circuitkit.extraction.edge_pruning import Kept, cut_model
+from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.ladder import Step, save_ladder
@@ -28,7 +28,7 @@ from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.measured_surroundings import describe_surroundings
 from circuitkit.extraction.scoring import FourDifferences, four_differences
-from circuitkit.extraction.search import Restart
+from circuitkit.extraction.search import Found, Restart
 from circuitkit.extraction.target_loss import Target
 from circuitkit.extraction.upper_bound import upper_bound
 from circuitkit.files import write_whole
@@ -39,20 +39,6 @@ from circuitkit.task import Task
 
 FORMAT = "circuitkit.pruning/1"
 MOST_ALTERNATIVES = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """The circuit, the restart it came from, and other circuits that are no larger."""
-
-    restart: Restart
-    kept: Kept
-    alternatives: tuple[NodeSet, ...] = ()
-
-    @property
-    def is_minimal(self) -> bool:
-        """Whether elimination was completed."""
-        return self.restart.outcome == "target_met"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +77,7 @@ class Extraction:
 
 def describe(
     checkpoint: Checkpoint, task: Task, config: ExtractConfig, criterion: Criterion, means: Means,
-    test: EncodedPairs, found: Found, target: Target, outcome: Outcome | None = None,
+    test: EncodedPairs, found: Found, target: Target,
 ) -> Circuit:  # fmt: skip
     """Score the circuit on the test split and record everything about it."""
     model, nodes, edges = criterion.model, found.kept.nodes, found.kept.edges
@@ -108,7 +94,7 @@ def describe(
         granularity=config.granularity,
         method=_method(config),
         seed=config.seed,
-        outcome=outcome or found.restart.outcome,
+        outcome=found.restart.outcome,
         nodes=nodes,
         edges=edges,
         n_nodes=len(nodes),
@@ -120,7 +106,8 @@ def describe(
         n_pairs=len(test),
         minimality=Minimality(
             nodes_1_minimal=refined, edges_1_minimal=refined and config.granularity == "edge",
-            split="select and train" if criterion.asks else "select", n_pairs=len(criterion.pairs), n_templates=criterion.n_templates,
+            split="select and train" if criterion.asks else "select",
+            n_pairs=len(criterion.pairs), n_templates=criterion.n_templates,
             max_drift_nats=DRIFT_NATS if criterion.is_strict and criterion.pushed else None,
         ),
         calibration=_calibrate(config, criterion, nodes, cut, scored, test),

@@ -18,18 +18,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.circuit import Outcome
 from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.asks import AskName
 from circuitkit.extraction.candidates import OPENNESS, attribution
 from circuitkit.extraction.criterion import Criterion
+from circuitkit.extraction.edge_pruning import Kept
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.gated_background import GatedBackground
+from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.local_search import improve
 from circuitkit.extraction.mask_learning import learn_masks
 from circuitkit.extraction.masked_model import nodes_of
 from circuitkit.extraction.resume import SavedSearch
-from circuitkit.extraction.search import Restart, follow
-from circuitkit.model import EncodedPairs
+from circuitkit.extraction.search import Found, Restart, follow
+from circuitkit.model import EncodedPairs, Transformer
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress
 
@@ -56,6 +59,13 @@ class Climbed:
     def is_met(self) -> bool:
         """Whether every ask is met."""
         return max(self.excesses.values()) <= 1
+
+    def found(self, model: Transformer) -> Found:
+        """The circuit as something found by a restart that met every ask, if one did."""
+        best = min(self.restarts, key=lambda restart: restart.size)
+        outcome: Outcome = "target_met" if self.is_met else "target_missed"
+        kept = Kept(nodes=self.nodes, edges=edges_between(model, self.nodes))
+        return Found(restart=replace(best, outcome=outcome), kept=kept)
 
 
 def pairs_to_decide(train: EncodedPairs, select: EncodedPairs) -> EncodedPairs:

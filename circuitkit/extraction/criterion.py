@@ -140,8 +140,10 @@ class Criterion:
 
     def excesses(self, nodes: NodeSet) -> dict[AskName, float]:
         """The same by ask."""
-        own: dict[AskName, float] = {"mean": self._excess(self.losses(nodes))}
-        return own | {ask.name: ask.excess(nodes) for ask in self.asks}
+        excesses: dict[AskName, float] = {"mean": self._excess(self.losses(nodes))}
+        for ask in self.asks:
+            excesses[ask.name] = ask.excess(nodes)
+        return excesses
 
     def _excess(self, losses: Float[Tensor, " pairs"]) -> float:
         limits = self.limits or Limits(mean=self.target_loss_nats)

@@ -27,7 +27,8 @@ class ExtractConfig:
     Gao et al. 2025, section A.5. ``pruning`` None is the schedule's own settings. ``restarts``
     is a limit: the search ends when the smallest circuit has been found twice. ``tune`` tries
     so many settings of mask learning, around those of the schedule (0: none). ``rung`` is how
-    far to climb; None is ``trusted`` for the usual search, ``smallest`` for the others. ``asks`` is what a trusted circuit has to do.
+    far to climb; None is ``trusted`` for the usual search, ``smallest`` for the others. ``asks``
+    is what a trusted circuit has to do.
     """
 
     target_loss_nats: float | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.reference import describe_reference
 from circuitkit.extraction.ask_maker import AskMaker
+from circuitkit.extraction.asks import AskName
 from circuitkit.extraction.candidates import find_candidates
 from circuitkit.extraction.circuit_record import (
     Extraction,
@@ -20,7 +21,7 @@ from circuitkit.extraction.circuit_record import (
     search_record,
     settings_of,
 )
-from circuitkit.extraction.climb import Climb, pairs_to_decide
+from circuitkit.extraction.climb import Climb, Climbed, pairs_to_decide
 from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.discretise import ranked_nodes
 from circuitkit.extraction.edge_pruning import Kept, drop_edges
@@ -47,7 +48,7 @@ def find_circuit(inputs: ExtractionInputs, saved: SavedSearch, progress: Progres
         CheckpointError: if its weights are wrong.
     """
     checkpoint, task, config = inputs.checkpoint, inputs.task, inputs.config
-    sample, splits, within = inputs.sample, inputs.splits, inputs.within
+    sample, splits = inputs.sample, inputs.splits
     model = checkpoint.load_model()
     about = f"{task.name} on {checkpoint.name}"
     target = choose_target(model, splits.select, config.target_loss_nats, about)
@@ -57,46 +58,65 @@ def find_circuit(inputs: ExtractionInputs, saved: SavedSearch, progress: Progres
         saved.keep_means(means)
     is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
     criterion = _criterion(model, means, splits, target, config, is_pushed=is_pushed)
-    train, n_within = splits.train, None if within is None else len(within)
+    with single_threaded() as n_workers:
+        search = _search(inputs, criterion, saved, progress, n_workers)
+        return _describe(inputs, criterion, means, target, search)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Searched:
+    """What the search found: the smallest circuit, and what came of the climb from it, if any."""
+
+    restarts: list[Restart]
+    found: Found
+    climb: Climb | None = None
+    climbed: Climbed | None = None
+
+
+def _search(
+    inputs: ExtractionInputs, criterion: Criterion, saved: SavedSearch, progress: Progress,
+    n_workers: int,
+) -> _Searched:  # fmt: skip
+    """The smallest circuit, then the climb to one that is to be trusted."""
+    train, config, within = inputs.splits.train, inputs.config, inputs.within
     if within is None:
         within = find_candidates(train, criterion, progress=progress)
-    with single_threaded() as n_workers:
-        restarts = run_restarts(train, criterion, config, within, saved, progress, n_workers)
-        found = _settle(restarts, criterion, train, config, within, progress)
-        known = [found.kept.nodes, *found.alternatives]
-        climbed = None
-        if config.climbs and found.is_minimal:
-            climb = _climb(inputs, criterion, known, within, saved, progress)
-            climbed = climb.run(n_workers)
-    maker = _maker(inputs, criterion, splits.test[:N_PAIRS])
-    smallest = describe(checkpoint, task, config, criterion, means, splits.test, found, target)
+    restarts = run_restarts(train, criterion, config, within, saved, progress, n_workers)
+    found = _settle(restarts, criterion, train, config, within, progress)
+    if not (config.climbs and found.is_minimal):
+        return _Searched(restarts=restarts, found=found)
+    known = [found.kept.nodes, *found.alternatives]
+    climb = _climb(inputs, criterion, known, within, saved, progress)
+    return _Searched(restarts=restarts, found=found, climb=climb, climbed=climb.run(n_workers))
+
+
+def _describe(
+    inputs: ExtractionInputs, criterion: Criterion, means: Means, target: Target, search: _Searched
+) -> Extraction:
+    """Score every rung on the test split; the circuit is that of the highest one reached."""
+    test, sample, config = inputs.splits.test, inputs.sample, inputs.config
     common = {
-        "search": settings_of(config, n_within),
-        "reference": None if sample is None else describe_reference(checkpoint, sample),
+        "search": settings_of(config, None if inputs.within is None else len(inputs.within)),
+        "reference": None if sample is None else describe_reference(inputs.checkpoint, sample),
     }
+    about = (inputs.checkpoint, inputs.task, config)
+    smallest = describe(*about, criterion, means, test, search.found, target)
     smallest = smallest.model_copy(update={**common, "rung": "smallest"})
-    pruning = search_record(config, restarts, found, splits.remarks)
-    steps = (measure_step(smallest, maker, "smallest"),)
-    if climbed is None:
-        return Extraction(
-            circuit=smallest, means=means, pruning=pruning, remarks=splits.remarks, ladder=steps
-        )
-    pruning["climb"] = climb_record(climbed)
-    reached = Found(
-        restart=climbed.restarts[0],
-        kept=Kept(nodes=climbed.nodes, edges=edges_between(model, climbed.nodes)),
-    )
-    trusted = describe(
-        checkpoint, task, config, climb.criterion, means, splits.test, reached, target,
-        outcome="target_met" if climbed.is_met else "target_missed",
-    ).model_copy(
-        update={**common, "rung": "trusted", "asks": asked_of(climb.criterion, climbed.nodes)}
-    )  # fmt: skip
-    steps = (*steps, measure_step(trusted, maker, "trusted", climbed.excesses))
+    few = _maker(inputs, criterion, test[:N_PAIRS])
+    ladder = [measure_step(smallest, few, "smallest")]
+    record = search_record(config, search.restarts, search.found, inputs.splits.remarks)
+    circuit = smallest
+    if search.climb and search.climbed:
+        asked, climbed = search.climb.criterion, search.climbed
+        trusted = describe(*about, asked, means, test, climbed.found(asked.model), target)
+        more = {"rung": "trusted", "asks": asked_of(asked, climbed.nodes)}
+        trusted = trusted.model_copy(update={**common, **more})
+        ladder.append(measure_step(trusted, few, "trusted", climbed.excesses))
+        record["climb"] = climb_record(climbed)
+        circuit = trusted if climbed.is_met else smallest
     return Extraction(
-        circuit=trusted if climbed.is_met else smallest,
-        smallest=smallest if climbed.is_met else None,
-        means=means, pruning=pruning, remarks=splits.remarks, ladder=steps,
+        circuit=circuit, smallest=None if circuit is smallest else smallest, means=means,
+        pruning=record, remarks=inputs.splits.remarks, ladder=tuple(ladder),
     )  # fmt: skip
 
 
@@ -114,7 +134,9 @@ def _climb(
     """The climb from these circuits; it is decided on selection and training pairs."""
     train, config = inputs.splits.train, inputs.config
     maker = _maker(inputs, criterion, pairs_to_decide(train, inputs.splits.select))
-    names = [name for name in config.asks if name != "background" or inputs.sample is not None]
+    names: list[AskName] = [
+        name for name in config.asks if name != "background" or inputs.sample is not None
+    ]
     asked = replace(
         criterion, pairs=maker.pairs, asks=maker.criteria(names),
         limits=maker.mean_limits(criterion.target_loss_nats),

@@ -52,7 +52,8 @@ def measure_step(
 ) -> Step:
     """Measure a circuit on the pairs of ``maker``; ``excesses`` is how near its asks were."""
     names: list[AskName] = ["interchange", "norms"]
-    names += ["background"] if maker.sample is not None else []
+    if maker.sample is not None:
+        names.append("background")
     own = float(maker.own_losses.mean())
     found: dict[tuple[str, str], float] = {}
     for ask in maker.criteria(names):

@@ -20,6 +20,7 @@ from circuitkit.extraction.discretise import (
     size_around,
     smallest_prefix,
 )
+from circuitkit.extraction.edge_pruning import Kept
 from circuitkit.extraction.elimination import eliminate
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.induced_edges import edges_between
@@ -49,6 +50,20 @@ class Restart:
     def size(self) -> tuple[bool, int, int]:
         """What restarts are compared by: target met first, then edges, then nodes."""
         return (self.outcome != "target_met", self.n_edges, len(self.nodes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The circuit, the restart it came from, and other circuits that are no larger."""
+
+    restart: Restart
+    kept: Kept
+    alternatives: tuple[NodeSet, ...] = ()
+
+    @property
+    def is_minimal(self) -> bool:
+        """Whether elimination was completed."""
+        return self.restart.outcome == "target_met"
 
 
 def search(

@@ -20,15 +20,21 @@ def other_rows(pairs: EncodedPairs) -> Int[Tensor, " rows"]:
 
 
 def shared_prefix(pairs: EncodedPairs) -> Int[Tensor, " rows"]:
-    """How many tokens the two prompts of each row's pair have in common at the start."""
-    agree = pairs.tokens == pairs.tokens[other_rows(pairs)]
-    return agree.long().cumprod(1).sum(1).minimum(pairs.last + 1)
+    """How many tokens the two prompts of each row's pair have in common at the start.
+
+    The last token of neither counts, so that the two ends are aligned with each other.
+    """
+    other = other_rows(pairs)
+    agree = pairs.tokens == pairs.tokens[other]
+    shorter = pairs.last.minimum(pairs.last[other])
+    return agree.long().cumprod(1).sum(1).minimum(shorter)
 
 
 def aligned_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
     """For every position of a prompt, the aligned position in the other prompt of its pair.
 
-    Aligned at the start as far as the prompts agree, and at the end from there.
+    Aligned at the start as far as the prompts agree, and at the end from there: their last
+    positions are always aligned, for there the answer is read.
     """
     last = pairs.last[other_rows(pairs)][:, None]
     positions = torch.arange(pairs.tokens.shape[1], device=pairs.tokens.device)

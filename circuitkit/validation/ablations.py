@@ -17,11 +17,12 @@ from functools import cached_property
 from typing import Literal, Protocol, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.extraction.masked_model import PAIRS_A_BATCH, gates_of
 from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, record_tap
+from circuitkit.model.other_prompt import aligned_positions, other_rows
 from circuitkit.nodes import NodeSet, Site
 
 Kind = Literal[
@@ -109,7 +110,7 @@ def other_prompt_values(source: AblationSource, batch: EncodedPairs) -> Values:
     seen: dict[Site, Tensor] = {}
     source.model(batch.tokens, record_tap(seen), batch.last)
     source.passes += 1
-    other, at = _swapped(torch.arange(len(batch.tokens))), aligned_positions(batch)
+    other, at = other_rows(batch), aligned_positions(batch)
     return {
         site: x[other] if x.shape[1] == 1 else x[other[:, None], at] for site, x in seen.items()
     }
@@ -127,26 +128,6 @@ DRAWN: Mapping[Kind, Callable[[AblationSource, EncodedPairs, torch.Generator], V
     "resample_independent": _resample_independent,
     "resample_pair": lambda source, batch, _: other_prompt_values(source, batch),
 }
-
-
-def _swapped(rows: Tensor) -> Tensor:
-    """For each row the other prompt of its pair: a-sides and b-sides change places."""
-    return torch.cat([*reversed(rows.chunk(2))])
-
-
-def aligned_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
-    """For every position of a prompt, the aligned position in the other prompt of its pair.
-
-    Where one prompt is the start of the other, their last positions are still aligned: there
-    the answer is read.
-    """
-    other = _swapped(torch.arange(len(pairs.tokens)))
-    positions = torch.arange(pairs.tokens.shape[1])
-    agree = (pairs.tokens == pairs.tokens[other]).long().cumprod(1).bool()
-    agree &= positions < torch.minimum(pairs.last, pairs.last[other])[:, None]
-    from_end = positions + (pairs.last[other] - pairs.last)[:, None]
-    aligned = torch.where(agree, positions, from_end)
-    return aligned.clamp(min=0).minimum(pairs.last[other][:, None])
 
 
 @torch.no_grad()

@@ -17,6 +17,8 @@ from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.pair_remarks import remarks
 from circuitkit.circuit import Circuit
 from circuitkit.compiled import CompiledCircuit, FoldedModel, compile_circuit
+from circuitkit.extraction.ask_maker import AskMaker
+from circuitkit.extraction.asks import Ask, check_asks
 from circuitkit.extraction.criterion import PUSH
 from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.means import Means
@@ -170,6 +172,16 @@ class Trial:
         """The folded model of every other compiled circuit; the same where no edge is cut."""
         whole = self.circuit_model is self.model
         return self.folded if whole else FoldedModel(self.model, self.values)
+
+    @cached_property
+    def asks(self) -> list[Ask]:
+        """What the search asked of the circuit besides the target, on a few test pairs."""
+        names = dict.fromkeys(asked.ask for asked in self.circuit.asks)
+        maker = AskMaker(
+            model=self.model, values=self.values, sample=self.reference, pairs=self.few,
+            seed=self.seed,
+        )  # fmt: skip
+        return maker.criteria(check_asks([*names]))
 
     def drift(self, nodes: NodeSet, pairs: EncodedPairs) -> float:
         """The spread, in nats, of the circuit's losses under the pushed means of the search."""

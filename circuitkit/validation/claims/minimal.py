@@ -1,9 +1,10 @@
 """Minimal: the circuit has no unnecessary nodes.
 
-Each node is left out alone; the rise of the loss is tested over templates, the
-list by Benjamini-Hochberg. At least 80 % of the nodes must matter. Leaving
-out all the others at once must break a rule that the search kept them for: the target,
-or, where ``circuit.json`` has a limit, how far the loss moves as the means are pushed.
+Each node is left out alone; the rise of the loss under each thing that the search asked is
+tested over templates, all together by Benjamini-Hochberg. At least 80 % of the nodes must
+matter to one of these. Leaving out all the others at once must break a rule that the search
+kept them for: the target, another ask, or, where ``circuit.json`` has a limit, how far the loss
+moves as the means are pushed.
 Fewer than five templates decide nothing. Source: ours, after the minimality test of Shi
 et al. 2024 (docs/validation.md#minimal).
 
@@ -30,6 +31,7 @@ CLAIM = Declared(
     id=Claim.MINIMAL,
     suite="default",
     fooled_by="nodes that replace one another",
+    needs=("reference",),
 )
 
 SHARE = 0.8
@@ -78,22 +80,31 @@ def _found(trial: Trial) -> _Found:
 
 
 def _matters(trial: Trial) -> dict[Node, bool]:
-    """For every node tried, whether the loss rises when it alone is left out."""
+    """For every node tried, whether the loss of any ask rises when it alone is left out."""
     nodes = trial.nodes
     if not len(nodes):
         return {}
-    tried = random.Random(trial.seed).sample(list(nodes), min(MOST_NODES, len(nodes)))
-    whole = trial.circuit_losses(nodes, trial.few)
+    tried = sorted(random.Random(trial.seed).sample(list(nodes), min(MOST_NODES, len(nodes))))
+    whole = _losses(trial, nodes)
     p_values = []
-    for i, node in enumerate(sorted(tried)):
-        rise = _losses_without(trial, [node]) - whole
-        p_values.append(rises(rise, trial.few.templates))
+    for i, node in enumerate(tried):
+        without = _losses(trial, nodes - NodeSet.of([node]))
+        p_values.append(
+            [rises(x - y, names) for (x, names), (y, _) in zip(without, whole, strict=True)]
+        )
         trial.progress("leave one out", i + 1, len(tried))
-    return dict(zip(sorted(tried), benjamini_hochberg(p_values).tolist(), strict=True))
+    rejected = benjamini_hochberg(np.ravel(p_values).tolist())
+    by_node = np.reshape(rejected, (len(tried), -1)).any(axis=1).tolist()
+    return {node: bool(yes) for node, yes in zip(tried, by_node, strict=True)}
 
 
-def _losses_without(trial: Trial, gone: list[Node]) -> NDArray[np.float64]:
-    return trial.circuit_losses(trial.nodes - NodeSet.of(gone), trial.few)
+def _losses(trial: Trial, nodes: NodeSet) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
+    """The loss of every ask, one a pair, with the template of each; the target's first."""
+    found = [(trial.circuit_losses(nodes, trial.few), trial.few.templates)]
+    for ask in trial.asks:
+        found.append((ask.losses(nodes).double().numpy(), ask.pairs.templates))
+        trial.passes += 1
+    return found
 
 
 class _Without(NamedTuple):
@@ -101,18 +112,23 @@ class _Without(NamedTuple):
 
     loss_nats: float
     drift_nats: float | None
+    broken: tuple[str, ...]
     breaks: bool
 
     def __str__(self) -> str:
         drifts = "" if self.drift_nats is None else f", which move by {self.drift_nats:.3f}"
-        return f"{self.loss_nats:.3f} nats{drifts}"
+        broken = f", and what is broken is {', '.join(self.broken)}" if self.broken else ""
+        return f"{self.loss_nats:.3f} nats{drifts}{broken}"
 
 
 def _without(trial: Trial, gone: list[Node]) -> _Without:
-    loss, most = float(_losses_without(trial, gone).mean()), trial.circuit.minimality.max_drift_nats
-    drift = None if most is None else trial.drift(trial.nodes - NodeSet.of(gone), trial.few)
+    left, most = trial.nodes - NodeSet.of(gone), trial.circuit.minimality.max_drift_nats
+    loss = float(trial.circuit_losses(left, trial.few).mean())
+    drift = None if most is None else trial.drift(left, trial.few)
+    broken = [ask.name for ask in trial.asks if ask.excess(left) > 1]
     drifts = drift is not None and most is not None and drift > most
-    return _Without(loss, drift, loss > trial.circuit.target_loss_nats or drifts)
+    breaks = loss > trial.circuit.target_loss_nats or drifts or bool(broken)
+    return _Without(loss, drift, tuple(broken), breaks)
 
 
 def _note(matters: dict[Node, bool], unnecessary: list[Node], without: _Without | None) -> str:
