@@ -17,6 +17,8 @@ from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.pair_remarks import remarks
 from circuitkit.circuit import Circuit
 from circuitkit.compiled import CompiledCircuit, FoldedModel, compile_circuit
+from circuitkit.compiled.background import FoldedBackground, other_prompts
+from circuitkit.compiled.patched import PatchedCircuit
 from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.asks import Ask, check_asks
 from circuitkit.extraction.criterion import PUSH
@@ -40,6 +42,7 @@ LN2 = log(2)
 
 _POOL_SEQUENCES = 64
 _FEW = 128
+_PAIRS_AT_ONCE = 16
 
 
 @dataclass(kw_only=True)
@@ -236,7 +239,15 @@ class Trial:
     @cached_property
     def interchanged(self) -> Float[Tensor, " rows"]:
         """The circuit's logit differences on the test pairs, the rest as on the other prompt."""
-        return self.ablated_circuit("resample_pair", self.pairs)
+        if self.circuit_model is not self.model:
+            return self.ablated_circuit("resample_pair", self.pairs)
+
+        def run(batch: EncodedPairs) -> Tensor:
+            self.passes += 2
+            folded = FoldedBackground(self.model, other_prompts(self.model, batch))
+            return PatchedCircuit(folded, self.nodes).differences()
+
+        return self.pairs.each(_PAIRS_AT_ONCE, run)
 
     def ablated_complement(self, kind: Kind, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
         """The model's logit differences, the circuit's nodes ablated in one of the six ways."""

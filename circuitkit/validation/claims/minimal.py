@@ -93,9 +93,9 @@ def _matters(trial: Trial) -> dict[Node, bool]:
             [rises(x - y, names) for (x, names), (y, _) in zip(without, whole, strict=True)]
         )
         trial.progress("leave one out", i + 1, len(tried))
-    rejected = benjamini_hochberg(np.ravel(p_values).tolist())
-    by_node = np.reshape(rejected, (len(tried), -1)).any(axis=1).tolist()
-    return {node: bool(yes) for node, yes in zip(tried, by_node, strict=True)}
+    flat = [bool(yes) for yes in benjamini_hochberg([p for row in p_values for p in row])]
+    n = len(whole)
+    return {node: any(flat[i * n : (i + 1) * n]) for i, node in enumerate(tried)}
 
 
 def _losses(trial: Trial, nodes: NodeSet) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
