@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from circuitkit.extraction.masked_model import gates_of, tapped_differences
@@ -183,16 +184,30 @@ def _as_low(control: NodeSet, pairs: EncodedPairs, score: Score, limit: float) -
 
 def _rivals(trial: Trial) -> Iterator[Rival]:
     """The attribution circuit, and the circuits of other tasks."""
-    own = trial.circuit_losses(trial.nodes, trial.few)
+    own = _worst(trial, trial.nodes, trial.circuit_losses(trial.nodes, trial.few))
     ranked = attribution_circuit(trial, len(trial.nodes))
-    top = losses_of(trial.other_differences(ranked, trial.few))
+    top = _worst(trial, ranked, losses_of(trial.other_differences(ranked, trial.few)))
     yield Rival(
         "the top of the attribution ranking", len(ranked ^ trial.nodes), _higher(trial, top - own)
     )
     for other in trial.others:
         nodes = NodeSet(other.nodes.channels, trial.model.arch.widths)
-        above = losses_of(trial.other_differences(nodes, trial.few, other.edges)) - own
+        alone = losses_of(trial.other_differences(nodes, trial.few, other.edges))
+        above = _worst(trial, nodes, alone) - own
         yield Rival(f"{other.task.name}'s circuit", len(nodes ^ trial.nodes), _higher(trial, above))
+
+
+def _worst(trial: Trial, nodes: NodeSet, losses: NDArray) -> NDArray:
+    """The losses under the ablation, or under an interchange where that is worse and was asked.
+
+    A rival has to do what the circuit was searched for, and not only the task alone.
+    """
+    ask = next((ask for ask in trial.asks if ask.name == "interchange"), None)
+    if ask is None:
+        return losses
+    trial.passes += 1
+    swapped = ask.losses(nodes)[trial.few.by_length().argsort()]
+    return np.maximum(losses, swapped.double().numpy())
 
 
 def _higher(trial: Trial, above: NDArray) -> Requirement:
