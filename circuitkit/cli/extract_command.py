@@ -43,7 +43,7 @@ from circuitkit.provenance import MAX_SEED
 @click.option("--rung", type=click.Choice(["smallest", "trusted"]), default=None,
               help="How far to climb; trusted, or smallest for a method that cannot.")  # fmt: skip
 @click.option("--asks", metavar="ASK,...", default=None,
-              help="Of a trusted circuit: mean,interchange,norms,background.")  # fmt: skip
+              help="Of a trusted one; mean,interchange,norms,background unless given.")  # fmt: skip
 @click.option("--granularity", type=click.Choice(["node", "edge"]), default="node",
               show_default=True, help="edge: after nodes, drop edges too.")  # fmt: skip
 @click.option("--calibrate", is_flag=True, help="Fit a scale and a shift of the logit difference.")

@@ -22,7 +22,7 @@ from circuitkit.compiled.cache import Recent
 from circuitkit.model import EncodedPairs, Transformer, record_tap
 from circuitkit.model.other_prompt import aligned_positions, other_rows, shared_prefix
 from circuitkit.model.transformer import MLP, Attention, Norm
-from circuitkit.nodes import FINAL_RESID, Site, transformer_sites
+from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
 
 Places = Float[Tensor, "_ _ _"]
 """``(rows, places, width)``: one vector a place, the last place being the end of each prompt.
@@ -37,13 +37,14 @@ class Background:
 
     Only the last ``n_live`` places can differ from it, whatever is kept: before them the two
     prompts of a pair agree. ``sizes`` are denominators of norms that are to be used instead of
-    the circuit's own.
+    the circuit's own, ``given`` nodes that are given back whatever is kept.
     """
 
     pairs: EncodedPairs
     values: Mapping[Site, Places]
     n_live: int
     sizes: Mapping[Site, Places] | None = None
+    given: NodeSet | None = None
 
 
 @torch.no_grad()
@@ -59,11 +60,16 @@ def other_prompts(model: Transformer, pairs: EncodedPairs) -> Background:
 
 @torch.no_grad()
 def constant(
-    pairs: EncodedPairs, values: Mapping[Site, Tensor], sizes: Mapping[Site, Places] | None = None
+    pairs: EncodedPairs,
+    values: Mapping[Site, Tensor],
+    sizes: Mapping[Site, Places] | None = None,
+    given: NodeSet | None = None,
 ) -> Background:
     """Values that are the same at every place; ``(width,)``, or ``(rows, width)`` by prompt."""
     by_row = {s: x.expand(1, 1, -1) if x.ndim == 1 else x[:, None] for s, x in values.items()}
-    return Background(pairs=pairs, values=by_row, n_live=pairs.tokens.shape[1], sizes=sizes)
+    return Background(
+        pairs=pairs, values=by_row, n_live=pairs.tokens.shape[1], sizes=sizes, given=given
+    )
 
 
 @torch.no_grad()
@@ -108,6 +114,7 @@ class FoldedBackground:
         self.model, self.arch = model, model.arch
         self.pairs, self.values = background.pairs, background.values
         self.n_live, self.sizes = background.n_live, background.sizes
+        self.given = background.given
         self.positions = positions_of(self.pairs)
         self.tokens = at_end(self.pairs, self.pairs.tokens)
         self.writes = [s for s in transformer_sites(self.arch.n_layer) if s.place == "resid_delta"]

@@ -41,6 +41,7 @@ class PatchedCircuit:
     """A circuit in a background."""
 
     def __init__(self, folded: FoldedBackground, nodes: NodeSet) -> None:
+        nodes = nodes if folded.given is None else nodes | folded.given
         self.folded, self.nodes = folded, nodes
         arch, device = folded.arch, folded.positions.device
         self.kept = {

@@ -56,7 +56,13 @@ CUE_NATS = 0.3
 ABOVE_MODEL_NATS = 0.05
 """What a circuit may lose against the model on a form or a template where that is weak itself."""
 
+RESTORE_NATS = 0.10
+"""What nodes that are given back may add to the target; validation allows 0.15."""
+
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
 _LN2 = log(2)
+_PAIRS_A_PATTERN = 8
 _FEW = 96
 _BATCHES, _PAIRS_A_BATCH = 8, 16
 _SEQUENCES, _SEQUENCES_AT_ONCE = 32, 4
@@ -66,8 +72,16 @@ _LOSSES: Mapping[AskName, Of] = {
     "interchange": losses,
     "background": cue_losses,
     "norms": losses_and_gains,
+    "restore": losses,
 }
 """What the search lowers for each ask, in nats."""
+
+
+def _chunks(name: AskName, pairs: EncodedPairs) -> list[EncodedPairs]:
+    """The pairs in parts: growing ones, or small ones that each have a pattern of their own."""
+    if name != "restore":
+        return growing(pairs)
+    return [pairs[i : i + _PAIRS_A_PATTERN] for i in range(0, len(pairs), _PAIRS_A_PATTERN)]
 
 
 class _Worst(NamedTuple):
@@ -89,6 +103,7 @@ class AskMaker:
     values: Mapping[Site, Tensor]
     sample: Int[Tensor, "n length"] | None
     pairs: EncodedPairs
+    target_loss_nats: float
     seed: int
 
     @cached_property
@@ -103,13 +118,14 @@ class AskMaker:
         asked = _LN2 - F_ASKED * (_LN2 - own)
         return Limits(mean=asked, form=max(asked, self._worst.form), template=None)
 
-    def mean_limits(self, target_loss_nats: float) -> Limits:
+    @property
+    def mean_limits(self) -> Limits:
         """Of the pair loss with everything else at its mean, in nats.
 
         Every form meets the target, and no template loses half of ln 2.
         """
         return Limits(
-            mean=target_loss_nats, form=max(target_loss_nats, self._worst.form),
+            mean=self.target_loss_nats, form=max(self.target_loss_nats, self._worst.form),
             template=max(_LN2 / 2, self._worst.template),
         )  # fmt: skip
 
@@ -126,10 +142,14 @@ class AskMaker:
         wrong = Measure(name="share_wrong", of=misses, limits=Limits(mean=WRONG_ASKED))
         turned = Measure(name="share_cue_lost", of=cue_lost, limits=Limits(mean=WRONG_ASKED))
         gain = Measure(name="gain", of=gains, limits=Limits(mean=GAIN_ASKED))
+        restored = Measure(
+            name="loss_nats", of=losses, limits=Limits(mean=self.target_loss_nats + RESTORE_NATS)
+        )
         measures: dict[AskName, tuple[Measure, ...]] = {
             "interchange": (loss, wrong),
             "background": (turned,),
             "norms": (loss, gain),
+            "restore": (restored,),
         }
         return [self._ask(name, m) for name, m in measures.items() if name in names]
 
@@ -139,7 +159,7 @@ class AskMaker:
         pairs = pairs[pairs.by_length()]
         return Ask(
             name=name, measures=measures, loss_of=_LOSSES[name], pairs=pairs, units=Units.of(pairs),
-            chunks=[self.folded(name, chunk) for chunk in growing(pairs)],
+            chunks=[self.folded(name, chunk, i) for i, chunk in enumerate(_chunks(name, pairs))],
         )  # fmt: skip
 
     @property
@@ -154,32 +174,42 @@ class AskMaker:
         train = train[train.by_length()]
         size = min(len(train), _PAIRS_A_BATCH)
         starts = torch.randint(len(train) - size + 1, (_BATCHES,), generator=generator).tolist()
-        targets = {"background": CUE_NATS}
+        targets = {"background": CUE_NATS, "restore": self.target_loss_nats + RESTORE_NATS}
         return [
             Term(
                 name=name, target=targets.get(name, self.limits.mean), loss_of=loss_of,
                 batches=[
-                    GatedBackground(self.folded(name, train[s : s + size]), candidates)
-                    for s in starts
+                    GatedBackground(self.folded(name, train[s : s + size], i), candidates)
+                    for i, s in enumerate(starts)
                 ],
             )
             for name, loss_of in _LOSSES.items()
             if name in names
         ]  # fmt: skip
 
-    def folded(self, name: AskName, pairs: EncodedPairs) -> FoldedBackground:
-        """What a circuit is put into by an ask."""
-        return FoldedBackground(self.model, self._background(name, pairs))
+    def folded(self, name: AskName, pairs: EncodedPairs, index: int = 0) -> FoldedBackground:
+        """What a circuit is put into by an ask; ``index`` is the number of the batch."""
+        return FoldedBackground(self.model, self._background(name, pairs, index))
 
-    def _background(self, name: AskName, pairs: EncodedPairs) -> Background:
+    def _background(self, name: AskName, pairs: EncodedPairs, index: int) -> Background:
         if name == "interchange":
             return other_prompts(self.model, pairs)
         if name == "norms":
             return constant(pairs, self.values, sizes_of(self.model, pairs))
-        if name == "mean":
-            return constant(pairs, self.values)
+        if name == "restore":
+            return constant(pairs, self.values, given=self._given(index))
         drawn = {s: x.repeat(2, 1) for s, x in self._reference(len(pairs)).items()}
         return constant(pairs, drawn)
+
+    def _given(self, index: int) -> NodeSet:
+        """Nodes drawn at random: one of the shares of them, in turn."""
+        generator = torch.Generator().manual_seed(1000 * self.seed + index)
+        share = SHARES[index % len(SHARES)]
+        drawn = {
+            site: (torch.rand(width, generator=generator) < share).nonzero()[:, 0].tolist()
+            for site, width in self.model.arch.widths.items()
+        }
+        return NodeSet(drawn, self.model.arch.widths)
 
     @torch.no_grad()
     def _reference(self, n: int) -> dict[Site, Float[Tensor, "n width"]]:

@@ -5,7 +5,8 @@ what validation asks. Every ask has a criterion on selection pairs (``Ask``) and
 objective of mask learning (``Term``). Source: ours (docs/extraction.md#asks).
 
 ``mean``: the pair loss, the rest at its ablation value. ``interchange``: the pair loss, the rest
-as on the other prompt of the pair. ``norms``: the pair loss, every norm divided by what it is
+as on the other prompt of the pair. ``restore``: the pair loss, every other node given back with
+some probability. ``norms``: the pair loss, every norm divided by what it is
 divided by in the whole model. ``background``: the sign of the cue, the rest at random reference
 tokens, the same for both prompts of a pair.
 """
@@ -30,8 +31,11 @@ from circuitkit.extraction.upper_bound import Limits, Units
 from circuitkit.model import EncodedPairs, hits, pair_losses
 from circuitkit.nodes import NodeSet, Site
 
-AskName = Literal["mean", "interchange", "norms", "background"]
+AskName = Literal["mean", "interchange", "restore", "norms", "background"]
 ASKS: tuple[AskName, ...] = get_args(AskName)
+
+DEFAULT_ASKS: tuple[AskName, ...] = ("mean", "interchange", "norms", "background")
+"""``restore`` runs half the model, and circuits that meet the others meet it too."""
 
 GAIN_ASKED = 2.7
 """How many times the final norm may amplify; validation allows 3 on other prompts."""

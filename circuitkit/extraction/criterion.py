@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.compiled import CompiledCircuit, FoldedModel, Prompts
-from circuitkit.extraction.asks import Ask, AskName
+from circuitkit.extraction.asks import ASKS, Ask, AskName
 from circuitkit.extraction.upper_bound import Limits, Units, growing, upper_bound
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import NodeSet, Site
@@ -134,16 +134,26 @@ class Criterion:
         """The upper 95 % bound of the mean loss, in nats."""
         return upper_bound(self.losses(nodes), self.units.clusters)
 
-    def excess(self, nodes: NodeSet) -> float:
+    def excess(self, nodes: NodeSet, names: Sequence[AskName] = ASKS) -> float:
         """The upper bound of the loss as a share of the target; of several asks the worst."""
-        return max(self.excesses(nodes).values())
+        return max(self.excesses(nodes, names).values())
 
-    def excesses(self, nodes: NodeSet) -> dict[AskName, float]:
-        """The same by ask."""
-        excesses: dict[AskName, float] = {"mean": self._excess(self.losses(nodes))}
+    def excesses(self, nodes: NodeSet, names: Sequence[AskName] = ASKS) -> dict[AskName, float]:
+        """The same by ask, for the asks named."""
+        excesses: dict[AskName, float] = {}
+        if "mean" in names:
+            excesses["mean"] = self._excess(self.losses(nodes))
         for ask in self.asks:
-            excesses[ask.name] = ask.excess(nodes)
+            if ask.name in names:
+                excesses[ask.name] = ask.excess(nodes)
         return excesses
+
+    def unmet(self, nodes: NodeSet) -> tuple[AskName, ...]:
+        """The asks that some nodes do not meet, or all of them if they meet all."""
+        if not self.asks:
+            return ("mean",)
+        excesses = self.excesses(nodes)
+        return tuple(name for name, excess in excesses.items() if excess > 1) or tuple(excesses)
 
     def _excess(self, losses: Float[Tensor, " pairs"]) -> float:
         limits = self.limits or Limits(mean=self.target_loss_nats)

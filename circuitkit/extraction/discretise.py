@@ -8,6 +8,8 @@ that works. Source: ours (docs/extraction.md#discretisation).
 
 from __future__ import annotations
 
+import torch
+
 from circuitkit.extraction.criterion import Criterion
 from circuitkit.extraction.gated_model import GatedModel
 from circuitkit.extraction.mask_learning import Scores
@@ -57,7 +59,8 @@ def add_back(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None
         if not fresh:
             return None
         tried = [nodes | NodeSet.of([node]) for node in fresh]
-        nodes = min(tried, key=criterion.excess)
+        unmet = criterion.unmet(nodes)
+        nodes = min(tried, key=lambda wider: criterion.excess(wider, unmet))
         if criterion.meets(nodes):
             return nodes
     return None
@@ -84,14 +87,13 @@ def loss_rises(
     reach = None if within is None else within | nodes
     gated = GatedModel(criterion.model, criterion.values, reach)
     slopes = gated.gradients(some, nodes=nodes)
-    if criterion.asks:
-        excesses = criterion.excesses(nodes)
-        unmet = [name for name, excess in excesses.items() if excess > 1] or list(excesses)
-        slopes = {site: slope * ("mean" in unmet) for site, slope in slopes.items()}
-        for ask in criterion.asks:
-            if ask.name in unmet:
-                more = ask.gradients(nodes, reach or NodeSet.full(criterion.model.arch.widths))
-                slopes = {site: slope + more[site] for site, slope in slopes.items()}
+    unmet = criterion.unmet(nodes) if criterion.asks else ()
+    if criterion.asks and "mean" not in unmet:
+        slopes = {site: torch.zeros_like(slope) for site, slope in slopes.items()}
+    for ask in criterion.asks:
+        if ask.name in unmet:
+            more = ask.gradients(nodes, reach or NodeSet.full(criterion.model.arch.widths))
+            slopes = {site: slope + more[site] for site, slope in slopes.items()}
     return [
         (rise, Node(site, channel))
         for site, slope in slopes.items()

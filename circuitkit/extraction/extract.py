@@ -15,7 +15,7 @@ from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.circuit import Ablation, Circuit, CircuitFolder, Granularity, Rung
 from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.errors import SavedInterrupt
-from circuitkit.extraction.asks import ASKS, AskName
+from circuitkit.extraction.asks import DEFAULT_ASKS, AskName
 from circuitkit.extraction.circuit_record import Extraction
 from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig, Method, Schedule
 from circuitkit.extraction.extraction_inputs import ExtractionInputs, Sample, read_inputs
@@ -52,7 +52,7 @@ def extract(
     n_test: int = 512,
     pruning: PruningConfig | None = None,
     rung: Rung | None = None,
-    asks: Sequence[AskName] = ASKS,
+    asks: Sequence[AskName] = DEFAULT_ASKS,
     reference: Sample | str | Path | None = None,
     reference_tokens: int | None = None,
     out: str | Path | None = None,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from circuitkit.circuit import Ablation, Granularity, Rung
 from circuitkit.errors import UsageError
-from circuitkit.extraction.asks import ASKS, AskName, check_asks
+from circuitkit.extraction.asks import DEFAULT_ASKS, AskName, check_asks
 from circuitkit.extraction.mask_learning import PAPER, PruningConfig
 from circuitkit.provenance import check_seed
 
@@ -47,7 +47,7 @@ class ExtractConfig:
     n_test: int = 512
     pruning: PruningConfig | None = None
     rung: Rung | None = None
-    asks: tuple[AskName, ...] = ASKS
+    asks: tuple[AskName, ...] = DEFAULT_ASKS
 
     def __post_init__(self) -> None:
         target = self.target_loss_nats

@@ -123,7 +123,7 @@ def _describe(
 def _maker(inputs: ExtractionInputs, criterion: Criterion, pairs: EncodedPairs) -> AskMaker:
     return AskMaker(
         model=criterion.model, values=criterion.values, sample=inputs.sample, pairs=pairs,
-        seed=inputs.config.seed,
+        target_loss_nats=criterion.target_loss_nats, seed=inputs.config.seed,
     )  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def _climb(
     ]
     asked = replace(
         criterion, pairs=maker.pairs, asks=maker.criteria(names),
-        limits=maker.mean_limits(criterion.target_loss_nats),
+        limits=maker.mean_limits,
     )  # fmt: skip
     return Climb(
         known=known, train=train, criterion=asked, maker=maker, config=config, within=within,

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from circuitkit.compiled.background import FoldedBackground
 from circuitkit.compiled.patched import Patched, PatchedCircuit
+from circuitkit.extraction.masked_model import gates_of
 from circuitkit.nodes import NodeSet, Site
 
 
@@ -20,7 +22,8 @@ class GatedBackground:
     """Gates are 0 outside ``candidates``."""
 
     def __init__(self, folded: FoldedBackground, candidates: NodeSet) -> None:
-        self.folded = folded
+        self.folded, widths = folded, folded.arch.widths
+        self.given = None if folded.given is None else gates_of(folded.given, widths)
         self.narrow(candidates)
 
     def narrow(self, candidates: NodeSet) -> None:
@@ -33,6 +36,8 @@ class GatedBackground:
         def tap(site: Site, x: Tensor) -> Tensor:
             at = self.circuit.kept[site]
             gate = gates[site].index_select(0, at)
+            if self.given is not None:
+                gate = torch.maximum(gate, self.given[site].index_select(0, at))
             return gate * x + (1 - gate) * self.folded.value(site, x.shape[1]).index_select(2, at)
 
         return self.circuit.run(tap)

@@ -182,7 +182,7 @@ class Trial:
         names = dict.fromkeys(asked.ask for asked in self.circuit.asks)
         maker = AskMaker(
             model=self.model, values=self.values, sample=self.reference, pairs=self.few,
-            seed=self.seed,
+            target_loss_nats=self.circuit.target_loss_nats, seed=self.seed,
         )  # fmt: skip
         return maker.criteria(check_asks([*names]))
 

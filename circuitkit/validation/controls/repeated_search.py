@@ -6,8 +6,10 @@ its size. It runs one restart of the functions that extraction runs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from circuitkit.extraction.asks import ASKS, AskName
 from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.search import search as search_once
@@ -45,9 +47,9 @@ class CountingCriterion(Criterion):
         """Whether the circuit's upper bound is at most the target, and the budget not spent."""
         return self._may_ask() and Criterion.meets(self, nodes)
 
-    def bound(self, nodes: NodeSet) -> float:
-        """The upper 95 % bound of the mean loss; infinite once the budget is spent."""
-        return Criterion.bound(self, nodes) if self._may_ask() else float("inf")
+    def excess(self, nodes: NodeSet, names: Sequence[AskName] = ASKS) -> float:
+        """As a share of the target; infinite once the budget is spent."""
+        return Criterion.excess(self, nodes, names) if self._may_ask() else float("inf")
 
     def _may_ask(self) -> bool:
         self.n_questions += 1
