@@ -17,7 +17,7 @@ _OPTIONS = {
     "method": "--method", "schedule": "--schedule", "refine": "--no-refine",
     "n_gradient_points": "--gradient-points", "restarts": "--restarts", "tune": "--tune",
     "calibrate": "--calibrate", "target_loss_nats": "--target-loss", "ablation": "--ablation",
-    "granularity": "--granularity", "seed": "--seed",
+    "granularity": "--granularity", "seed": "--seed", "rung": "--rung", "asks": "--asks",
 }  # fmt: skip
 """The settings of ``ExtractConfig`` that the command line has an option for."""
 
@@ -63,12 +63,16 @@ def _settings(circuit: Circuit) -> dict[str, Any]:
 def _extract(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> list[str]:
     words = ["circuitkit", "extract", origin.checkpoint, "--task", origin.task]
     for name, value in settings.items():
-        words += [_OPTIONS[name]] if isinstance(value, bool) else [_OPTIONS[name], str(value)]
+        words += [_OPTIONS[name]] if isinstance(value, bool) else [_OPTIONS[name], _plain(value)]
     if reference := _reference(circuit, origin):
         words += ["--reference", reference]
     if circuit.reference and not circuit.reference.is_own:
         words += ["--reference-tokens", str(circuit.reference.n_tokens)]
     return [" ".join(map(shell_word, [*words, "--out", "DIR"]))]
+
+
+def _plain(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _python(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> list[str]:
