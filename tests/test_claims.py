@@ -26,7 +26,7 @@ from circuitkit.extraction.masked_model import masked_differences, tapped_differ
 from circuitkit.extraction.means import zero_means
 from circuitkit.extraction.target_loss import choose_target
 from circuitkit.files import write_whole
-from circuitkit.model import agreement, gate_tap, hits, record_tap
+from circuitkit.model import EncodedPairs, agreement, gate_tap, hits, record_tap
 from circuitkit.model.other_prompt import aligned_positions
 from circuitkit.model.per_pair import hits_of
 from circuitkit.nodes import NodeSet, Site
@@ -188,11 +188,17 @@ def unbigrammed(model, pairs, differences):
     return differences - share, share
 
 
+def one_pair(tokens, last):
+    answers = torch.tensor([1, 2])
+    return EncodedPairs(
+        tokens=torch.tensor(tokens), last=torch.tensor(last), answers=answers,
+        foils=answers.flip(0), templates=("t",),
+    )  # fmt: skip
+
+
 def test_twins_are_aligned_at_both_ends():
     """From the start as far as they agree, from the end after that; never past an end."""
-    pairs = SimpleNamespace(
-        tokens=torch.tensor([[5, 6, 1, 7, 8, 0], [5, 6, 2, 3, 7, 8]]), last=torch.tensor([4, 5])
-    )
+    pairs = one_pair([[5, 6, 1, 7, 8, 0], [5, 6, 2, 3, 7, 8]], [4, 5])
     found = aligned_positions(pairs).tolist()
     assert found[0][:5] == [0, 1, 3, 4, 5]
     assert found[1] == [0, 1, 1, 2, 3, 4]
@@ -201,9 +207,7 @@ def test_twins_are_aligned_at_both_ends():
 @pytest.mark.parametrize("goes_on", [7, 0])
 def test_last_positions_are_aligned_even_where_one_prompt_starts_the_other(goes_on):
     """There the answer is read; a token that is also the padding makes no difference."""
-    pairs = SimpleNamespace(
-        tokens=torch.tensor([[5, 6, 0, 0], [5, 6, goes_on, 8]]), last=torch.tensor([1, 3])
-    )
+    pairs = one_pair([[5, 6, 0, 0], [5, 6, goes_on, 8]], [1, 3])
     found = aligned_positions(pairs).tolist()
     assert found[0][:2] == [0, 3]
     assert found[1] == [0, 0, 0, 1]

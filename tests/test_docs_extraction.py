@@ -8,7 +8,7 @@ import pytest
 from test_readme import test_commands_and_their_options_exist as command_exists
 
 from circuitkit.checkpoints.competence_json import MAX_LOSS_NATS, MIN_ACCURACY
-from circuitkit.extraction import candidates, criterion, local_search, target_loss
+from circuitkit.extraction import candidates, criterion, local_search, target_loss, upper_bound
 from circuitkit.extraction.circuit_record import MOST_ALTERNATIVES
 from circuitkit.extraction.extract_config import DEFAULT
 from circuitkit.extraction.mask_learning import PAPER, PruningConfig
@@ -16,7 +16,7 @@ from circuitkit.extraction.search import _FAR, _LOST
 from circuitkit.nodes import SITE_KINDS, transformer_sites
 
 MOST_NATS = target_loss.DEFAULT_TARGET_NATS - target_loss._ROOM_NATS
-LEVEL = 100 * criterion._LEVEL
+LEVEL = 100 * upper_bound._LEVEL
 
 TEXT = (Path(__file__).parents[1] / "docs" / "extraction.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
@@ -57,9 +57,9 @@ def test_every_option_is_of_extract(line):
         ("Target", f"({DEFAULT.n_select} by default"),
         (
             "Target",
-            f"$q = {criterion._UPPER:.3f}$, the one-sided {LEVEL:.0f} % quantile",
+            f"$q = {upper_bound._UPPER:.3f}$, the one-sided {LEVEL:.0f} % quantile",
         ),
-        ("Target", f"fewer than {criterion._FEW_TEMPLATES} templates"),
+        ("Target", f"fewer than {upper_bound._FEW_TEMPLATES} templates"),
         ("Target", rf"v \pm {criterion.PUSH:.0f} (e - v)"),
         ("Target", f"at most {criterion.DRIFT_NATS} nats"),
         ("Target", f"about {criterion._DRIFT_PAIRS} of the selection pairs"),

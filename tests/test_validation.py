@@ -440,7 +440,7 @@ def test_nodes_kept_for_the_second_rule_are_no_passengers(small, monkeypatch):
     rules = circuit.minimality.model_copy(update={"max_drift_nats": 0.01})
     one, few = sorted(circuit.nodes)[:1], {}
     monkeypatch.setattr(minimal, "_matters", lambda trial: {n: n not in one for n in trial.nodes})
-    monkeypatch.setattr(minimal, "_losses_without", lambda trial, gone: np.zeros(4))
+    monkeypatch.setattr(minimal, "_target_losses", lambda trial, nodes: np.zeros(4))
     monkeypatch.setattr(minimal, "SHARE", 0.5)
     for drift, wanted in ((0.5, "pass"), (0.0, "fail")):
         monkeypatch.setattr(Trial, "drift", lambda self, nodes, pairs, d=drift: d)

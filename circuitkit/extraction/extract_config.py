@@ -102,7 +102,8 @@ class ExtractConfig:
     def to_dict(self) -> dict[str, Any]:
         """Every setting as a plain value, for a file or a hash."""
         rung = "trusted" if self.climbs else "smallest"
-        return asdict(self) | {"pruning": asdict(self.learning), "rung": rung}
+        changed = {"pruning": asdict(self.learning), "rung": rung, "asks": list(self.asks)}
+        return asdict(self) | changed
 
 
 DEFAULT = ExtractConfig()

@@ -49,7 +49,7 @@ class Units:
     """
 
     clusters: Int[Tensor, " pairs"]
-    forms: tuple[Int[Tensor, " some"], ...] = ()
+    forms: tuple[Int[Tensor, _], ...] = ()
 
     @classmethod
     def of(cls, pairs: EncodedPairs) -> Units:

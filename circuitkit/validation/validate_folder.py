@@ -145,7 +145,10 @@ def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
         return ExtractConfig(seed=circuit.seed)
     try:
         chosen = record["restarts"][record["chosen_restart"]]["pruning"]
-        return ExtractConfig(**{**record["config"], "pruning": PruningConfig(**chosen)})
+        config = {**record["config"], "pruning": PruningConfig(**chosen)}
+        if "asks" in config:
+            config["asks"] = tuple(config["asks"])
+        return ExtractConfig(**config)
     except (LookupError, TypeError) as error:
         raise CircuitError(
             f"{folder.path / PRUNING} does not hold the settings of an extraction: {error!r}. "

@@ -100,11 +100,15 @@ def _matters(trial: Trial) -> dict[Node, bool]:
 
 def _losses(trial: Trial, nodes: NodeSet) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
     """The loss of every ask, one a pair, with the template of each; the target's first."""
-    found = [(trial.circuit_losses(nodes, trial.few), trial.few.templates)]
+    found = [(_target_losses(trial, nodes), trial.few.templates)]
     for ask in trial.asks:
         found.append((ask.losses(nodes).double().numpy(), ask.pairs.templates))
         trial.passes += 1
     return found
+
+
+def _target_losses(trial: Trial, nodes: NodeSet) -> NDArray[np.float64]:
+    return trial.circuit_losses(nodes, trial.few)
 
 
 class _Without(NamedTuple):
@@ -123,7 +127,7 @@ class _Without(NamedTuple):
 
 def _without(trial: Trial, gone: list[Node]) -> _Without:
     left, most = trial.nodes - NodeSet.of(gone), trial.circuit.minimality.max_drift_nats
-    loss = float(trial.circuit_losses(left, trial.few).mean())
+    loss = float(_target_losses(trial, left).mean())
     drift = None if most is None else trial.drift(left, trial.few)
     broken = [ask.name for ask in trial.asks if ask.excess(left) > 1]
     drifts = drift is not None and most is not None and drift > most
