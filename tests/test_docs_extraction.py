@@ -8,12 +8,25 @@ import pytest
 from test_readme import test_commands_and_their_options_exist as command_exists
 
 from circuitkit.checkpoints.competence_json import MAX_LOSS_NATS, MIN_ACCURACY
-from circuitkit.extraction import candidates, criterion, local_search, target_loss, upper_bound
+from circuitkit.extraction import (
+    ask_maker,
+    asks,
+    candidates,
+    climb,
+    criterion,
+    ladder,
+    local_search,
+    target_loss,
+    upper_bound,
+)
 from circuitkit.extraction.circuit_record import MOST_ALTERNATIVES
 from circuitkit.extraction.extract_config import DEFAULT
 from circuitkit.extraction.mask_learning import PAPER, PruningConfig
 from circuitkit.extraction.search import _FAR, _LOST
 from circuitkit.nodes import SITE_KINDS, transformer_sites
+from circuitkit.validation.claims.interchange import F_LOW, FOLLOWS
+from circuitkit.validation.claims.no_norm_leak import GAIN
+from circuitkit.validation.claims.robust_to_ablation import KEEPS_SIGN
 
 MOST_NATS = target_loss.DEFAULT_TARGET_NATS - target_loss._ROOM_NATS
 LEVEL = 100 * upper_bound._LEVEL
@@ -73,6 +86,13 @@ def test_every_option_is_of_extract(line):
         ("Mask learning", f"{OURS.gentler:.0f} times lower"),
         ("Discretisation", f"At most {discretise._MOST_ADDED} nodes"),
         ("Search", f"at most {local_search._MOST_NODES} nodes"),
+        ("Ladder", f"The {climb.N_CANDIDATES} nodes of largest effect"),
+        ("Ladder", f"plus {ask_maker.ABOVE_MODEL_NATS} nats counts"),
+        ("Ladder", f"on {ladder.N_PAIRS} test pairs"),
+        ("Asks", f"$F \\ge {ask_maker.F_ASKED:.2f}$; at most {ask_maker.WRONG_ASKED}"),
+        ("Asks", f"the target + {ask_maker.RESTORE_NATS} nats"),
+        ("Asks", f"amplifies at most {asks.GAIN_ASKED} times"),
+        ("Asks", f"{F_LOW:.2f}, {1 - FOLLOWS:.2f}, {1 - KEEPS_SIGN:.2f}, and {GAIN:.0f}"),
         ("Scoring", f"up to {DEFAULT.n_test} pairs of the test split"),
     ],
 )

@@ -21,7 +21,12 @@ from circuitkit.validation.claims import beats_controls, claims_of, search_null,
 from circuitkit.validation.validate_folder import thorough_inputs, with_tasks
 
 SMALL = partial(
-    ExtractConfig, n_train=QUICK.n_train, n_select=QUICK.n_select, n_test=48, pruning=QUICK.pruning
+    ExtractConfig,
+    n_train=QUICK.n_train,
+    n_select=QUICK.n_select,
+    n_test=48,
+    pruning=QUICK.pruning,
+    rung="smallest",
 )
 
 

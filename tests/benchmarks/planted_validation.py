@@ -98,8 +98,8 @@ def names_backup(found: Validation, case: Case) -> bool:
 
 def names_twin(found: Validation, case: Case) -> bool:
     """Whether a finding says REDUNDANT INSIDE and names nodes of the other one, none besides."""
-    notes = (f.note.partition("REDUNDANT INSIDE")[2] for f in found.findings)
-    return any(_names_only(case.backup, note) for note in notes)
+    notes = (f.note.partition("REDUNDANT INSIDE")[2].partition(";")[0] for f in found.findings)
+    return any(_names_only(case.backup, note.partition(" nats): ")[2]) for note in notes)
 
 
 def _names_only(nodes: NodeSet | None, note: str) -> bool:
