@@ -40,7 +40,7 @@ def small_config(**settings):
 
 CIRCUIT_FILES = {
     "circuit.json", "means.safetensors", "pruning.json", "nodes.csv", "edges.csv", "circuit.dot",
-    "circuit.svg",
+    "circuit.svg", "ladder.csv",
 }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ SMALL = ExtractConfig(
     n_train=64,
     n_select=32,
     n_test=48,
+    rung="smallest",
     pruning=PruningConfig(n_steps=20, lr=0.15, pressure_start=1e-3),
 )
 

@@ -396,7 +396,8 @@ def test_a_search_within_some_nodes_finds_a_circuit_of_them(planted):
     """For a backup of what was taken away: without one twin, the other."""
     checkpoint, task, criterion, _, truth = planted("twin_paths")
     one, other = truth.circuits
-    config = ExtractConfig(target_loss_nats=0.15, restarts=1, pruning=PruningConfig(n_steps=60))
+    config = ExtractConfig(target_loss_nats=0.15, restarts=1, rung="smallest",
+                           pruning=PruningConfig(n_steps=60))  # fmt: skip
     left = NodeSet.full(criterion.model.arch.widths) - one
     circuit = run_extraction(checkpoint, task, config, within=left).circuit
     assert circuit.nodes == other
@@ -483,7 +484,7 @@ SHORT = PruningConfig(n_steps=15)
 def test_tuning_begins_at_the_centre_and_tells_what_it_tried(planted):
     """So what it finds is no larger than one restart; every other try has settings of its own."""
     checkpoint, task, _, _, _ = planted("neuron_chain")
-    config = ExtractConfig(target_loss_nats=0.15, restarts=1, pruning=SHORT)
+    config = ExtractConfig(target_loss_nats=0.15, restarts=1, rung="smallest", pruning=SHORT)
     plain = run_extraction(checkpoint, task, config)
     tuned = run_extraction(checkpoint, task, replace(config, tune=6))
     tried = [told["pruning"] for told in tuned.pruning["restarts"]]

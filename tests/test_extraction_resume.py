@@ -18,7 +18,8 @@ from circuitkit.extraction.resume import search_key
 from circuitkit.planted import plant
 from circuitkit.task import load_task
 
-CONFIG = ExtractConfig(target_loss_nats=0.15, restarts=2, pruning=PruningConfig(n_steps=25))
+CONFIG = ExtractConfig(target_loss_nats=0.15, restarts=2, rung="smallest",
+                       pruning=PruningConfig(n_steps=25))  # fmt: skip
 
 
 class KilledError(Exception):

@@ -20,7 +20,7 @@ from circuitkit.errors import MismatchError
 from circuitkit.extraction import Means
 from circuitkit.planted import plant
 
-ONE = ("--restarts", 1, "-q")
+ONE = ("--restarts", 1, "--rung", "smallest", "-q")
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_another_extraction_leaves_nothing_of_the_one_before(copy):
     left = {path.name for path in out.iterdir()}
     assert left == {
         *(FILE, "means.safetensors", "pruning.json", "sources.json", "nodes.csv", "edges.csv"),
-        *("circuit.dot", "circuit.svg"),
+        *("circuit.dot", "circuit.svg", "ladder.csv"),
     }
     assert Circuit.load(out).task.name == "for_while"
 

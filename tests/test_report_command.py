@@ -83,11 +83,15 @@ def test_what_only_python_can_ask_for_is_a_line_of_python(planted, tmp_path):
     """No command claims to make it; the lines do."""
     checkpoint, task = ck.load_checkpoint(planted), ck.load_task(planted / "task.jsonl")
     asked = ck.ExtractConfig(
-        n_train=40, restarts=1, seed=2, pruning=ck.PruningConfig(n_steps=30, tied=True)
+        n_train=40,
+        restarts=1,
+        rung="smallest",
+        seed=2,
+        pruning=ck.PruningConfig(n_steps=30, tied=True),
     )
     first = ck.run_extraction(checkpoint, task, asked).circuit
     assert first.search == SearchSettings(
-        restarts=1, n_train=40, pruning={"n_steps": 30, "tied": True}
+        restarts=1, n_train=40, rung="smallest", pruning={"n_steps": 30, "tied": True}
     )
     origin = Origin(checkpoint=str(planted), task=str(planted / "task.jsonl"))
     *lines, last = commands(first, None, origin)
@@ -103,9 +107,11 @@ def test_a_search_among_some_nodes_says_so(planted):
     """A circuit that could not choose from all nodes is not one that the command finds."""
     checkpoint, task = ck.load_checkpoint(planted), ck.load_task(planted / "task.jsonl")
     widths = checkpoint.architecture.widths
-    asked = ck.ExtractConfig(restarts=1)
+    asked = ck.ExtractConfig(restarts=1, rung="smallest")
     circuit = ck.run_extraction(checkpoint, task, asked, within=ck.NodeSet.full(widths)).circuit
-    assert circuit.search == SearchSettings(restarts=1, n_within=sum(widths.values()))
+    assert circuit.search == SearchSettings(
+        restarts=1, rung="smallest", n_within=sum(widths.values())
+    )
     lines = "\n".join(commands(circuit, None))
     assert "within=NODES" in lines
     assert "circuitkit extract" not in lines

@@ -20,6 +20,7 @@ from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import beats_controls, claims_of, search_null, specific, stable
 from circuitkit.validation.validate_folder import thorough_inputs, with_tasks
 
+RUNG = ("--rung", "smallest")
 SMALL = partial(
     ExtractConfig,
     n_train=QUICK.n_train,
@@ -50,7 +51,9 @@ def done(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(circuitkit.extraction, "ExtractConfig", SMALL)
         task = room / "which_cue.jsonl"
-        assert cli("extract", room / "model", "--task", task, "--out", folder, "-q").code == 0
+        assert (
+            cli("extract", room / "model", "--task", task, "--out", folder, "-q", *RUNG).code == 0
+        )
     bare = shutil.copytree(folder, room / "bare" / "found")
     ran = cli("validate", folder, "--thorough")
     return SimpleNamespace(folder=folder, bare=bare, ran=ran)

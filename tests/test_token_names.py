@@ -104,7 +104,7 @@ def twins(tmp_path_factory) -> Path:
 def test_answers_that_decode_alike_are_two_tokens_everywhere(twins):
     """Two boxes with an entry each, two answers on the page, and the cue is marked."""
     checkpoint, task = load_checkpoint(twins), load_task(twins / "task.jsonl")
-    circuit = run_extraction(checkpoint, task, ExtractConfig(restarts=1)).circuit
+    circuit = run_extraction(checkpoint, task, ExtractConfig(restarts=1, rung="smallest")).circuit
     around = circuit.surroundings
     assert around
     assert {around.a.answer, around.b.answer} == {"▁on", "on"}

@@ -22,7 +22,7 @@ from circuitkit.validation import validate_folder
 
 GALLERY = Path(__file__).parents[1] / "reports" / "gallery" / "tinypython-nano"
 NANO, TASK = "tinypython-nano", "for_while"
-QUICK = {"restarts": 1, "target_loss_nats": 0.15}
+QUICK = {"restarts": 1, "target_loss_nats": 0.15, "rung": "smallest"}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def made(inputs, tmp_path_factory):
     checkpoint, task = inputs
     by_api, by_cli = (tmp_path_factory.mktemp(name) / "x" for name in ("api", "cli"))
     ck.extract(checkpoint, task, out=by_api, progress=silent, **QUICK)
-    options = ("--restarts", 1, "--target-loss", 0.15, "-q")
+    options = ("--restarts", 1, "--target-loss", 0.15, "--rung", "smallest", "-q")
     assert cli("extract", checkpoint, "--task", task, "--out", by_cli, *options).code == 0
     validate_folder(by_api, progress=silent)
     assert cli("validate", by_cli, "-q").code in (0, 1)

@@ -107,6 +107,7 @@ import circuitkit as ck
 checkpoint, task = ck.load_checkpoint("tinypython-nano"), ck.load_task("if_equals")
 config = ck.ExtractConfig(
     target_loss_nats=0.3, ablation="zero", restarts=1, n_train=32, n_select=16, n_test=16,
+    rung="smallest",
     pruning=ck.PruningConfig(n_steps=2),
 )
 extraction = ck.run_extraction(checkpoint, task, config)

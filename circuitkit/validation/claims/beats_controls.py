@@ -47,7 +47,7 @@ CLAIM = Declared(
     id=Claim.BEATS_CONTROLS,
     suite="default",
     fooled_by="controls of nodes that never carry the task, which wrong circuits beat too",
-    needs=("train pairs", "other circuits"),
+    needs=("train pairs", "reference", "other circuits"),
 )
 
 P = 0.01
