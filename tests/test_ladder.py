@@ -123,6 +123,8 @@ def test_either_rung_is_validated(climbed):
     smallest = cli("validate", folder, "--rung", "smallest", "-q")
     assert "interchange          pass" in trusted.out
     assert "interchange          fail" in smallest.out
+    assert "the search did not ask this of the circuit" in smallest.out
+    assert "did not ask" not in trusted.out
     assert (folder / "validation.json").read_bytes() == verdict
     beside = (folder / "smallest.validation.json").read_text()
     assert extraction.smallest.sha256 in beside

@@ -44,7 +44,7 @@ def check_interchange(trial: Trial) -> Finding:
         Requirement(estimate=f, low=F_LOW),
         Requirement(estimate=follows, low=FOLLOWS),
     )
-    why = () if decision.outcome == "pass" else (redundant_inside(trial), what_outweighs(trial))
+    why = () if decision.outcome == "pass" else _why(trial)
     return Finding(
         claim=CLAIM.id,
         outcome=decision.outcome,
@@ -61,3 +61,10 @@ def check_interchange(trial: Trial) -> Finding:
         n_clusters=trial.n_clusters,
         fooled_by=CLAIM.fooled_by,
     )
+
+
+def _why(trial: Trial) -> tuple[str, ...]:
+    """Why the circuit does not turn the answer, in words."""
+    was_asked = any(asked.ask == "interchange" for asked in trial.circuit.asks)
+    never = "" if was_asked else "the search did not ask this of the circuit"
+    return never, redundant_inside(trial), what_outweighs(trial)
