@@ -158,10 +158,11 @@ def test_a_twin_inside_is_found_in_any_note_that_says_so():
         said = found.model_copy(update={"findings": tuple(findings)})
         return planted_validation.backup_found(said, case)
 
-    assert says(f"accuracy 0.5; REDUNDANT INSIDE: others do it too, most of all {own}")
-    assert says(f"REDUNDANT INSIDE: {own}", Claim.ROBUST_TO_ABLATION)
-    assert says(f"{min(one)} is kept; REDUNDANT INSIDE: {own}")
-    assert not says(f"REDUNDANT INSIDE: {own}, {min(one)}")
+    words = f"REDUNDANT INSIDE: in place of {min(one)}, others do the task too (0.020 nats): "
+    assert says(f"F_x = 0.0; {words}{own}")
+    assert says(f"{words}{own}", Claim.ROBUST_TO_ABLATION)
+    assert says(f"{words}{own}; outweighed by {min(one)}")
+    assert not says(f"{words}{own}, {min(one)}")
     assert not says("REDUNDANT INSIDE")
     assert not says(f"REDUNDANT: {own}")
 

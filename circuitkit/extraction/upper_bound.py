@@ -49,7 +49,7 @@ class Units:
     """
 
     clusters: Int[Tensor, " pairs"]
-    forms: tuple[Int[Tensor, _], ...] = ()
+    forms: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(cls, pairs: EncodedPairs) -> Units:
