@@ -458,8 +458,9 @@ def test_a_missed_target_is_an_honest_negative(tmp_path, small):
     assert ran.json["outcome"] == Circuit.load(tmp_path / "missed").outcome == "target_missed"
     assert {path.name for path in (tmp_path / "missed").iterdir()} >= CIRCUIT_FILES
     assert list(ran.json) == [
-        "path", "task", "checkpoint", "outcome", "target_loss_nats", "n_nodes", "n_edges",
-        "loss_nats", "accuracy", "nodes_1_minimal", "edges_1_minimal", "n_alternatives",
+        "path", "task", "checkpoint", "outcome", "target_loss_nats", "rung", "n_nodes",
+        "n_edges", "loss_nats", "accuracy", "nodes_1_minimal", "edges_1_minimal",
+        "n_alternatives", "ladder",
     ]  # fmt: skip
 
 
