@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from circuitkit.compiled.cache import Recent
+from circuitkit.compiled.site_parts import SiteParts
 from circuitkit.model import EncodedPairs, Transformer, record_tap
 from circuitkit.model.other_prompt import aligned_positions, other_rows, shared_prefix
-from circuitkit.model.transformer import MLP, Attention, Norm
+from circuitkit.model.transformer import MLP, Attention
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
 
 Places = Float[Tensor, "_ _ _"]
@@ -104,7 +105,7 @@ def latest(x: Places, n: int) -> Places:
     return x if x.shape[1] == 1 else x[:, -n:]
 
 
-class FoldedBackground:
+class FoldedBackground(SiteParts):
     """A background with everything that circuits put into it share.
 
     Exact for a circuit of whole edges: a dropped edge carries a constant that is not in it.
@@ -235,39 +236,11 @@ class FoldedBackground:
 
         return latest(self._once(("positions", site), make), n)
 
-    def weight(self, site: Site) -> tuple[Tensor, Tensor | None]:
-        """The matrix that is read into this site, and its bias."""
-        return weight_into(self.block(site), site)
-
-    def block(self, site: Site) -> Attention | MLP:
-        """The block that a site lies in."""
-        layer = self.model.layers[site.layer]
-        return layer.attn if site.block == "attn" else layer.mlp
-
-    def norm(self, site: Site) -> Norm:
-        """The norm through which the stream is read at a site."""
-        if site == FINAL_RESID:
-            return self.model.transformer.ln_f
-        layer = self.model.layers[site.layer]
-        return layer.ln_1 if site.block == "attn" else layer.ln_2
-
     def _once(self, key: Any, make: Any) -> Any:
         if key not in self._shared:
             with torch.no_grad():
                 self._shared[key] = make()
         return self._shared[key]
-
-
-def weight_into(block: Attention | MLP, site: Site) -> tuple[Tensor, Tensor | None]:
-    """The matrix that is read into a site, and its bias."""
-    if isinstance(block, Attention):
-        if site.place == "resid_delta":
-            return block.c_proj.weight, block.c_proj.bias
-        part = "qkv".index(site.place)
-        bias = block.c_attn.bias
-        return block.c_attn.weight.chunk(3)[part], None if bias is None else bias.chunk(3)[part]
-    linear = block.c_fc if site.place == "post_act" else block.c_proj
-    return linear.weight, linear.bias
 
 
 def _with_sink(

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from circuitkit.compiled.cache import Recent
 from circuitkit.compiled.distinct_prompts import Prompts, prepare_prompts
+from circuitkit.compiled.site_parts import SiteParts
 from circuitkit.model import EncodedPairs, Transformer
-from circuitkit.model.transformer import MLP, Attention, Norm
-from circuitkit.nodes import FINAL_RESID, Site, transformer_sites
+from circuitkit.nodes import Site, transformer_sites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Idle:
     written: Float[Tensor, "positions d_model"]
 
 
-class FoldedModel:
+class FoldedModel(SiteParts):
     """A model with ablation values, and everything that its circuits share."""
 
     def __init__(self, model: Transformer, values: Mapping[Site, Tensor]) -> None:
@@ -67,18 +67,6 @@ class FoldedModel:
         for site in self.writes[:n_writes]:
             x = x + self.values[site]
         return x
-
-    def weight(self, site: Site) -> tuple[Tensor, Tensor | None]:
-        """The matrix that is read into this site, and its bias."""
-        block = self.block(site)
-        if isinstance(block, Attention):
-            if site.place == "resid_delta":
-                return block.c_proj.weight, block.c_proj.bias
-            part = "qkv".index(site.place)
-            bias = block.c_attn.bias
-            return block.c_attn.weight.chunk(3)[part], None if bias is None else bias.chunk(3)[part]
-        linear = block.c_fc if site.place == "post_act" else block.c_proj
-        return linear.weight, linear.bias
 
     def idle_write(self, site: Site) -> Float[Tensor, "1 width"]:
         """What a linear map writes to a site when all it reads is ablated, in float64."""
@@ -116,18 +104,6 @@ class FoldedModel:
         layer = self.model.layers[site.layer]
         norm = layer.ln_p1 if site.block == "attn" else layer.ln_p2
         return self._once(("positions", site), lambda: norm(self.model.transformer.wpe.weight))
-
-    def block(self, site: Site) -> Attention | MLP:
-        """The block that a site lies in."""
-        layer = self.model.layers[site.layer]
-        return layer.attn if site.block == "attn" else layer.mlp
-
-    def norm(self, site: Site) -> Norm:
-        """The norm through which the stream is read at a site."""
-        if site == FINAL_RESID:
-            return self.model.transformer.ln_f
-        layer = self.model.layers[site.layer]
-        return layer.ln_1 if site.block == "attn" else layer.ln_2
 
     def _once(self, key: Any, make: Any) -> Any:
         if key not in self._shared:

@@ -60,6 +60,7 @@ RESTORE_NATS = 0.10
 """What nodes that are given back may add to the target; validation allows 0.15."""
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Of the ablated nodes, the shares that are given back in turn; validation tries the same."""
 
 _LN2 = log(2)
 _PAIRS_A_PATTERN = 8

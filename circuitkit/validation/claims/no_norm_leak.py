@@ -90,7 +90,7 @@ def run_frozen(
         own, tapped = own[rows, batch.last], tapped[rows, batch.last]
         norm = model.transformer.ln_f
         logits = _unembed(model, _normed(norm, tapped, own), batch.tokens[rows, batch.last])
-        gains = (_size(norm, own) / _size(norm, tapped))[:, 0]
+        gains = (norm.size(own) / norm.size(tapped))[:, 0]
         return torch.stack([logit_differences(logits, batch), gains])
 
     return Frozen(*pairs.each(PAIRS_A_BATCH, run))
@@ -123,18 +123,8 @@ def _normed(norm: Norm, x: Tensor, like: Tensor) -> Tensor:
         return x
     if norm.kind == "layernorm":
         x = x - x.mean(-1, keepdim=True)
-        return x / _size(norm, like) * norm.weight + norm.bias
-    return x / _size(norm, like) * norm.weight
-
-
-def _size(norm: Norm, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch one"]:
-    """The denominator of the norm; 1 where there is no norm."""
-    if norm.kind == "none":
-        return torch.ones_like(x[..., :1])
-    if norm.kind == "layernorm":
-        x = x - x.mean(-1, keepdim=True)
-    eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
-    return (x.square().mean(-1, keepdim=True) + eps).sqrt()
+        return x / norm.size(like) * norm.weight + norm.bias
+    return x / norm.size(like) * norm.weight
 
 
 def _unembed(model: Transformer, x: Tensor, tokens: Tensor) -> Float[Tensor, "rows vocab"]:

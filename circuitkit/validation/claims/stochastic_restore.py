@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from circuitkit.extraction.ask_maker import SHARES
 from circuitkit.extraction.masked_model import PAIRS_A_BATCH, gates_of, tapped_differences
 from circuitkit.findings import Claim, Finding
 from circuitkit.model import EncodedPairs, gate_tap
@@ -33,7 +34,6 @@ CLAIM = Declared(
     fooled_by="opponents of many nodes, which are seldom restored as a whole",
 )
 
-SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 ABOVE_TARGET_NATS = 0.15
 _PAIRS_A_PATTERN = 8
 
