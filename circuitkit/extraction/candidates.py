@@ -20,9 +20,13 @@ from circuitkit.nodes import NodeSet, Site
 from circuitkit.progress import Progress, silent
 
 SMALL_MODEL = 16_384
-"""Nodes up to which all of them are candidates."""
+"""Nodes up to which a circuit may have any of them."""
 
 FIRST_CANDIDATES = 2_048
+
+LEARNED_AT_FIRST = 512
+"""Nodes that our masks are learned over, at first: the first steps, when no node is decided yet,
+take most of the time."""
 
 _N_PAIRS = 32
 

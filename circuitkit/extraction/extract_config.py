@@ -90,9 +90,13 @@ class ExtractConfig:
         return self._can_climb if self.rung is None else self.rung == "trusted"
 
     @property
+    def narrows(self) -> bool:
+        """Whether masks are learned over candidates only, also in a small model."""
+        return self.method == "pruning" and self.schedule == "dual"
+
+    @property
     def _can_climb(self) -> bool:
-        usual = self.method == "pruning" and self.schedule == "dual" and self.granularity == "node"
-        return usual and self.refine and not self.tune
+        return self.narrows and self.granularity == "node" and self.refine and not self.tune
 
     @property
     def learning(self) -> PruningConfig:

@@ -74,13 +74,16 @@ class Scores:
     """What mask learning found: a rank for every node, the learned set, the history.
 
     ``history`` holds (task loss in nats, nodes kept, λ) for every step. A circuit may not have
-    nodes outside ``within``, whatever their rank; None allows all.
+    nodes outside ``within``, whatever their rank; None allows all. ``discretised`` is the set that
+    meets the target, once it is known, and ``n_judged`` how many were tried for it.
     """
 
     ranks: Mapping[Site, Float[Tensor, " width"]]
     learned: NodeSet
     history: tuple[tuple[float, int, float], ...] = ()
     within: NodeSet | None = None
+    discretised: NodeSet | None = None
+    n_judged: int = 0
 
 
 def learn_masks(

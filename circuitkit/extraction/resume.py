@@ -122,23 +122,33 @@ class SavedSearch:
 
 
 def _plain_scores(scores: Scores) -> dict[str, Any]:
-    within = scores.within
     return {
         "ranks": {str(site): rank.tolist() for site, rank in scores.ranks.items()},
         "learned": list(map(str, scores.learned)),
         "history": scores.history,
-        "within": None if within is None else list(map(str, within)),
+        "within": _plain_nodes(scores.within),
+        "discretised": _plain_nodes(scores.discretised),
+        "n_judged": scores.n_judged,
     }
+
+
+def _plain_nodes(nodes: NodeSet | None) -> list[str] | None:
+    return None if nodes is None else list(map(str, nodes))
 
 
 def _read_scores(saved: Mapping[str, Any], widths: Mapping[Site, int]) -> Scores:
     """Exactly what was saved: JSON holds every float32 as a float64 that rounds back to it."""
-    within = saved["within"]
+    within, discretised = (
+        None if saved[name] is None else _read_nodes(saved[name], widths)
+        for name in ("within", "discretised")
+    )
     return Scores(
         ranks={Site.parse(site): torch.tensor(rank) for site, rank in saved["ranks"].items()},
         learned=_read_nodes(saved["learned"], widths),
         history=tuple((loss, n, pressure) for loss, n, pressure in saved["history"]),
-        within=None if within is None else _read_nodes(within, widths),
+        within=within,
+        discretised=discretised,
+        n_judged=saved["n_judged"],
     )
 
 
@@ -158,7 +168,7 @@ def search_key(
         "checkpoint": checkpoint.sha256,
         "task": task.sha256,
         "reference": None if reference is None else sha256(reference.numpy().tobytes()),
-        "within": None if within is None else list(map(str, within)),
+        "within": _plain_nodes(within),
         "made by": record("circuitkit extract", config.to_dict(), config.seed).model_dump(),
     }
     return sha256(json.dumps(about, sort_keys=True).encode())

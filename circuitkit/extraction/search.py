@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import fmean
+from math import inf
 
 from circuitkit.circuit import Outcome
 from circuitkit.extraction.attribution import attribute, shuffled
@@ -29,8 +29,6 @@ from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, silent
 
-_LOST = 2.0
-"""A learning whose final loss is above so many times the target had too much pressure."""
 _FAR = 4.0
 """A set of so many times the learned size counts as different from the learned set."""
 
@@ -89,11 +87,12 @@ def rank(
     within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> Scores:
-    """The ranking of the config's method; masks that lost the task are learned again, with less λ.
+    """The ranking of the config's method; masks that say little are learned again, with less λ.
 
     Where many nodes close before the loss rises, the size pressure has grown so high that the
     task is not recovered as it falls. Where a few more nodes do the task, the ranking is used
-    all the same: it may give the smallest circuit of all.
+    all the same: it may give the smallest circuit of all. Of two rankings the one is used whose
+    set is smaller.
     """
     if config.method == "pruning":
         asked = config.learning
@@ -102,10 +101,10 @@ def rank(
             target_loss_nats=criterion.target_loss_nats, seed=seed, within=within,
             progress=progress,
         )  # fmt: skip
-        scores = learn(config=asked)
-        lost = asked.gentler > 1 and _last_loss(scores, asked) > _LOST * criterion.target_loss_nats
-        if lost and not _is_near(scores, _discretise(scores, criterion, config)):
-            scores = learn(config=asked.of_restart(1))
+        scores = _discretised(learn(config=asked), criterion, config)
+        if asked.gentler > 1 and not _is_near(scores):
+            gentle = _discretised(learn(config=asked.of_restart(1)), criterion, config)
+            scores = min((gentle, scores), key=_n_discretised)
         return scores
     scores = attribute(
         criterion.model, train, criterion.values, n_points=config.n_gradient_points, seed=seed,
@@ -114,15 +113,19 @@ def rank(
     return shuffled(scores, seed) if config.method == "random" else scores
 
 
-def _last_loss(scores: Scores, learning: PruningConfig) -> float:
-    """The mean training loss in nats over the last steps, those that ranks are averaged over."""
-    n_last = max(1, round(learning.averaged * learning.n_steps))
-    return fmean(loss for loss, _, _ in scores.history[-n_last:])
+def _discretised(scores: Scores, criterion: Criterion, config: ExtractConfig) -> Scores:
+    before = criterion.n_asked
+    nodes = _discretise(scores, criterion, config)
+    return replace(scores, discretised=nodes, n_judged=criterion.n_asked - before)
 
 
-def _is_near(scores: Scores, nodes: NodeSet | None) -> bool:
-    """Whether a set that meets the target is hardly larger than the learned one."""
-    return nodes is not None and len(nodes) <= _FAR * size_around(scores)
+def _n_discretised(scores: Scores) -> float:
+    return inf if scores.discretised is None else len(scores.discretised)
+
+
+def _is_near(scores: Scores) -> bool:
+    """Whether the set that meets the target is at most a few times the learned one."""
+    return _n_discretised(scores) <= _FAR * size_around(scores)
 
 
 def in_force(scores: Scores, config: ExtractConfig) -> PruningConfig:
@@ -135,8 +138,8 @@ def follow(
     scores: Scores, criterion: Criterion, config: ExtractConfig, progress: Progress = silent
 ) -> Restart:
     """From a ranking to a circuit."""
-    asked = criterion.n_asked
-    nodes = _discretise(scores, criterion, config)
+    before = criterion.n_asked - scores.n_judged
+    nodes = scores.discretised or _discretise(scores, criterion, config)
     outcome: Outcome = "target_met"
     if nodes is None:
         everything = scores.within or NodeSet.full(criterion.model.arch.widths)
@@ -147,7 +150,7 @@ def follow(
         nodes = eliminate(nodes, criterion, ranked_nodes(scores), progress)
     return Restart(
         learning=in_force(scores, config), scores=scores, outcome=outcome, nodes=nodes,
-        n_edges=len(edges_between(criterion.model, nodes)), n_judged=criterion.n_asked - asked,
+        n_edges=len(edges_between(criterion.model, nodes)), n_judged=criterion.n_asked - before,
     )  # fmt: skip
 
 
