@@ -1,6 +1,6 @@
-"""Whether any single node of a gallery circuit could go, tried on the masked model.
+"""Whether any single node of a smallest circuit could go, tried on the masked model.
 
-Independent of the search: no compiled circuit, no criterion, the upper bound and the drift under
+Of the circuits of the gallery. Independent of the search: no compiled circuit, no criterion, the upper bound and the drift under
 pushed ablation values computed here. On the selection pairs that the search was judged by.
 Without folders, those of the sparse checkpoints: a dense circuit takes many minutes.
 
