@@ -32,8 +32,8 @@ DENSE_EXAMPLES = ("for_while", "if_equals")
 VALIDATED = (CIRCUIT, "means.safetensors", PRUNING, "sources.json", VALIDATION)
 """What ``circuitkit validate`` and ``circuitkit report`` need; neither can be made from others."""
 
-CLIMBED = (SMALLEST, SMALLEST_VALIDATION)
-"""The smallest circuit and its verdict, where a trusted one was reached."""
+CLIMBED = (LADDER, SMALLEST, SMALLEST_VALIDATION)
+"""A row a rung; the smallest circuit and its verdict, where a trusted one was reached."""
 
 UNREAD = ("scores", "history")
 """Nine tenths of ``pruning.json``: every node's rank and every step's loss. Nothing reads them."""
@@ -50,15 +50,14 @@ LEFT_OUT = ("edges", "surroundings")
 
 def kept(folder: Path) -> tuple[str, ...]:
     """The names of the files that the gallery keeps of a circuit."""
+    climbed = tuple(name for name in CLIMBED if (folder / name).exists())
     if folder.parent.name == DENSE:
         whole = folder.name in DENSE_EXAMPLES
-        return (*(VALIDATED if whole else (NUMBERS, VALIDATION)), LADDER)
-    names = (*VALIDATED, LADDER)
-    if (folder / SMALLEST).exists():
-        names += CLIMBED
+        return (*(VALIDATED if whole else (NUMBERS, VALIDATION)), *climbed)
     if folder.name == COMPLETE:
-        return (*names, DIAGRAM, *REDRAWN)
-    return (*names, DIAGRAM) if numbers(folder)["n_edges"] <= MOST_DRAWN else names
+        return (*VALIDATED, *climbed, DIAGRAM, *REDRAWN)
+    drawn = (DIAGRAM,) if numbers(folder)["n_edges"] <= MOST_DRAWN else ()
+    return (*VALIDATED, *climbed, *drawn)
 
 
 def keep_less(folder: Path) -> None:

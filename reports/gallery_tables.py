@@ -99,4 +99,4 @@ def _twins(sparse: Path, dense: Path) -> Iterator[str]:
 
 def _mean(ratios: list[float]) -> str:
     found = f"{geometric_mean(ratios):.0f} ×" if ratios else NONE
-    return f"{found} ({len(ratios)} tasks)"
+    return f"{found} ({len(ratios)} task{'s' * (len(ratios) != 1)})"
