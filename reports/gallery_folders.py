@@ -39,7 +39,7 @@ UNREAD = ("scores", "history")
 """Nine tenths of ``pruning.json``: every node's rank and every step's loss. Nothing reads them."""
 
 DIAGRAM = "circuit.svg"
-MOST_DRAWN = 100
+MOST_DRAWN = 80
 """Edges of a circuit whose diagram is kept: larger ones show little and take 100 KB and more."""
 
 REDRAWN = ("circuit.dot", "nodes.csv", "edges.csv", "findings.csv", REPORT)

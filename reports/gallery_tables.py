@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import geometric_mean
 
 from gallery_folders import DENSE, SPARSE, VALIDATION, is_found
-from gallery_rungs import NONE, Ladder, cells, climbed, columns, summary
+from gallery_rungs import NONE, Ladder, cells, climbed, columns, failed, summary
 
 from circuitkit import Validation
 from circuitkit.findings import DEFAULT_CLAIMS
@@ -37,15 +37,9 @@ def _circuits(ladders: list[Ladder]) -> Iterator[str]:
     for ladder in ladders:
         loss = (ladder.trusted or ladder.smallest).numbers["loss_nats"]
         losses = (f"{loss['model']:.3f}", f"{loss['circuit']:.3f}")
-        rest = cells(ladder, _failed, two=climbed(ladders))
+        rest = cells(ladder, failed, two=climbed(ladders))
         yield f"| {' | '.join((ladder.folder.name, *losses, *rest))} |\n"
     yield f"\n{summary(ladders)}\n"
-
-
-def _failed(validation: Validation) -> str:
-    failed = [f.claim for f in validation.findings if f.outcome in ("fail", "inconclusive")]
-    nothing = "nothing" if validation.grade == "A" else "the long suite was not run"
-    return ", ".join(failed) or nothing
 
 
 def _long_suite(folders: Iterable[Path]) -> Iterator[str]:

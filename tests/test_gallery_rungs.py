@@ -11,11 +11,13 @@ import pytest
 from circuitkit import Circuit, CircuitFolder, Validation, load_task
 from circuitkit.circuit.folder import MEANS, PRUNING
 from circuitkit.extraction.ladder import Step, read_ladder, save_ladder
+from circuitkit.findings import DEFAULT_CLAIMS
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
 
 import gallery_page
+import gallery_rungs
 import gallery_tables
 from gallery_folders import MOST_DRAWN, UNREAD, kept, numbers
 from gallery_rungs import Ladder, climbed, summary
@@ -82,6 +84,16 @@ def test_a_folder_made_since_there_are_rungs_holds_no_more_than_is_kept(folder):
         assert not set(UNREAD) & json.loads((folder / PRUNING).read_bytes()).keys()
 
 
+def verdict_on(folder, failed="minimal"):
+    """A verdict of the default suite in which one claim fails, or none."""
+    found = [f for f in Validation.load(folder).findings if f.claim in DEFAULT_CLAIMS]
+    findings = tuple(
+        f.model_copy(update={"outcome": "fail" if f.claim == failed else "pass"}) for f in found
+    )
+    weakest = failed or findings[0].claim
+    return Validation.load(folder).model_copy(update={"findings": findings, "weakest": weakest})
+
+
 def made(tmp_path, name, *, reached=True):
     """A folder of two rungs: a task's smallest circuit, and that of a larger task as the other."""
     source = CircuitFolder.open(GALLERY / name)
@@ -93,10 +105,10 @@ def made(tmp_path, name, *, reached=True):
     larger = CircuitFolder.open(source.path.parent / "enumerate_range").at("smallest")
     same = {"task": smallest.task, "checkpoint": smallest.checkpoint, "rung": "trusted"}
     trusted = larger.model_copy(update=same | {"means_sha256": smallest.means_sha256})
-    verdict = Validation.load(source.path)
+    verdict = verdict_on(source.path)
     top = trusted if reached else smallest
     top.save(folder)
-    bound = {"circuit_sha256": top.sha256, "grade": "B", "weakest": "sufficient"}
+    bound = {"circuit_sha256": top.sha256, "grade": "B"}
     verdict.model_copy(update=bound).save(folder)
     if reached:
         smallest.save(folder, "smallest.json")
@@ -169,7 +181,7 @@ def test_a_table_shows_both_rungs_and_their_price(tmp_path):
     )
     text, page = "".join(gallery_tables.tables(folders)), gallery_page.index(tmp_path)
     price = f"{n_many / n_few:.1f} ×"
-    row = f" | {many} | 0.75 | B | sufficient | {few} | -1.25 | C | {price} | "
+    row = f" | {many} | 0.75 | B | minimal | {few} | -1.25 | C | {price} | "
     assert row in page
     assert f" | {many} | 0.75 | B | " in text
     assert f" | {few} | -1.25 | C | {price} |\n" in text
@@ -232,6 +244,17 @@ def test_twins_are_compared_at_both_rungs(tmp_path):
     mean = ((n1 / e1) * (n2 / e2)) ** 0.5
     assert f"ratio: {mean:.0f} × (2 tasks) at the smallest rung" in text
     assert f"at least {n1 / e:.0f} × (1 task) at the trusted one" in text
+
+
+@pytest.mark.parametrize(
+    ("grade", "failed", "said"),
+    [("B", "", "the long suite was not run"), ("A", "", "nothing"), ("C", "minimal", "minimal"),
+     ("C", "", "integrity")],
+)  # fmt: skip
+def test_what_keeps_a_grade_from_a_better_one_is_named(grade, failed, said):
+    """A claim that passes is named only where the grade rests on it: C for few templates."""
+    verdict = verdict_on(NANO / "if_equals", failed).model_copy(update={"grade": grade})
+    assert gallery_rungs.weakest(verdict) == gallery_rungs.failed(verdict) == said
 
 
 def test_a_circuit_too_large_to_draw_says_so(tmp_path):
