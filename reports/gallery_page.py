@@ -38,7 +38,7 @@ diagram to see it whole.
   less that it follows the rest of the model. A dash: not measured.
 - **grade**: A, B and C pass; C-redundant and F do not. [How grades are given](../../docs/validation.md).
 - **weakest claim**: the claim that keeps the grade from a better one; where the trusted rung was not
-  reached, what was asked in vain.
+  reached, the ask that failed and by how much.
 - **price**: edges of the trusted circuit over edges of the smallest.
 
 """
