@@ -3,7 +3,8 @@
 In: folders as ``extract``, ``validate`` and ``report`` leave them. Out: the same folders, small
 enough to live in a repository. A dense circuit lists thousands of edges, so all but a few dense
 circuits are kept as ``numbers.json``: circuit.json without its edges and the example pair. The
-nodes and the checkpoint give the edges back, and a verdict names the circuit by its hash.
+nodes and the checkpoint give the edges back, and a verdict names the circuit by its hash. Of the
+record of a search only what is read again is kept, and of large circuits no diagram.
 """
 
 from __future__ import annotations
@@ -13,23 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.circuit import FILE as CIRCUIT
-from circuitkit.findings import FILE as VALIDATION
+from circuitkit.circuit.circuit_json import SMALLEST
+from circuitkit.circuit.folder import LADDER, PRUNING, REPORT, SMALLEST_VALIDATION
 from circuitkit.files import sha256, write_whole
+from circuitkit.findings import FILE as VALIDATION
 
 GALLERY = Path(__file__).resolve().parent / "gallery"
 SPARSE, DENSE = "tinypython-sparse", "tinypython-dense"
 
 NUMBERS = "numbers.json"
-COMPLETE = ("for_while", "if_equals", "with_open")
-"""Tasks whose folders hold every file, the report and the tables among them."""
+COMPLETE = "for_while"
+"""The task whose folders hold the report and the tables too."""
 
 DENSE_EXAMPLES = ("for_while", "if_equals")
 """Dense circuits that are kept; they are so large that a diagram shows nothing."""
 
-VALIDATED = (CIRCUIT, "means.safetensors", "pruning.json", "sources.json", VALIDATION)
+VALIDATED = (CIRCUIT, "means.safetensors", PRUNING, "sources.json", VALIDATION)
 """What ``circuitkit validate`` and ``circuitkit report`` need; neither can be made from others."""
 
-DIAGRAM, REPORT = "circuit.svg", "report.pdf"
+CLIMBED = (LADDER, SMALLEST, SMALLEST_VALIDATION)
+"""A row a rung; the smallest circuit and its verdict, where a trusted one was reached."""
+
+UNREAD = ("scores", "history")
+"""Nine tenths of ``pruning.json``: every node's rank and every step's loss. Nothing reads them."""
+
+DIAGRAM = "circuit.svg"
+MOST_DRAWN = 80
+"""Edges of a circuit whose diagram is kept: larger ones show little and take 100 KB and more."""
+
 REDRAWN = ("circuit.dot", "nodes.csv", "edges.csv", "findings.csv", REPORT)
 """What ``circuitkit report`` makes again in a moment, besides the diagram."""
 
@@ -38,9 +50,14 @@ LEFT_OUT = ("edges", "surroundings")
 
 def kept(folder: Path) -> tuple[str, ...]:
     """The names of the files that the gallery keeps of a circuit."""
-    if folder.parent.name != DENSE:
-        return VALIDATED + (DIAGRAM,) + (REDRAWN if folder.name in COMPLETE else ())
-    return VALIDATED if folder.name in DENSE_EXAMPLES else (NUMBERS, VALIDATION)
+    climbed = tuple(name for name in CLIMBED if (folder / name).exists())
+    if folder.parent.name == DENSE:
+        whole = folder.name in DENSE_EXAMPLES
+        return (*(VALIDATED if whole else (NUMBERS, VALIDATION)), *climbed)
+    if folder.name == COMPLETE:
+        return (*VALIDATED, *climbed, DIAGRAM, *REDRAWN)
+    drawn = (DIAGRAM,) if numbers(folder)["n_edges"] <= MOST_DRAWN else ()
+    return (*VALIDATED, *climbed, *drawn)
 
 
 def keep_less(folder: Path) -> None:
@@ -51,6 +68,9 @@ def keep_less(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name not in names:
             path.unlink()
+    if (folder / PRUNING).exists():
+        read = {k: v for k, v in json_of(folder / PRUNING).items() if k not in UNREAD}
+        write_whole(folder / PRUNING, json.dumps(read) + "\n")
 
 
 def numbers_of(folder: Path) -> str:
@@ -71,4 +91,9 @@ def is_found(folder: Path) -> bool:
 def numbers(folder: Path) -> dict[str, Any]:
     """The numbers of a circuit, from its file or from what is kept of it."""
     whole = folder / CIRCUIT
-    return json.loads((whole if whole.exists() else folder / NUMBERS).read_bytes())
+    return json_of(whole if whole.exists() else folder / NUMBERS)
+
+
+def json_of(path: Path) -> dict[str, Any]:
+    """What a JSON file holds."""
+    return json.loads(path.read_bytes())

@@ -1,11 +1,14 @@
 """Make reports/gallery again: every task that a bundled checkpoint does, by the CLI.
 
-Two tasks at a time, each on one thread. What is there already is kept: delete a folder to have
-it made anew. The gallery keeps some of the files (``gallery_folders.py`` says which); another
-folder named with ``--out`` keeps all. Dense circuits are validated beside each other: make them
-elsewhere, or delete ``reports/gallery/tinypython-dense`` first.
+Both rungs of each, of the dense checkpoint the smallest only. Two tasks at a time, each on one
+thread. What is there already is kept: delete a folder to have it made anew. ``--thorough`` also
+runs the long suite on the ten circuits that have it, which takes hours more. The gallery keeps some
+of the files (``gallery_folders.py`` says which); another folder named with ``--out`` keeps all.
+Dense circuits are validated beside each other: make them elsewhere, or delete
+``reports/gallery/tinypython-dense`` first.
 
-Usage: python reports/make_gallery.py [--jobs N] [--out DIR] [--table | --index] [NAME ...]
+Usage: python reports/make_gallery.py [--jobs N] [--out DIR] [--thorough] [--table | --index]
+[NAME ...]
 NAME is CHECKPOINT or CHECKPOINT/TASK.
 """
 
@@ -21,16 +24,22 @@ from functools import partial
 from pathlib import Path
 
 from gallery_folders import (
-    DENSE, GALLERY, NUMBERS, VALIDATION, is_found, keep_less, kept,
+    DENSE, DIAGRAM, GALLERY, NUMBERS, REDRAWN, REPORT, SMALLEST, SMALLEST_VALIDATION, VALIDATION,
+    is_found, keep_less, kept,
 )  # fmt: skip
-from gallery_tables import index, tables
+from gallery_page import index
+from gallery_tables import tables
 
 from circuitkit.checkpoints.bundled import bundled_checkpoints
 from circuitkit.checkpoints.competence_json import Competence
 from circuitkit.files import write_whole
+from circuitkit.findings import DEFAULT_CLAIMS, Validation
 
 UNREFINED = (f"{DENSE}/var_swap",)
 """Too large to be made 1-minimal: a quarter of an hour is not enough for one restart of four."""
+
+THOROUGH = ("bracket_counting", "for_while", "if_equals", "single_double_quote", "with_open")
+"""Tasks whose circuits have the long suite too, in the two sparse checkpoints."""
 
 
 def run(*arguments: str | Path) -> None:
@@ -42,22 +51,36 @@ def run(*arguments: str | Path) -> None:
 
 
 def extract(folder: Path) -> None:
-    """Find the circuit of one task, if it is not there."""
+    """Find the circuit of one task, if it is not there: in dense models the smallest only.
+
+    A dense circuit has thousands of edges; the climb from it would take hours.
+    """
     checkpoint, task = folder.parts[-2:]
     if not is_found(folder):
-        options = ["--no-refine"] if f"{checkpoint}/{task}" in UNREFINED else []
+        options = ["--rung", "smallest"] if checkpoint == DENSE else []
+        options += ["--no-refine"] if f"{checkpoint}/{task}" in UNREFINED else []
         run("extract", checkpoint, "--task", task, "--out", folder, "--resume", "-q", *options)
 
 
 def validate(folder: Path) -> None:
-    """Validate one task, once all are extracted: circuits are compared."""
+    """Validate both rungs of one task, once all are extracted: circuits are compared."""
     if not (folder / VALIDATION).exists():
         run("validate", folder, "-q")
+    if (folder / SMALLEST).exists() and not (folder / SMALLEST_VALIDATION).exists():
+        run("validate", folder, "--rung", "smallest", "-q")
+
+
+def validate_thoroughly(folder: Path) -> None:
+    """Run the long suite on the circuit of one task, if it is to have it and does not."""
+    if folder.parent.name == DENSE or folder.name not in THOROUGH:
+        return
+    if {finding.claim for finding in Validation.load(folder).findings} <= set(DEFAULT_CLAIMS):
+        run("validate", folder, "--thorough", "-q")
 
 
 def report(folder: Path, *, whole: bool) -> None:
     """Draw what is missing; remove what the gallery does not keep, unless the whole is wanted."""
-    wanted = ("report.pdf",) if whole else set(kept(folder)) - {NUMBERS}
+    wanted = {REPORT} if whole else {DIAGRAM, *REDRAWN} & set(kept(folder))
     if any(not (folder / name).exists() for name in wanted):
         run("report", folder, "-q")
     if not whole:
@@ -87,9 +110,10 @@ def folders(out: Path, asked: Iterable[str]) -> Iterator[Path]:
         yield from (out / checkpoint / task for task in tasks)
 
 
-def make(paths: list[Path], jobs: int, *, whole: bool) -> None:
+def make(paths: list[Path], jobs: int, *, whole: bool, thorough: bool = False) -> None:
     """Make what is missing, some folders at a time."""
-    steps: tuple[Callable[[Path], None], ...] = (extract, validate, partial(report, whole=whole))
+    suites = (validate, validate_thoroughly) if thorough else (validate,)
+    steps: tuple[Callable[[Path], None], ...] = (extract, *suites, partial(report, whole=whole))
     check_beside(paths)
     with ThreadPoolExecutor(jobs) as pool:
         for step in steps:
@@ -102,6 +126,7 @@ def main() -> None:
     parser.add_argument("asked", nargs="*", default=sorted(bundled_checkpoints()))
     parser.add_argument("--jobs", type=int, default=2, help="tasks at a time (default 2)")
     parser.add_argument("--out", type=Path, default=GALLERY, help="another folder, kept whole")
+    parser.add_argument("--thorough", action="store_true", help="run the long suite on some too")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--table", action="store_true", help="only print the tables of what is there")
     only.add_argument("--index", action="store_true", help="only write the gallery's README.md")
@@ -110,7 +135,7 @@ def main() -> None:
     if given.index and not in_gallery:
         parser.error(f"--index is for {GALLERY}, not for {given.out}; leave out --out.")
     if not (given.table or given.index):
-        make(paths, given.jobs, whole=not in_gallery)
+        make(paths, given.jobs, whole=not in_gallery, thorough=given.thorough)
     if in_gallery and not given.table:
         write_whole(GALLERY / "README.md", index(GALLERY))
     if not given.index:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from circuitkit import Circuit, Validation, load_checkpoint
+from circuitkit import Circuit, CircuitFolder, Validation, load_checkpoint
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.nodes import NodeSet, Site
+from circuitkit.validation.validate_folder import thorough_inputs
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
 
 import gallery_folders
+import gallery_page
 import gallery_tables
 import make_gallery
 from minimality import Selected
@@ -33,7 +35,7 @@ def name_of(path):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_no_single_node_can_go(name):
-    """By the masked model, apart from the search; a node too many is found."""
+    """Of the smallest rung, by the masked model, apart from the search; one too many is found."""
     shown = Shown.load(GALLERY / name)
     tried, nodes = Selected.of(shown), shown.nodes
     assert shown.circuit.minimality.nodes_1_minimal
@@ -109,18 +111,23 @@ def test_the_limit_is_one_of_everything_in_the_gallery(tmp_path):
 def test_the_index_is_what_the_folders_say():
     """Regenerated, byte for byte."""
     written = (GALLERY / "README.md").read_bytes().decode()
-    assert written == gallery_tables.index(GALLERY), "python reports/make_gallery.py --index"
+    assert written == gallery_page.index(GALLERY), "python reports/make_gallery.py --index"
 
 
 def test_the_index_names_every_circuit_and_links_to_files_that_exist():
-    """A row a circuit; a picture for every circuit of a sparse checkpoint."""
-    text = gallery_tables.index(GALLERY)
+    """A row a task; a picture for every circuit of a sparse checkpoint, or why there is none."""
+    text = gallery_page.index(GALLERY)
     links = re.findall(r"\]\(([^)]+)\)|(?:href|src)=\"([^\"]+)\"", text)
-    missing = [link for found in links for link in found if link and not (GALLERY / link).exists()]
+    paths = [link.partition("#")[0] for found in links for link in found if link]
+    missing = [path for path in paths if not (GALLERY / path).exists()]
     assert missing == []
     rows = [line for line in text.splitlines() if "validation.json](" in line]
     assert len(rows) == len(shown_folders()) + len(NUMBERED)
-    assert sum("<img" in row for row in rows) == sum("tinypython-dense/" not in r for r in rows)
+    sparse = [row for row in rows if "tinypython-dense/" not in row]
+    undrawn = f"| more than {gallery_folders.MOST_DRAWN} edges |"
+    assert all(("<img" in row) != row.startswith(undrawn) for row in sparse)
+    large = [f for f in shown_folders() if Circuit.load(f).n_edges > gallery_folders.MOST_DRAWN]
+    assert sum(row.startswith(undrawn) for row in sparse) <= len(large)
 
 
 def copied(tmp_path, name):
@@ -144,13 +151,33 @@ def test_a_folder_that_is_kept_as_numbers_prints_the_same_table(tmp_path):
 
 
 def test_what_validate_needs_is_kept_of_an_example(tmp_path):
-    """Files of the circuit, their bytes as they were."""
+    """Files of the circuit, their bytes as they were; of the record of the search, what is read."""
     folder = copied(tmp_path, "if_equals")
+    record = json.loads((folder / "pruning.json").read_text())
+    unread = {key: {"0.attn.q": [0.5]} for key in gallery_folders.UNREAD}
+    (folder / "pruning.json").write_text(json.dumps(record | unread))
     (folder / "findings.csv").write_text("")
     gallery_folders.keep_less(folder)
     names = {p.name for p in folder.iterdir()}
-    assert names == set(gallery_folders.VALIDATED)
-    assert all((folder / n).read_bytes() == (EXAMPLE / n).read_bytes() for n in names)
+    assert names - set(gallery_folders.CLIMBED) == set(gallery_folders.VALIDATED)
+    same = names - {"pruning.json"}
+    assert all((folder / n).read_bytes() == (EXAMPLE / n).read_bytes() for n in same)
+    left = {k: v for k, v in record.items() if k not in gallery_folders.UNREAD}
+    assert json.loads((folder / "pruning.json").read_text()) == left
+    opened = CircuitFolder.open(folder)
+    assert thorough_inputs(opened, opened.circuit).search.restarts == left["config"]["restarts"]
+
+
+@pytest.mark.parametrize("n_edges", [80, 81])
+def test_a_diagram_is_kept_of_a_circuit_that_it_shows(tmp_path, n_edges):
+    """At most eighty edges; the complete folder has its diagram whatever its size."""
+    assert gallery_folders.MOST_DRAWN == 80
+    for task in ("if_equals", gallery_folders.COMPLETE):
+        folder = tmp_path / "tinypython-sparse" / task
+        folder.mkdir(parents=True)
+        (folder / "circuit.json").write_text(json.dumps({"n_edges": n_edges}))
+        drawn = "circuit.svg" in gallery_folders.kept(folder)
+        assert drawn == (n_edges == 80 or task == gallery_folders.COMPLETE)
 
 
 def test_a_dense_circuit_is_not_validated_beside_numbers(tmp_path):
@@ -163,28 +190,36 @@ def test_a_dense_circuit_is_not_validated_beside_numbers(tmp_path):
 
 
 class Commands:
-    """``circuitkit`` that copies what it would have found."""
+    """``circuitkit`` that copies what it would have found, both rungs unless told otherwise."""
 
     def __init__(self):
         self.ran = []
 
     def __call__(self, verb, *arguments):
         folder = next(path for path in arguments if isinstance(path, Path))
-        self.ran.append((verb, name_of(folder)))
+        options = [a for a in arguments if str(a).startswith("--") and a not in ("--task", "--out")]
+        self.ran.append((verb, name_of(folder), *options))
         folder.mkdir(parents=True, exist_ok=True)
-        made = {
-            "extract": ("circuit.json", "means.safetensors", "pruning.json", "sources.json"),
-            "validate": ("validation.json",),
-            "report": (),
-        }
-        for name in made[verb]:
-            shutil.copy(EXAMPLE / name, folder / name)
+        for name, source in self._made(verb, options).items():
+            shutil.copy(source, folder / name)
         if verb == "report":
             for name in (*gallery_folders.REDRAWN, "circuit.svg"):
                 (folder / name).write_text("")
 
+    @staticmethod
+    def _made(verb, options):
+        if verb == "validate":
+            name = "smallest.validation.json" if "--rung" in options else "validation.json"
+            return {name: (LONG if "--thorough" in options else EXAMPLE) / "validation.json"}
+        if verb == "report":
+            return {}
+        names = ("circuit.json", "means.safetensors", "pruning.json", "sources.json")
+        smallest = {} if "--rung" in options else {"smallest.json": EXAMPLE / "circuit.json"}
+        return {name: EXAMPLE / name for name in names} | smallest
 
-NAMES = ("tinypython-dense/var_if", "tinypython-dense/with_as", "tinypython-nano/if_equals")
+
+LONG = GALLERY / "tinypython-nano" / "for_while"
+NAMES = ("tinypython-dense/var_if", "tinypython-dense/with_as", "tinypython-nano/for_while")
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["elsewhere", "in the gallery"])
@@ -194,16 +229,42 @@ def test_everything_missing_is_made_and_then_once(tmp_path, monkeypatch, whole):
     monkeypatch.setattr(make_gallery, "run", commands)
     paths = [tmp_path / name for name in NAMES]
     make_gallery.make(paths, 1, whole=whole)
-    verbs = [verb for verb, _ in commands.ran]
-    assert verbs[:6] == ["extract"] * 3 + ["validate"] * 3
+    verbs = [verb for verb, *_ in commands.ran]
+    assert verbs[:7] == ["extract"] * 3 + ["validate"] * 4
     made = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
     assert ("tinypython-dense/var_if/circuit.json" in made) == whole
     assert ("tinypython-dense/var_if/numbers.json" in made) == (not whole)
-    assert "tinypython-nano/if_equals/report.pdf" in made
+    assert "tinypython-nano/for_while/report.pdf" in made
     commands.ran.clear()
     make_gallery.make(paths, 1, whole=whole)
     assert commands.ran == []
     assert made == sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
+
+
+def test_both_rungs_are_made_and_of_a_dense_model_the_smallest(tmp_path, monkeypatch):
+    """Both are validated, and kept with their verdicts."""
+    commands = Commands()
+    monkeypatch.setattr(make_gallery, "run", commands)
+    dense, nano = tmp_path / NAMES[0], tmp_path / NAMES[2]
+    make_gallery.make([dense, nano], 1, whole=False)
+    assert ("extract", NAMES[0], "--resume", "--rung") in commands.ran
+    assert ("extract", NAMES[2], "--resume") in commands.ran
+    validated = [ran[1:] for ran in commands.ran if ran[0] == "validate"]
+    assert validated == [(NAMES[0],), (NAMES[2],), (NAMES[2], "--rung")]
+    assert {"smallest.json", "smallest.validation.json"} <= {p.name for p in nano.iterdir()}
+    assert not (dense / "smallest.json").exists()
+
+
+def test_the_long_suite_is_run_once_where_it_is_asked_for(tmp_path, monkeypatch):
+    """On the tasks of the list, never in a dense model; the verdict holds its claims afterwards."""
+    commands = Commands()
+    monkeypatch.setattr(make_gallery, "run", commands)
+    paths = [tmp_path / name for name in (*NAMES, "tinypython-nano/var_if")]
+    make_gallery.make(paths, 1, whole=True)
+    assert not any("--thorough" in ran for ran in commands.ran)
+    for _ in range(2):
+        make_gallery.make(paths, 1, whole=True, thorough=True)
+    assert [ran[1] for ran in commands.ran if "--thorough" in ran] == [NAMES[2]]
 
 
 def test_the_tables_of_another_folder_are_those_of_what_is_there(tmp_path, monkeypatch, capsys):
@@ -227,15 +288,3 @@ def test_an_index_of_another_folder_is_refused(tmp_path, monkeypatch, capsys):
         make_gallery.main()
     assert "leave out --out" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_twins_are_compared_where_both_are_made(tmp_path):
-    """A task that one of the checkpoints lacks has no row."""
-    names = (
-        "tinypython-dense/for_while",
-        "tinypython-dense/if_equals",
-        "tinypython-sparse/if_equals",
-    )
-    folders = [Path(shutil.copytree(GALLERY / name, tmp_path / name)) for name in names]
-    rows = "".join(gallery_tables.tables(folders)).rpartition("ratio of edges")[2].splitlines()
-    assert rows[2:] == ["| if_equals | 24 / 22 | 124 / 1,057 | 48 |"]

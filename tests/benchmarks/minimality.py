@@ -1,7 +1,8 @@
-"""Whether any single node of a gallery circuit could go, tried on the masked model.
+"""Whether any single node of a smallest circuit could go, tried on the masked model.
 
-Independent of the search: no compiled circuit, no criterion, the upper bound and the drift under
-pushed ablation values computed here. On the selection pairs that the search was judged by.
+Of the circuits of the gallery. Independent of the search: no compiled circuit, no criterion, the
+upper bound and the drift under pushed ablation values computed here. On the selection pairs that
+decided the search.
 Without folders, those of the sparse checkpoints: a dense circuit takes many minutes.
 
 Usage: python tests/benchmarks/minimality.py [FOLDER ...]

@@ -1,10 +1,10 @@
 """What other seeds find: the size of a task's circuit over three seeds, and why sizes differ.
 
-The first is the gallery's. A seed draws other pairs, train and selection, and other starting
-scores. Where edges differ by more than a quarter, the smallest circuit is put before the criteria
-of all seeds: if one refuses it (the bound of its loss exceeds the target, or its loss drifts by
-more than 0.01 nats as the ablation values are pushed), their draw asks for more; if all take
-it, their searches missed it.
+Of the smallest rung; the first is the gallery's. A seed draws other pairs, train and selection, and
+other starting scores. Where edges differ by more than a quarter, the smallest circuit is put
+before the criteria of all seeds: if one refuses it (the bound of its loss exceeds the target, or
+its loss drifts by more than 0.01 nats as the ablation values are pushed), their draw asks for
+more; if all take it, their searches missed it.
 
 Usage: python tests/benchmarks/seeds.py [--seeds N] [FOLDER | CHECKPOINT ...]
 """
@@ -33,7 +33,7 @@ def found(shown: Shown, seeds: Sequence[int]) -> Iterator[tuple[NodeSet, int] | 
         if seed != shown.config["seed"]:
             circuit = extract(
                 shown.checkpoint, load_task(circuit.task.name), seed=seed,
-                restarts=shown.config["restarts"],
+                restarts=shown.config["restarts"], rung="smallest",
             )  # fmt: skip
         nodes = NodeSet(circuit.nodes.channels, shown.model.arch.widths)
         yield None if circuit.outcome != "target_met" else (nodes, circuit.n_edges)

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuitkit import Checkpoint, Circuit, Means, NodeSet, Transformer, load_checkpoint, load_task
+from circuitkit import (
+    Checkpoint,
+    Circuit,
+    CircuitFolder,
+    Means,
+    NodeSet,
+    Transformer,
+    load_checkpoint,
+    load_task,
+)
 from circuitkit.model import EncodedPairs
 from circuitkit.task import Split
 
@@ -16,7 +25,7 @@ GALLERY = Path(__file__).parents[2] / "reports" / "gallery"
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A circuit folder of a bundled checkpoint."""
+    """A circuit folder of a bundled checkpoint: its smallest circuit, which has only the target."""
 
     folder: Path
     circuit: Circuit
@@ -27,7 +36,7 @@ class Shown:
     @classmethod
     def load(cls, folder: Path) -> Shown:
         """Read a folder."""
-        circuit = Circuit.load(folder)
+        circuit = CircuitFolder.open(folder).at("smallest")
         checkpoint = load_checkpoint(circuit.checkpoint.name)
         model = checkpoint.load_model()
         means = Means.load(folder, model.arch.widths)
