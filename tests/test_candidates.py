@@ -117,42 +117,80 @@ def test_nothing_outside_the_candidates_is_learned(criterion, train):
     assert grown is None or grown <= within
 
 
+HARD, GENTLE = 1.0, 1e-8
+LOSING = PruningConfig(
+    n_steps=20, batch_pairs=8, lr=0.1, pressure_start=HARD, gentler=HARD / GENTLE
+)
+
+
+@pytest.fixture
+def discretised(monkeypatch):
+    """Discretisation that finds a set of some size, given four times the learned size, or none."""
+
+    def set_sizes(by_pressure):
+        def found(scores, criterion):
+            few = 4 * max(8, len(scores.learned))
+            size = by_pressure[scores.history[0][2]](few)
+            return None if size is None else NodeSet.of(ranked_nodes(scores)[:size])
+
+        monkeypatch.setattr(sys.modules["circuitkit.extraction.search"], "discretise", found)
+
+    return set_sizes
+
+
+def lost(few):
+    return None
+
+
+def near(few):
+    return few
+
+
+def far(few):
+    return few + 1
+
+
+def far_and_large(few):
+    return 2 * few + 1000
+
+
 @pytest.mark.parametrize(
-    ("pressure", "gentler", "begun"),
-    [(1.0, 1e8, 1e-8), (1.0, 1.0, 1.0), (1e-8, 1e8, 1e-8)],
-    ids=["lost", "not to be gentler", "not lost"],
+    ("config", "begun"),
+    [(LOSING, GENTLE), (replace(LOSING, gentler=1.0), HARD)],
+    ids=["lost", "not to be gentler"],
 )
 def test_masks_that_lost_the_task_are_learned_once_more_gently(
-    criterion, train, pressure, gentler, begun
+    discretised, criterion, train, config, begun
 ):
     """The restart goes on as if it had begun there, and says so."""
-    pruning = PruningConfig(
-        n_steps=20, batch_pairs=8, lr=0.1, pressure_start=pressure, gentler=gentler
-    )
-    config = ExtractConfig(pruning=pruning)
-    scores = rank(train, criterion, config, seed=0)
+    discretised({HARD: lost, GENTLE: near})
+    found = rank(train, criterion, ExtractConfig(pruning=config), seed=0)
     alone = learn_masks(
         criterion.model, train, criterion.values, target_loss_nats=0.15,
-        config=replace(pruning, pressure_start=begun),
+        config=replace(config, pressure_start=begun),
     )  # fmt: skip
-    assert scores.history == alone.history
-    assert in_force(scores, config).pressure_start == begun
+    assert found.history == alone.history
+    assert in_force(found, ExtractConfig(pruning=config)).pressure_start == begun
 
 
-@pytest.mark.parametrize(("beyond", "is_kept"), [(0, True), (1, False), (None, False)])
-def test_masks_that_lost_the_task_are_kept_if_few_nodes_more_do_it(
-    monkeypatch, criterion, train, beyond, is_kept
+@pytest.mark.parametrize(
+    ("hard", "gentle", "begun"),
+    [
+        (near, near, HARD),
+        (far, far_and_large, HARD),
+        (far, lambda few: 1, GENTLE),
+        (lost, near, GENTLE),
+        (lost, lost, GENTLE),
+    ],
+    ids=["near", "far, yet the smaller", "far", "lost", "both lost"],
+)
+def test_masks_are_kept_if_few_nodes_more_do_the_task(
+    discretised, criterion, train, hard, gentle, begun
 ):
     """Four times the learned ones are few: they may lead to the smallest circuit of all."""
-
-    def found(scores, criterion):
-        few = 4 * max(8, len(scores.learned))
-        return None if beyond is None else NodeSet.of(ranked_nodes(scores)[: few + beyond])
-
-    monkeypatch.setattr(sys.modules["circuitkit.extraction.search"], "discretise", found)
-    pruning = PruningConfig(n_steps=20, batch_pairs=8, lr=0.1, pressure_start=1.0, gentler=1e8)
-    scores = rank(train, criterion, ExtractConfig(pruning=pruning), seed=0)
-    assert (scores.history[0][2] == pruning.pressure_start) == is_kept
+    discretised({HARD: hard, GENTLE: gentle})
+    found = rank(train, criterion, ExtractConfig(pruning=LOSING), seed=0)
+    assert found.history[0][2] == begun
 
 
 @pytest.mark.parametrize(("n_learned", "most"), [(0, 12), (60, 12), (200, 40)])

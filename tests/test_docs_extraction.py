@@ -22,7 +22,7 @@ from circuitkit.extraction import (
 from circuitkit.extraction.circuit_record import MOST_ALTERNATIVES
 from circuitkit.extraction.extract_config import DEFAULT
 from circuitkit.extraction.mask_learning import PAPER, PruningConfig
-from circuitkit.extraction.search import _FAR, _LOST
+from circuitkit.extraction.search import _FAR
 from circuitkit.nodes import SITE_KINDS, transformer_sites
 from circuitkit.validation.claims.interchange import F_LOW, FOLLOWS
 from circuitkit.validation.claims.no_norm_leak import GAIN
@@ -76,13 +76,13 @@ def test_every_option_is_of_extract(line):
         ("Target", rf"v \pm {criterion.PUSH:.0f} (e - v)"),
         ("Target", f"at most {criterion.DRIFT_NATS} nats"),
         ("Target", f"about {criterion._DRIFT_PAIRS} of the selection pairs"),
-        ("Candidates", f"at most {candidates.SMALL_MODEL:,} nodes"),
-        ("Candidates", f"first {candidates.FIRST_CANDIDATES:,} nodes"),
+        ("Candidates", f"over the first {candidates.LEARNED_AT_FIRST} nodes"),
+        ("Candidates", f"more than {candidates.SMALL_MODEL:,} nodes"),
+        ("Candidates", f"first {candidates.FIRST_CANDIDATES:,} nodes only"),
         ("Candidates", "open by 1, 0.5 and 0.25"),
         ("Mask learning", f"multiplied by {OURS.pressure_factor} if"),
         ("Mask learning", f"below {OURS.comfort} × target"),
         ("Mask learning", f"falls to −{OURS.given_up}"),
-        ("Mask learning", f"above {_LOST:.0f} × target"),
         ("Mask learning", f"{OURS.gentler:.0f} times lower"),
         ("Discretisation", f"At most {discretise._MOST_ADDED} nodes"),
         ("Search", f"at most {local_search._MOST_NODES} nodes"),

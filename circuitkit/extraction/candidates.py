@@ -1,8 +1,8 @@
-"""Candidates: the few nodes of a large model among which a circuit is looked for.
+"""Candidates: the few nodes that masks are learned over, or that a large model's circuit may have.
 
 In: a model, training pairs, and the criterion. Out: the nodes of largest attribution,
 |gradient × (activation - ablation value)| with all gates partly open. There are enough of
-them to meet the target when all are kept. None when the model is small enough to search all
+them to meet the target when all are kept. None when the model is small enough to use all
 nodes. A node that always has its ablation value on the task has attribution 0, and ablating
 it changes no loss. Source: docs/extraction.md#candidates.
 """
@@ -42,7 +42,7 @@ def find_candidates(
     first: int = FIRST_CANDIDATES,
     progress: Progress = silent,
 ) -> NodeSet | None:
-    """The nodes to learn masks over: more are added until together they meet the target."""
+    """The first nodes by attribution: more are added until together they meet the target."""
     widths = criterion.model.arch.widths
     if sum(widths.values()) <= small_model:
         return None

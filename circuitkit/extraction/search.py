@@ -120,7 +120,7 @@ def _discretised(scores: Scores, criterion: Criterion, config: ExtractConfig) ->
 
 
 def _n_discretised(scores: Scores) -> float:
-    return inf if scores.discretised is None else len(scores.discretised)
+    return inf if scores.discretised is None else float(len(scores.discretised))
 
 
 def _is_near(scores: Scores) -> bool:
