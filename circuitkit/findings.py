@@ -172,15 +172,25 @@ class Validation(BaseModel):
         """Whether the grade is A, B or C."""
         return self.grade in ("A", "B", "C")
 
+    @property
+    def short_of(self) -> str:
+        """What keeps the grade from a better one: a claim, or a suite that was not run."""
+        if self.grade == "A":
+            return "nothing"
+        is_long = {f.claim for f in self.findings} & set(Claim) - set(DEFAULT_CLAIMS)
+        if self.grade == "B" and not is_long and self[self.weakest].outcome == "pass":
+            return "the thorough suite was not run"
+        return self.weakest
+
     @classmethod
-    def load(cls, folder: str | Path) -> Validation:
-        """Read the validation of a folder.
+    def load(cls, folder: str | Path, name: str = FILE) -> Validation:
+        """Read the validation of a folder: of its circuit, or ``smallest.validation.json``.
 
         Raises:
-            CircuitError: if the folder holds no ``validation.json``, or a wrong one.
+            CircuitError: if the folder holds no such file, or a wrong one.
         """
-        path = Path(folder) / FILE
-        text = read_text(path, CircuitError, f"a folder made by 'circuitkit validate' ({FILE})")
+        path = Path(folder) / name
+        text = read_text(path, CircuitError, f"a folder made by 'circuitkit validate' ({name})")
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

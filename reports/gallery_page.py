@@ -13,7 +13,7 @@ from gallery_folders import (
     CIRCUIT, COMPLETE, DENSE, DENSE_EXAMPLES, DIAGRAM, MOST_DRAWN, NUMBERS, REPORT, SMALLEST,
     SMALLEST_VALIDATION, UNREAD, VALIDATION,
 )  # fmt: skip
-from gallery_rungs import Ladder, cells, climbed, columns, summary, weakest
+from gallery_rungs import Ladder, cells, climbed, columns, summary
 
 from circuitkit import load_task
 
@@ -103,7 +103,7 @@ def _shown(ladders: list[Ladder]) -> Iterator[str]:
         row = (
             *((_thumbnail(folder),) if drawn else ()),
             f"**{folder.name}**<br>{escape(load_task(folder.name).question, quote=False)}",
-            *cells(ladder, weakest, two=climbed(ladders)),
+            *cells(ladder, lambda verdict: verdict.short_of, two=climbed(ladders)),
             ", ".join(_links(folder)),
         )  # fmt: skip
         yield f"| {' | '.join(row)} |\n"

@@ -16,7 +16,6 @@ from gallery_folders import SMALLEST, SMALLEST_VALIDATION, VALIDATION, json_of, 
 
 from circuitkit import Validation
 from circuitkit.extraction.ladder import Step, read_ladder
-from circuitkit.findings import DEFAULT_CLAIMS
 
 NONE = "–"
 
@@ -88,20 +87,10 @@ def _validation(folder: Path, name: str) -> Validation | None:
     return Validation.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
-def weakest(validation: Validation) -> str:
-    """The claim that keeps the grade from a better one, or that nothing does."""
-    claim = validation.weakest
-    if validation.grade == "A":
-        return "nothing"
-    if validation.grade == "B" and claim in DEFAULT_CLAIMS and validation[claim].outcome == "pass":
-        return "the long suite was not run"
-    return str(claim)
-
-
 def failed(validation: Validation) -> str:
     """All claims that are not met, or the same as ``weakest`` if there is none."""
     claims = [f.claim for f in validation.findings if f.outcome in ("fail", "inconclusive")]
-    return ", ".join(claims) or weakest(validation)
+    return ", ".join(claims) or validation.short_of
 
 
 def climbed(ladders: Iterable[Ladder]) -> bool:

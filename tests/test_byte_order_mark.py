@@ -43,7 +43,7 @@ def checkpoint(folder):
 
 def circuit(folder):
     opened = CircuitFolder(folder)
-    search, findings = SavedSearch(folder=opened), SavedFindings(folder, "hash")
+    search, findings = SavedSearch(folder=opened), SavedFindings(folder / "thorough.json", "hash")
     search.begin("key")
     return (
         *(Circuit.load(folder), Validation.load(folder), opened.sources, opened.pruning),
@@ -90,7 +90,7 @@ def folder(tmp_path):
     validation = example_validation(made)
     made.save(folder)
     validation.save(folder)
-    findings = SavedFindings(folder, "hash")
+    findings = SavedFindings(folder / "thorough.json", "hash")
     findings.add(validation.findings[0])
     search = SavedSearch(folder=CircuitFolder(folder))
     search.begin("key")

@@ -82,6 +82,22 @@ def test_the_frame_has_a_row_a_finding_and_a_column_a_field(validation):
     assert list(frame.columns) == list(Finding.model_fields)
 
 
+@pytest.mark.parametrize(
+    ("grade", "outcome", "is_long", "said"),
+    [("A", "pass", True, "nothing"), ("B", "pass", False, "the thorough suite was not run"),
+     ("B", "pass", True, "integrity"), ("B", "not_run", False, "integrity"),
+     ("C", "pass", False, "integrity")],
+)  # fmt: skip
+def test_what_a_grade_falls_short_of_is_a_claim_or_the_suite_not_run(grade, outcome, is_long, said):
+    """A claim that passes is named only where the grade rests on it."""
+    claims = DEFAULT_CLAIMS + ((Claim.STANDS_ALONE,) if is_long else ())
+    verdict = Validation(
+        grade=grade, weakest=Claim.INTEGRITY, circuit_sha256="0",
+        findings=tuple(Finding(claim=claim, outcome=outcome) for claim in claims),
+    )  # fmt: skip
+    assert verdict.short_of == said
+
+
 def without_weakest(raw):
     raw["findings"] = [f for f in raw["findings"] if f["claim"] != raw["weakest"]]
 

@@ -248,13 +248,13 @@ def test_twins_are_compared_at_both_rungs(tmp_path):
 
 @pytest.mark.parametrize(
     ("grade", "failed", "said"),
-    [("B", "", "the long suite was not run"), ("A", "", "nothing"), ("C", "minimal", "minimal"),
+    [("B", "", "the thorough suite was not run"), ("A", "", "nothing"), ("C", "minimal", "minimal"),
      ("C", "", "integrity")],
 )  # fmt: skip
 def test_what_keeps_a_grade_from_a_better_one_is_named(grade, failed, said):
     """A claim that passes is named only where the grade rests on it: C for few templates."""
     verdict = verdict_on(NANO / "if_equals", failed).model_copy(update={"grade": grade})
-    assert gallery_rungs.weakest(verdict) == gallery_rungs.failed(verdict) == said
+    assert verdict.short_of == gallery_rungs.failed(verdict) == said
 
 
 def test_a_circuit_too_large_to_draw_says_so(tmp_path):

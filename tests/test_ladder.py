@@ -14,6 +14,7 @@ from circuitkit.extraction.asks import ASKS, check_asks
 from circuitkit.extraction.ladder import price_in_words, read_ladder
 from circuitkit.planted import plant
 from circuitkit.progress import silent
+from circuitkit.validation.validate_folder import thorough_inputs
 
 QUICK = ExtractConfig(
     restarts=1, target_loss_nats=0.15, n_train=96, n_select=48, n_test=48,
@@ -128,6 +129,14 @@ def test_either_rung_is_validated(climbed):
     assert (folder / "validation.json").read_bytes() == verdict
     beside = (folder / "smallest.validation.json").read_text()
     assert extraction.smallest.sha256 in beside
+
+
+def test_rungs_keep_their_finished_claims_apart(climbed):
+    """A long validation of one that was stopped is not lost by one of the other."""
+    folder = CircuitFolder.open(climbed[0])
+    files = [folder.thorough_file(folder.at(rung)) for rung in ("smallest", "trusted")]
+    assert [file.name for file in files] == ["smallest.thorough.json", "thorough.json"]
+    assert [thorough_inputs(folder, folder.at(r)).file for r in ("smallest", "trusted")] == files
 
 
 def test_asks_can_be_chosen(models, tmp_path):

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import circuitkit
 from circuitkit.circuit import Circuit
 from circuitkit.errors import MismatchError, ReportError, UsageError
-from circuitkit.findings import Claim, Validation
+from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
 from circuitkit.views import report as module
 from circuitkit.views import safe_text
 from circuitkit.views.findings_section import GRADES, methods
@@ -120,6 +120,16 @@ def test_a_miss_is_said_first():
     assert page(example_circuit(), None)["warning"] == ""
     assert "Target missed" in page(example_circuit(outcome="target_missed"), None)["warning"]
     assert "Collapsed" in page(empty_circuit(), None)["warning"]
+
+
+def test_a_grade_b_without_the_thorough_suite_says_so():
+    """No claim that passes is called the weakest."""
+    circuit = example_circuit()
+    found = example_validation(circuit, "B")
+    passed = tuple(f.model_copy(update={"outcome": "pass"}) for f in found.findings)
+    short = tuple(f for f in passed if f.claim in DEFAULT_CLAIMS)
+    said = page(circuit, found.model_copy(update={"findings": short}))["verdict"]
+    assert (said["weakest"], said["note"]) == ("the thorough suite was not run", "")
 
 
 def test_the_verdict_stands_with_its_weakest_finding():

@@ -215,7 +215,7 @@ def test_what_only_saves_time_is_passed_over(tmp_path):
     fifo(tmp_path / "thorough.json")
     fifo(tmp_path / "state.safetensors")
     with not_hanging(tmp_path / "thorough.json"):
-        assert SavedFindings(tmp_path, "hash").findings == {}
+        assert SavedFindings(tmp_path / "thorough.json", "hash").findings == {}
     with not_hanging(tmp_path / "state.safetensors"):
         assert last_save(tmp_path) == "none"
 

@@ -484,7 +484,8 @@ def counted(monkeypatch):
 
 
 def run(trial, folder, default=()):
-    found = run_thorough(trial, Thorough(search=QUICK, folder=folder), default)
+    file = folder and folder / FILE
+    found = run_thorough(trial, Thorough(search=QUICK, file=file), default)
     return [finding.model_copy(update={"seconds": 0.0}) for finding in found]
 
 

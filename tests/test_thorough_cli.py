@@ -145,8 +145,8 @@ def test_the_default_suite_leaves_what_was_kept_alone(copy):
 def test_options_are_part_of_the_command_to_go_on(copy, monkeypatch):
     """So that it asks for the same."""
     stop_at(Claim.SEARCH_NULL, monkeypatch)
-    ran = cli("validate", copy, "--thorough", "--pairs", 32, "-q")
-    assert f"circuitkit validate {copy} --pairs 32 --thorough" in ran.err
+    ran = cli("validate", copy, "--thorough", "--pairs", 32, *RUNG, "-q")
+    assert f"circuitkit validate {copy} --pairs 32 --rung smallest --thorough" in ran.err
 
 
 def test_circuits_beside_this_one_are_asked_too(copy):

@@ -26,6 +26,7 @@ MEANS = "means.safetensors"
 PRUNING = "pruning.json"
 REPORT = "report.pdf"
 THOROUGH = "thorough.json"
+SMALLEST_THOROUGH = "smallest.thorough.json"
 SEARCH = "search.json"
 LADDER = "ladder.csv"
 SMALLEST_VALIDATION = "smallest.validation.json"
@@ -34,7 +35,7 @@ _TASK_COPIES = ("task.toml", "task.jsonl")
 _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
-    *(REPORT, SMALLEST, SMALLEST_VALIDATION, LADDER),
+    *(SMALLEST_THOROUGH, REPORT, SMALLEST, SMALLEST_VALIDATION, LADDER),
 )
 
 
@@ -195,6 +196,11 @@ class CircuitFolder:
             return
         (self.path / REPORT).unlink(missing_ok=True)
         validation.save(self.path)
+
+    def thorough_file(self, circuit: Circuit) -> Path:
+        """Where finished claims of the thorough suite are kept until all are, by rung."""
+        is_own = circuit.sha256 == self.circuit.sha256
+        return self.path / (THOROUGH if is_own else SMALLEST_THOROUGH)
 
     def forget_circuit(self) -> None:
         """Remove the circuit, then all that was made from it but its ablation values."""

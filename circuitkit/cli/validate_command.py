@@ -64,7 +64,7 @@ def validate(
             )  # fmt: skip
     except KeyboardInterrupt:
         if thorough:
-            click.echo(_how_to_go_on(folder, checkpoint, reference, n_pairs), err=True)
+            click.echo(_how_to_go_on(folder, checkpoint, reference, n_pairs, rung), err=True)
         raise
     if as_json:
         click.echo(validation.model_dump_json(indent=1))
@@ -74,9 +74,12 @@ def validate(
 
 
 def _how_to_go_on(
-    folder: Path, checkpoint: str | None, reference: Path | None, n_pairs: int | None
-) -> str:
-    given = {"--checkpoint": checkpoint, "--reference": reference, "--pairs": n_pairs}
+    folder: Path, checkpoint: str | None, reference: Path | None, n_pairs: int | None,
+    rung: Rung | None,
+) -> str:  # fmt: skip
+    given = {
+        "--checkpoint": checkpoint, "--reference": reference, "--pairs": n_pairs, "--rung": rung
+    }  # fmt: skip
     options = [str(x) for name, value in given.items() if value for x in (name, value)]
     again = shlex.join(["circuitkit", "validate", str(folder), *options, "--thorough"])
     return f"interrupted; every finished claim of the long suite is saved; go on with: {again}"
@@ -94,5 +97,6 @@ def _print(validation, folder: Path) -> None:
     waiting = [f.claim for f in validation.findings if f.outcome == "not_run" and not f.threshold]
     if waiting:
         click.echo(coloured("not_run", f"not run: {', '.join(waiting)}"))
-    click.echo(f"grade {coloured(validation.grade)}; weakest finding: {validation.weakest}")
+    why = "" if validation.short_of != validation.weakest else "weakest finding: "
+    click.echo(f"grade {coloured(validation.grade)}; {why}{validation.short_of}")
     click.echo(f"next: circuitkit report {shlex.quote(str(folder))}")

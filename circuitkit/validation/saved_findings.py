@@ -1,8 +1,8 @@
 """Findings saved as each is made, so that a long suite can be resumed.
 
-In: a folder, and a hash over everything that the findings depend on. Out: the findings of an
-earlier run of the same inputs. ``thorough.json`` is whole or absent at every moment. One of
-other inputs, or one that cannot be read, is overwritten.
+In: a file, and a hash over everything that the findings depend on. Out: the findings of an
+earlier run of the same inputs. The file is whole or absent at every moment. One of other inputs,
+or one that cannot be read, is overwritten.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from circuitkit.circuit.folder import THOROUGH
 from circuitkit.errors import CircuitError
 from circuitkit.files import read_text, write_whole
 from circuitkit.findings import Finding
@@ -30,11 +29,10 @@ class _File(BaseModel):
 
 
 class SavedFindings:
-    """The findings of one suite over one set of inputs; without a folder none is saved."""
+    """The findings of one suite over one set of inputs; without a file none is saved."""
 
-    def __init__(self, folder: Path | None, inputs_sha256: str) -> None:
-        self.path = None if folder is None else folder / THOROUGH
-        self.inputs_sha256 = inputs_sha256
+    def __init__(self, path: Path | None, inputs_sha256: str) -> None:
+        self.path, self.inputs_sha256 = path, inputs_sha256
         self.findings: dict[str, Finding] = {f.claim: f for f in self._read()}
 
     def _read(self) -> Sequence[Finding]:

@@ -31,13 +31,13 @@ class Thorough:
     """What the thorough suite needs beyond the default one.
 
     ``search`` holds the settings of the extraction (by default those of a plain one),
-    ``siblings`` other tasks' circuits of the same checkpoint; in ``folder`` findings are
+    ``siblings`` other tasks' circuits of the same checkpoint; in ``file`` findings are
     saved as they are made.
     """
 
     search: ExtractConfig | None = None
     siblings: tuple[Sibling, ...] = ()
-    folder: Path | None = None
+    file: Path | None = None
 
 
 def run_default(trial: Trial) -> tuple[Finding, ...]:
@@ -60,7 +60,7 @@ def run_thorough(
         return tuple(_not_run(claim, stopped) for claim in claims)
     search = thorough.search or ExtractConfig(seed=trial.circuit.seed)
     long = SearchTrial.of(trial, search, thorough.siblings)
-    saved = SavedFindings(thorough.folder, inputs_sha256(long))
+    saved = SavedFindings(thorough.file, inputs_sha256(long))
     costs = {claim: max(1, test.declared.n_searches) for claim, test in claims.items()}
     total, done = sum(costs.values()), 0
     for claim, test in claims.items():

@@ -16,7 +16,7 @@ from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
-from circuitkit.circuit.folder import PRUNING, THOROUGH, Neighbour
+from circuitkit.circuit.folder import PRUNING, Neighbour
 from circuitkit.errors import CircuitError, CircuitkitError
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig
@@ -76,7 +76,7 @@ def validate_folder(
     if circuit.sha256 == opened.circuit.sha256:
         write_findings(validation, opened.path)
     if thorough:
-        (opened.path / THOROUGH).unlink(missing_ok=True)  # the validation holds them all
+        opened.thorough_file(circuit).unlink(missing_ok=True)  # the validation holds them all
     return validation
 
 
@@ -134,7 +134,7 @@ def thorough_inputs(
     return Thorough(
         search=_search_settings(folder, circuit),
         siblings=tuple(s for s in siblings if s.circuit.means_sha256 == circuit.means_sha256),
-        folder=folder.path,
+        file=folder.thorough_file(circuit),
     )
 
 

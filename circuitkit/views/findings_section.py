@@ -25,12 +25,14 @@ def verdict(validation: Validation) -> dict[str, Any]:
     """Say the grade, what it means and the weakest finding."""
     weakest = validation[validation.weakest]
     effect = f" ({_effect(weakest)})" if weakest.effect is not None else ""
+    said = f"{words(weakest.claim)}, {words(weakest.outcome)}{effect}"
+    is_claim = validation.short_of == weakest.claim
     return {
         "grade": validation.grade,
         "words": GRADES[validation.grade],
         "passes": validation.passes,
-        "weakest": f"{words(weakest.claim)}, {words(weakest.outcome)}{effect}",
-        "note": prose(weakest.note),
+        "weakest": said if is_claim else validation.short_of,
+        "note": prose(weakest.note) if is_claim else "",
     }
 
 

@@ -95,7 +95,7 @@ def summary_row(circuit: Circuit, validation: Validation | None) -> list[str]:
         number(circuit.accuracy.complement),
         circuit.outcome.replace("_", " "),
         validation.grade if validation else "–",
-        words(validation.weakest) if validation else "not validated",
+        words(validation.short_of) if validation else "not validated",
     ]
 
 
