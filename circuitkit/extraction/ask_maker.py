@@ -147,9 +147,9 @@ class AskMaker:
             name="loss_nats", of=losses, limits=Limits(mean=self.target_loss_nats + RESTORE_NATS)
         )
         measures: dict[AskName, tuple[Measure, ...]] = {
-            "interchange": (loss, wrong),
-            "background": (turned,),
             "norms": (loss, gain),
+            "background": (turned,),
+            "interchange": (loss, wrong),
             "restore": (restored,),
         }
         return [self._ask(name, m) for name, m in measures.items() if name in names]

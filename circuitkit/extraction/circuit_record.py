@@ -16,6 +16,7 @@ from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Asked, Circuit, CircuitFolder, Minimality, SearchSettings
 from circuitkit.circuit.circuit_json import SMALLEST
 from circuitkit.circuit.folder import PRUNING
+from circuitkit.extraction.asks import ASKS
 from circuitkit.extraction.calibration import calibrated_loss, fit_calibration
 from circuitkit.extraction.climb import Climbed
 from circuitkit.extraction.criterion import DRIFT_NATS, Criterion
@@ -129,7 +130,7 @@ def asked_of(criterion: Criterion, nodes: NodeSet) -> tuple[Asked, ...]:
     ]
     return tuple(
         Asked(ask=ask, measure=measure, limit=limit, bound=bound, n_pairs=n)
-        for ask, measure, limit, bound, n in [mean, *more]
+        for ask, measure, limit, bound, n in sorted([mean, *more], key=lambda x: ASKS.index(x[0]))
     )
 
 

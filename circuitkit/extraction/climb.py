@@ -9,8 +9,7 @@ a circuit can fail unseen. Source: ours (docs/extraction.md#ladder).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -28,7 +27,7 @@ from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.gated_background import GatedBackground
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.local_search import improve
-from circuitkit.extraction.mask_learning import learn_masks
+from circuitkit.extraction.mask_learning import Scores, learn_masks
 from circuitkit.extraction.masked_model import nodes_of
 from circuitkit.extraction.resume import SavedSearch
 from circuitkit.extraction.search import Found, Restart, follow
@@ -39,7 +38,7 @@ from circuitkit.progress import Progress
 N_CANDIDATES = 512
 """Nodes that masks are learned over, at first: those that matter most to any ask."""
 
-N_RESTARTS = 2
+_N_ATTEMPTS = 2
 _TRAIN_SHARE = 192
 _GRADIENT_PAIRS = 32
 
@@ -86,50 +85,49 @@ class Climb:
     saved: SavedSearch
     progress: Progress
 
-    def run(self, n_workers: int) -> Climbed:
-        """Learn, discretise and eliminate from a few seeds; then look near the smallest."""
-        with ThreadPoolExecutor(min(n_workers, N_RESTARTS)) as pool:
-            restarts = tuple(pool.map(self._restart, range(N_RESTARTS)))
-        met = [restart.nodes for restart in restarts if restart.outcome == "target_met"]
+    def run(self) -> Climbed:
+        """Learn, discretise and eliminate, a second time more gently if need be; then look near."""
+        tried = tuple(self._tried())
+        met = [restart.nodes for restart in tried if restart.outcome == "target_met"]
         met += [nodes for nodes in self.known[:1] if self.criterion.meets(nodes)]
         if met:
             nodes = improve(met, self.criterion, self.candidates, self.progress)
-            return Climbed(restarts=restarts, nodes=nodes, excesses=self.criterion.excesses(nodes))
-        nearest = min(restarts, key=lambda r: max(self.criterion.excesses(r.nodes).values()))
-        return Climbed(
-            restarts=restarts, nodes=nearest.nodes,
-            excesses=self.criterion.excesses(nearest.nodes),
-        )  # fmt: skip
+        else:
+            nodes = min((restart.nodes for restart in tried), key=self.criterion.excess)
+        return Climbed(restarts=tried, nodes=nodes, excesses=self.criterion.excesses(nodes))
 
-    def _restart(self, index: int) -> Restart:
-        """One circuit, or its saved result; a learning that led nowhere is repeated, gentler."""
-        name, seed = f"trusted {index}", 1000 * self.config.seed + index
-        criterion = replace(self.criterion, n_asked=0)
-        for attempt in (0, 1):
+    def _tried(self) -> Iterator[Restart]:
+        """A circuit, or its saved result, up to the first that does all that is asked."""
+        for attempt in range(_N_ATTEMPTS):
+            criterion = replace(self.criterion, n_asked=0)
             learning = self.config.learning.of_restart(attempt)
-            part = f"{name}.{attempt}"
-            scores = self.saved.scores(part, criterion.model.arch.widths)
-            if scores is None:
-                terms = self.maker.terms(self.config.asks, self.train, self.candidates, seed)
-                scores = learn_masks(
-                    criterion.model, self.train, criterion.values,
-                    target_loss_nats=criterion.target_loss_nats, config=learning, seed=seed,
-                    within=self.candidates, terms=terms, progress=self._numbered(index),
-                )  # fmt: skip
-                self.saved.keep_scores(part, scores)
-            restart = self.saved.restart(part, scores, learning)
+            name, scores = f"trusted {attempt}", self._scores(attempt)
+            restart = self.saved.restart(name, scores, learning)
             if restart is None:
-                restart = follow(scores, criterion, self.config, self._numbered(index))
-                self.saved.keep_restart(part, restart)
+                restart = follow(scores, criterion, self.config, self._named)
+                self.saved.keep_restart(name, restart)
+            yield restart
             if restart.outcome == "target_met":
-                break
-        return restart
+                return
 
-    def _numbered(self, index: int) -> Progress:
-        def progress(stage: str, done: int, total: int) -> None:
-            self.progress(f"trusted: {stage} {index + 1}", done, total)
+    def _scores(self, attempt: int) -> Scores:
+        """What mask learning ends with, or its saved result."""
+        name, model = f"trusted {attempt}", self.criterion.model
+        scores = self.saved.scores(name, model.arch.widths)
+        if scores is None:
+            seed = 1000 * self.config.seed
+            scores = learn_masks(
+                model, self.train, self.criterion.values,
+                target_loss_nats=self.criterion.target_loss_nats,
+                config=self.config.learning.of_restart(attempt), seed=seed,
+                within=self.candidates, progress=self._named,
+                terms=self.maker.terms(self.config.asks, self.train, self.candidates, seed),
+            )  # fmt: skip
+            self.saved.keep_scores(name, scores)
+        return scores
 
-        return progress
+    def _named(self, stage: str, done: int, total: int) -> None:
+        self.progress(f"trusted: {stage}", done, total)
 
     @cached_property
     def candidates(self) -> NodeSet:

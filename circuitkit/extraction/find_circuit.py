@@ -92,7 +92,7 @@ def _search(
         return _Searched(restarts=restarts, found=found)
     known = [found.kept.nodes, *found.alternatives]
     climb = _climb(inputs, criterion, known, within, saved, progress)
-    return _Searched(restarts=restarts, found=found, climb=climb, climbed=climb.run(n_workers))
+    return _Searched(restarts=restarts, found=found, climb=climb, climbed=climb.run())
 
 
 def _describe(
