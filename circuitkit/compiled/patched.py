@@ -12,18 +12,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from circuitkit.compiled.background import FoldedBackground, Places, latest
+from circuitkit.compiled.patched_topk import survive
 from circuitkit.compiled.residual_read import Scale
 from circuitkit.model import Tap
 from circuitkit.model.activation_topk import smallest_kept
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
-
-_WORTH_COUNTING = 8
-"""Comparisons for each channel of a site up to which counting is faster than selecting."""
 
 
 class Patched(NamedTuple):
@@ -176,34 +174,8 @@ class PatchedCircuit:
         if n_kept is not None:
             live = y.index_select(2, torch.searchsorted(moving, kept))
             before = folded.activate(site, idle).abs()
-            y = live * self._survive(site, live, y, before, moving, n_kept, n)
+            y = live * survive(folded, site, live, y, before, moving, n_kept)
         return y if tap is None else tap(site, y)
-
-    @torch.no_grad()
-    def _survive(
-        self, site: Site, live: Places, moving: Places, before: Places, at: Tensor, n_kept: int,
-        n: int, more: Places | None = None,
-    ) -> Bool[Tensor, "_ _ kept"]:  # fmt: skip
-        """Whether each kept channel is among the ``n_kept`` largest of its site.
-
-        ``moving`` are the channels ``at`` that may have moved and ``before`` their magnitudes
-        idle; ``more`` competes besides.
-        """
-        magnitude, moving = live.abs(), moving.abs()
-        width = self.folded.ranked(site).shape[2] + (0 if more is None else more.shape[2])
-        if n_kept >= width:
-            return torch.ones_like(magnitude, dtype=torch.bool)
-        rest = moving if more is None else torch.cat([moving, more.abs()], 2)
-        if rest.shape[2] * magnitude.shape[2] > _WORTH_COUNTING * width:
-            whole = latest(self.folded.magnitudes(site), n).expand(*moving.shape[:2], -1)
-            whole = whole.index_copy(2, at, moving)
-            whole = whole if more is None else torch.cat([whole, more.abs()], 2)
-            least = smallest_kept(whole.flatten(0, 1).clone(), n_kept)
-            return magnitude >= least.unflatten(0, magnitude.shape[:2])
-        ranked = latest(self.folded.ranked(site), n)
-        above = ranked.shape[2] - _at_most(ranked, magnitude)
-        above = above - _count_above(before, magnitude) + _count_above(rest, magnitude)
-        return above < n_kept
 
     def _read(self, site: Site, x: Places, tap: Tap | None) -> Places:
         """The kept channels of a read of the stream."""
@@ -248,7 +220,7 @@ class PatchedCircuit:
             own = self.kept[site]
             own = own[own >= self.folded.arch.d_model] - self.folded.arch.d_model
             kept = torch.cat([inner, more.index_select(2, own)], 2)
-        return self._survive(site, kept, weighted, before, self.tracked, n_kept, n, more)
+        return survive(self.folded, site, kept, weighted, before, self.tracked, n_kept, more)
 
     def _scale(self, site: Site, x: Places) -> Scale:
         """The norm's scale: of the whole stream, or the one that the background prescribes."""
@@ -307,16 +279,3 @@ class PatchedCircuit:
         if folded.sizes is not None:
             gains = gains * latest(folded.sizes[FINAL_RESID], 1)[:, 0, 0]
         return Patched(differences=read * scale.factor[:, 0, 0] + offset, gains=gains)
-
-
-def _at_most(ranked: Places, magnitude: Places) -> Int[Tensor, "_ _ kept"]:
-    """How many of the ranked magnitudes are at most each of these."""
-    if ranked.shape[:2] == (1, 1):
-        return torch.searchsorted(ranked[0, 0].contiguous(), magnitude.contiguous(), right=True)
-    ranked = ranked.expand(*magnitude.shape[:2], -1).contiguous()
-    return torch.searchsorted(ranked, magnitude.contiguous(), right=True)
-
-
-def _count_above(some: Places, magnitude: Places) -> Int[Tensor, "_ _ kept"]:
-    """How many of some magnitudes are above each of these."""
-    return some.shape[2] - _at_most(some.sort(2).values, magnitude)
