@@ -124,11 +124,11 @@ def _why(rung: RungRead, why: Callable[[Validation], str]) -> str:
 
 def summary(ladders: Sequence[Ladder]) -> str:
     """Grades by rung and the price of trust, in a line."""
-    smallest = _grades(ladder.smallest for ladder in ladders)
+    smallest = grades(ladder.smallest for ladder in ladders)
     if not climbed(ladders):
         return f"{len(ladders)} circuits: {smallest}."
     reached = [ladder for ladder in ladders if ladder.trusted]
-    trusted = _grades(ladder.trusted for ladder in reached if ladder.trusted)
+    trusted = grades(ladder.trusted for ladder in reached if ladder.trusted)
     said = (
         f"Trusted circuits on {len(reached)} of {len(ladders)} tasks: {trusted or 'none'}. "
         f"Smallest circuits: {smallest}."
@@ -144,6 +144,6 @@ def summary(ladders: Sequence[Ladder]) -> str:
     return said
 
 
-def _grades(rungs: Iterable[RungRead]) -> str:
+def grades(rungs: Iterable[RungRead]) -> str:
     counts = Counter(rung.grade for rung in rungs)
     return ", ".join(f"{grade} {counts[grade]}" for grade in sorted(counts))

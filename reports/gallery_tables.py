@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import geometric_mean, median
 
 from gallery_folders import DENSE, SPARSE, VALIDATION, is_found
-from gallery_rungs import NONE, Ladder, cells, climbed, columns, failed, summary
+from gallery_rungs import NONE, Ladder, RungRead, cells, climbed, columns, failed, grades, summary
 
 from circuitkit import Validation
 from circuitkit.findings import DEFAULT_CLAIMS
+from circuitkit.validation.claims.interchange import F_LOW, FOLLOWS
 
 
 def tables(folders: list[Path]) -> Iterator[str]:
@@ -24,6 +25,7 @@ def tables(folders: list[Path]) -> Iterator[str]:
         yield f"\n{checkpoint.name}\n\n"
         yield from _circuits([Ladder.read(folder) for folder in made])
         yield from _long_suite(made)
+    yield from rungs([folder for folder in folders if (folder / VALIDATION).exists()])
     by_name = {checkpoint.name: checkpoint for checkpoint in checkpoints}
     if by_name.keys() >= {SPARSE, DENSE}:
         yield from _twins(by_name[SPARSE], by_name[DENSE])
@@ -40,6 +42,36 @@ def _circuits(ladders: list[Ladder]) -> Iterator[str]:
         rest = cells(ladder, failed, two=climbed(ladders))
         yield f"| {' | '.join((ladder.folder.name, *losses, *rest))} |\n"
     yield f"\n{summary(ladders)}\n"
+
+
+def rungs(folders: Iterable[Path]) -> Iterator[str]:
+    """What the circuits of each rung do, the smallest ones as far as a climb began from them."""
+    found: dict[str, list[RungRead]] = {}
+    for ladder in map(Ladder.read, folders):
+        if climbed([ladder]):
+            name = ladder.folder.parent.name
+            found.setdefault(f"{name}, smallest", []).append(ladder.smallest)
+            found.setdefault(f"{name}, trusted", []).extend(filter(None, [ladder.trusted]))
+    if found:
+        titles = ("rung", "circuits", "edges", "F", "F_x", "follows", "decide", "grades")
+        yield f"\n| {' | '.join(titles)} |\n{'|---' * len(titles)}|\n"
+    for name, circuits in found.items():
+        steps = [rung.step for rung in circuits if rung.step]
+        if not steps:
+            continue
+        decide = [s for s in steps if s.f_interchange >= F_LOW and s.follows >= FOLLOWS]
+        row = (
+            name, str(len(circuits)), f"{median(step.n_edges for step in steps):.0f}",
+            f"{median(step.f_mean for step in steps):.2f}",
+            _median_of([step.f_interchange for step in steps]),
+            _median_of([step.follows for step in steps]),
+            f"{len(decide)} of {len(steps)}", grades(circuits),
+        )  # fmt: skip
+        yield f"| {' | '.join(row)} |\n"
+
+
+def _median_of(values: list[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _long_suite(folders: Iterable[Path]) -> Iterator[str]:

@@ -201,6 +201,23 @@ def test_a_table_shows_both_rungs_and_their_price(tmp_path):
     assert said in page
 
 
+def test_what_each_rung_does_is_summed_up(tmp_path):
+    """Medians with their range, how many turn the answer, the grades; no row without circuits."""
+    folders = [made(tmp_path, f"tinypython-nano/{task}") for task in ("if_equals", "var_if")]
+    _, (n1, n2) = sizes("tinypython-nano/if_equals", "tinypython-nano/var_if")
+    rows = list(gallery_tables.rungs(folders))[1:]
+    assert rows[0] == (
+        f"| tinypython-nano, smallest | 2 | {(n1 + n2) / 2:.0f} | 0.90 | -1.25 (-1.25 to -1.25) "
+        "| 0.00 (0.00 to 0.00) | 0 of 2 | C 2 |\n"
+    )
+    assert "| 0.75 (0.75 to 0.75) | 0.00 (0.00 to 0.00) | 0 of 2 | B 2 |" in rows[1]
+    save_ladder([replace(read_ladder(folders[0])[1], follows=0.95)], folders[0])
+    assert "| 1 of 2 | B 2 |" in list(gallery_tables.rungs(folders))[-1]
+    missed = made(tmp_path, "tinypython-nano/else_elif", reached=False)
+    assert len(list(gallery_tables.rungs([missed]))) == 2
+    assert list(gallery_tables.rungs([DENSE / "if_equals"])) == []
+
+
 def test_the_mean_price_is_that_of_the_tasks_that_have_one(tmp_path):
     """Geometric; a task without a trusted circuit is counted apart, not as 1."""
     reached = [made(tmp_path, f"tinypython-nano/{task}") for task in ("if_equals", "else_elif")]

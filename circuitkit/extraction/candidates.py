@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.extraction.criterion import Criterion
+from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.masked_model import gate_gradients, nodes_of
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet, Site
@@ -57,6 +58,18 @@ def find_candidates(
             return candidates
         first *= 2
     return _chosen(ranking[:n_moved], widths)
+
+
+def nodes_to_learn(
+    pairs: EncodedPairs, criterion: Criterion, config: ExtractConfig,
+    within: NodeSet | None = None, progress: Progress = silent,
+) -> NodeSet | None:  # fmt: skip
+    """The nodes that masks are learned over: few, unless the method ranks all of ``within``."""
+    if within is not None or not config.narrows:
+        return within
+    return find_candidates(
+        pairs, criterion, small_model=0, first=LEARNED_AT_FIRST, progress=progress
+    )
 
 
 def attribution(pairs: EncodedPairs, criterion: Criterion) -> Float[Tensor, "openness nodes"]:

@@ -11,7 +11,7 @@ from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.reference import describe_reference
 from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.asks import AskName
-from circuitkit.extraction.candidates import LEARNED_AT_FIRST, find_candidates
+from circuitkit.extraction.candidates import find_candidates, nodes_to_learn
 from circuitkit.extraction.circuit_record import (
     Extraction,
     Found,
@@ -81,11 +81,7 @@ def _search(
     train, config, within = inputs.splits.train, inputs.config, inputs.within
     if within is None:
         within = find_candidates(train, criterion, progress=progress)
-    learned = within
-    if learned is None and config.narrows:
-        learned = find_candidates(
-            train, criterion, small_model=0, first=LEARNED_AT_FIRST, progress=progress
-        )
+    learned = nodes_to_learn(train, criterion, config, within, progress)
     restarts = run_restarts(train, criterion, config, learned, saved, progress, n_workers)
     found = _settle(restarts, criterion, train, config, within, progress)
     if not (config.climbs and found.is_minimal):

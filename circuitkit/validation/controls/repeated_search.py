@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from circuitkit.extraction.asks import ASKS, AskName
+from circuitkit.extraction.candidates import nodes_to_learn
 from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.search import search as search_once
@@ -93,7 +94,8 @@ def search(
     )
     config = trial.search
     seed = 1000 * config.seed + index
-    ended = search_once(problem.train, criterion, config, seed, progress=progress)
+    learned = nodes_to_learn(problem.train, criterion, config)
+    ended = search_once(problem.train, criterion, config, seed, within=learned, progress=progress)
     met = ended.outcome == "target_met"
     trial.passes += config.learning.n_steps + criterion.n_questions
     return Found(
