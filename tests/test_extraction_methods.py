@@ -357,6 +357,21 @@ def test_a_circuit_too_large_to_explore_stays_as_it_is(planted, monkeypatch):
     assert criterion.n_asked == n_asked
 
 
+def test_every_circuit_is_explored_not_only_the_smallest(planted, monkeypatch):
+    """The larger one may lead to the smallest of all."""
+    _, _, criterion, train, truth = planted("long_way_round")
+    smallest = truth.circuits[0]
+    everything = NodeSet.full(criterion.model.arch.widths)
+    large = eliminate(everything - smallest, criterion, list(everything - smallest))
+    idle = next(node for node in everything - smallest - large)
+    stuck = smallest | NodeSet.of([idle])
+    assert size(smallest, criterion) < size(stuck, criterion) < size(large, criterion)
+    inner = sys.modules["circuitkit.extraction.local_search"]
+    monkeypatch.setattr(inner, "swaps", lambda nodes, *_: iter([smallest] * (nodes == large)))
+    monkeypatch.setattr(inner, "detours", lambda *_: iter(()))
+    assert explore([stuck, large], criterion, train)[0] == smallest
+
+
 def test_from_the_long_way_round_the_short_one_is_found(planted):
     """1-minimal is not smallest: what the long way leaves over holds the short one."""
     _, _, criterion, train, truth = planted("long_way_round")

@@ -9,7 +9,7 @@ model, is not changed. Source: ours (docs/extraction.md#search).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from circuitkit.extraction.attribution import attribute
 from circuitkit.extraction.criterion import Criterion
@@ -32,7 +32,9 @@ def explore(
     within: NodeSet | None = None,
     progress: Progress = silent,
 ) -> tuple[NodeSet, ...]:
-    """Swap and detour from the smallest circuit, if at most 200 nodes, until none is smaller.
+    """Swap and detour from each circuit of at most 200 nodes, until none is smaller.
+
+    The smallest to begin with need not lead to the smallest in the end.
 
     Args:
         found: 1-minimal circuits that meet the target.
@@ -45,15 +47,17 @@ def explore(
         Every circuit known that meets the target, the smallest (edges, then nodes) first: of
         several equally small ones the one with the lowest loss, 1-minimal.
     """
+
+    def near(nodes: NodeSet) -> Iterator[NodeSet]:
+        yield from swaps(nodes, criterion, within)
+        yield from detours(nodes, criterion, train, within, progress)
+
     known = list(dict.fromkeys(found))
+    for start in tuple(known):
+        known += _descend(start, criterion, near, progress)
     best = min(known, key=lambda nodes: size(nodes, criterion))
-    for _ in range(_ROUNDS if len(best) <= _MOST_NODES else 0):
-        near = [*swaps(best, criterion, within), *detours(best, criterion, train, within, progress)]
-        known += [nodes for nodes in near if nodes not in known]
-        smaller = min(known, key=lambda nodes: size(nodes, criterion))
-        if smaller == best:
-            break
-        best = eliminate(smaller, criterion, list(smaller), progress, first_block=1)
+    if best not in found:
+        best = eliminate(best, criterion, list(best), progress, first_block=1)
         known.append(best)
     ties = [nodes for nodes in known if size(nodes, criterion) == size(best, criterion)]
     closest = min(ties, key=criterion.excess)
@@ -68,13 +72,25 @@ def improve(
 ) -> NodeSet:
     """The smallest of some circuits after swaps, 1-minimal; without detours."""
     best = min(dict.fromkeys(found), key=lambda nodes: size(nodes, criterion))
+    known = _descend(best, criterion, lambda nodes: swaps(nodes, criterion, within), progress)
+    return min([best, *known], key=lambda nodes: size(nodes, criterion))
+
+
+def _descend(
+    best: NodeSet, criterion: Criterion, near: Callable[[NodeSet], Iterable[NodeSet]],
+    progress: Progress,
+) -> list[NodeSet]:  # fmt: skip
+    """Every circuit met on the way from one to a smaller one near it, as often as there is one."""
+    met: list[NodeSet] = []
     for _ in range(_ROUNDS if len(best) <= _MOST_NODES else 0):
-        near = [*swaps(best, criterion, within)]
-        smaller = min([best, *near], key=lambda nodes: size(nodes, criterion))
+        some = [*near(best)]
+        met += some
+        smaller = min([best, *some], key=lambda nodes: size(nodes, criterion))
         if smaller == best:
             break
         best = eliminate(smaller, criterion, list(smaller), progress, first_block=1)
-    return best
+        met.append(best)
+    return met
 
 
 def size(nodes: NodeSet, criterion: Criterion) -> tuple[int, int]:
