@@ -93,6 +93,29 @@ def test_the_run_has_every_thorough_claim():
     assert f"Grade {found.grade}, weakest finding `{found.weakest}`" in RUNS
 
 
+def test_what_smallest_circuits_miss_is_what_the_table_shows():
+    """The ranges in the text are those of the rows in docs/results.md."""
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    table = results.partition("\n## The ladder\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()]
+    found = {rung: [row for row in rows if row[1:2] == [rung]] for rung in ("smallest", "trusted")}
+
+    def span(rung, column, by=" to "):
+        cells = sorted((row[column] for row in found[rung]), key=float)
+        return f"{cells[0]}{by}{cells[-1]}"
+
+    text = SECTIONS["Smallest circuits do not decide"]
+    assert f"$F$ from {span('smallest', 5)} with" in text
+    assert f"$F_x$ from {span('smallest', 6)} in the run" in text
+    assert f"on {span('smallest', 7)} of the prompts" in text
+    assert f"$F_x$ from {span('trusted', 6)}, and" in text
+    assert f"on {span('trusted', 7)} of the prompts" in text
+    prices = sorted(
+        int(b[4]) / int(a[4]) for a, b in zip(found["smallest"], found["trusted"], strict=True)
+    )
+    assert f"They have {prices[0]:.1f} to {prices[-1]:.1f} times the edges" in text
+
+
 def test_every_grade_has_its_row():
     """And the conditions are the code's."""
     assert re.findall(r"^\| ([A-F](?:-redundant)?) \|", TEXT, re.MULTILINE) == list(GRADES)
