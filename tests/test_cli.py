@@ -484,7 +484,7 @@ def test_another_reference_is_another_extraction(copy, small):
 def test_extracting_again_removes_a_verdict_on_what_was_there(copy, small):
     """A validation of another circuit is not left beside the new one."""
     arguments = ("--task", "for_while", "--out", copy, "--reference-tokens", 2048)
-    cli("extract", NANO, *arguments, "--target-loss", "1e-9", "-q")
+    cli("extract", NANO, *arguments, "--method", "attribution", "--target-loss", "1e-9", "-q")
     assert Circuit.load(copy).task.name == "for_while"
     assert not {"validation.json", "findings.csv", "report.pdf"} & {
         path.name for path in copy.iterdir()
