@@ -94,7 +94,7 @@ class Bench:
         clock = AfterMeans()
         circuit = extract(
             self.checkpoint, load_task(task), target_loss_nats=TARGET_NATS, seed=seed,
-            progress=clock, **options,
+            rung="smallest", progress=clock, **options,
         )  # fmt: skip
         return self.run(
             method, task, seed, None if circuit.outcome != "target_met" else circuit.nodes,

@@ -215,7 +215,7 @@ def search(checkpoint: Checkpoint, task: Task) -> list[Measured]:
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{stage} {done}/{total}   ")
 
-    config = ExtractConfig(n_train=256, n_select=64, n_test=64)
+    config = ExtractConfig(n_train=256, n_select=64, n_test=64, rung="smallest")
     began = time.monotonic()
     circuit = run_extraction(checkpoint, task, config, progress=progress).circuit
     parts = ", ".join(f"{name} {took:.0f}" for name, took in stages.items())
