@@ -83,8 +83,7 @@ class Ladder:
 
 
 def _validation(folder: Path, name: str) -> Validation | None:
-    path = folder / name
-    return Validation.model_validate_json(path.read_bytes()) if path.exists() else None
+    return Validation.load(folder, name) if (folder / name).exists() else None
 
 
 def failed(validation: Validation) -> str:

@@ -10,7 +10,7 @@ it changes no loss. Source: docs/extraction.md#candidates.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitkit.extraction.criterion import Criterion
@@ -48,8 +48,7 @@ def find_candidates(
     if sum(widths.values()) <= small_model:
         return None
     moved = attribution(pairs, criterion)
-    best_rank = moved.argsort(dim=1, descending=True, stable=True).argsort(dim=1).amin(0)
-    ranking = best_rank.masked_fill(moved.amax(0) == 0, len(best_rank)).argsort(stable=True)
+    ranking = ranked(moved)
     n_moved = int((moved.amax(0) > 0).sum())
     while first < n_moved:
         candidates = _chosen(ranking[:first], widths)
@@ -58,6 +57,12 @@ def find_candidates(
             return candidates
         first *= 2
     return _chosen(ranking[:n_moved], widths)
+
+
+def ranked(moved: Float[Tensor, "kinds nodes"]) -> Int[Tensor, " nodes"]:
+    """The numbers of the nodes by their best rank of any kind; those that never move come last."""
+    best_rank = moved.argsort(dim=1, descending=True, stable=True).argsort(dim=1).amin(0)
+    return best_rank.masked_fill(moved.amax(0) == 0, len(best_rank)).argsort(stable=True)
 
 
 def nodes_to_learn(

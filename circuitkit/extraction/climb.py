@@ -20,7 +20,7 @@ from torch import Tensor
 from circuitkit.circuit import Outcome
 from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.asks import AskName
-from circuitkit.extraction.candidates import OPENNESS, attribution
+from circuitkit.extraction.candidates import OPENNESS, attribution, ranked
 from circuitkit.extraction.criterion import Criterion
 from circuitkit.extraction.edge_pruning import Kept
 from circuitkit.extraction.extract_config import ExtractConfig
@@ -133,9 +133,7 @@ class Climb:
     def candidates(self) -> NodeSet:
         """The nodes of largest effect under any ask, enough of them to meet every ask."""
         widths, first = self.criterion.model.arch.widths, N_CANDIDATES
-        moved = self._effects()
-        best_rank = moved.argsort(dim=1, descending=True, stable=True).argsort(dim=1).amin(0)
-        ranking = best_rank.masked_fill(moved.amax(0) == 0, len(best_rank)).argsort(stable=True)
+        ranking = ranked(self._effects())
         allowed = NodeSet.full(widths) if self.within is None else self.within
         while True:
             flat = torch.zeros(len(ranking)).index_fill(0, ranking[:first], 1.0)
