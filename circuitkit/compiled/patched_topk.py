@@ -56,5 +56,10 @@ def _at_most(ranked: Places, magnitude: Places) -> Int[Tensor, "_ _ kept"]:
 
 
 def _count_above(some: Places, magnitude: Places) -> Int[Tensor, "_ _ kept"]:
-    """How many of some magnitudes are above each of these."""
-    return some.shape[2] - _at_most(some.sort(2).values, magnitude)
+    """How many of some magnitudes are above each of these; faster than to sort them."""
+    some = some.expand(*magnitude.shape[:2], -1)
+    counts = torch.empty_like(magnitude, dtype=torch.long)
+    above, ones = torch.empty_like(some), some.new_ones(some.shape[2])
+    for i in range(magnitude.shape[2]):
+        counts[..., i] = torch.gt(some, magnitude[..., i : i + 1], out=above) @ ones
+    return counts
