@@ -22,6 +22,7 @@ FLOORS = (
     {"corpora"},
     {"checkpoints"},
     {"compiled"},
+    {"explanation"},
     {"training", "extraction"},
     {"competence"},
     {"validation", "planted"},

@@ -15,6 +15,7 @@ from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.circuit.folder import THOROUGH as FILE
 from circuitkit.extraction import ExtractConfig, PruningConfig, measure_means
 from circuitkit.findings import Claim, Finding
+from circuitkit.model.attention_pattern import pattern
 from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant
 from circuitkit.planted.planted_prompts import random_text, task_lines, word_tokenizer
@@ -25,7 +26,6 @@ from circuitkit.statistics.intervals import Estimate
 from circuitkit.statistics.jackknife import jackknife
 from circuitkit.task import load_task
 from circuitkit.validation import attention_patterns
-from circuitkit.validation.attention_patterns import pattern
 from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import claims_of, complete, specific, stable
 from circuitkit.validation.claims.edge_sufficient import check_edge_sufficient

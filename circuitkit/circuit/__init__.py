@@ -14,6 +14,7 @@ from circuitkit.circuit.circuit_json import (
     Scores,
     SearchSettings,
 )
+from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import CircuitFolder, Origin
 from circuitkit.circuit.links import head_pairs, residual_links
 from circuitkit.circuit.surroundings import Side, Surroundings
@@ -25,6 +26,7 @@ __all__ = [
     "Calibration",
     "Circuit",
     "CircuitFolder",
+    "Explanation",
     "Granularity",
     "Minimality",
     "Origin",

@@ -133,10 +133,10 @@ class Example(BaseModel):
     by_ablation: tuple[str, ...]
 
     def explained(self, n_paths: int) -> float:
-        """The share of the mean logit difference that the first paths add up to; 1 is all of it."""
+        """How much of the mean logit difference the first paths add up to: 1 is all, 0 nothing."""
         whole = (self.a.logit_difference + self.b.logit_difference) / 2
         left = whole - sum(path.adds.both for path in self.paths[:n_paths])
-        return 1 - abs(left / whole) if whole else 0.0
+        return max(0.0, 1 - abs(left / whole)) if whole else 0.0
 
 
 class Context(BaseModel):
@@ -202,4 +202,4 @@ class Explanation(BaseModel):
 
     def to_json(self) -> str:
         """The text of ``explanation.json``; the same explanation always gives the same bytes."""
-        return self.model_dump_json(indent=1) + "\n"
+        return self.model_dump_json() + "\n"

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.circuit.circuit_json import SMALLEST, Circuit, Rung
+from circuitkit.circuit.explanation import FILE as EXPLANATION
+from circuitkit.circuit.explanation import Explanation
 from circuitkit.errors import CircuitError
 from circuitkit.files import as_path, claim_folder, read_bounded, write_whole
 from circuitkit.findings import FILE as VALIDATION
@@ -35,7 +37,7 @@ _TASK_COPIES = ("task.toml", "task.jsonl")
 _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
-    *(SMALLEST_THOROUGH, REPORT, SMALLEST, SMALLEST_VALIDATION, LADDER),
+    *(SMALLEST_THOROUGH, REPORT, SMALLEST, SMALLEST_VALIDATION, LADDER, EXPLANATION),
 )
 
 
@@ -122,6 +124,14 @@ class CircuitFolder:
     def validation(self) -> Validation | None:
         """The validation; None before there is one."""
         return Validation.load(self.path) if (self.path / VALIDATION).exists() else None
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """How the circuit comes to its answer; None before that is known."""
+        if not (self.path / EXPLANATION).exists():
+            return None
+        explanation = Explanation.load(self.path)
+        return explanation if explanation.circuit_sha256 == self.circuit.sha256 else None
 
     @property
     def task(self) -> Task:

@@ -15,6 +15,7 @@ from typing import Any
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Asked, Circuit, CircuitFolder, Minimality, SearchSettings
 from circuitkit.circuit.circuit_json import SMALLEST
+from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import PRUNING
 from circuitkit.extraction.asks import ASKS
 from circuitkit.extraction.calibration import calibrated_loss, fit_calibration
@@ -48,7 +49,8 @@ class Extraction:
 
     ``remarks`` say in words what is unusual about the pairs; ``pruning`` holds them too.
     ``circuit`` is that of the highest rung reached; ``smallest`` is the first rung's where it is
-    another one, and ``ladder`` has a step a rung that was tried.
+    another one, and ``ladder`` has a step a rung that was tried. ``explanation`` is None for a
+    circuit of more nodes than a person can follow.
     """
 
     circuit: Circuit
@@ -57,6 +59,7 @@ class Extraction:
     remarks: tuple[str, ...] = ()
     smallest: Circuit | None = None
     ladder: tuple[Step, ...] = ()
+    explanation: Explanation | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write means, search record, ladder, smallest circuit and last ``circuit.json``.
@@ -70,6 +73,8 @@ class Extraction:
             save_ladder(self.ladder, Path(folder))
         if self.smallest is not None:
             self.smallest.save(folder, SMALLEST)
+        if self.explanation is not None:
+            self.explanation.save(folder)
         self.circuit.save(folder)
 
     def __repr__(self) -> str:

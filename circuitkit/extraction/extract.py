@@ -153,6 +153,7 @@ def _finished(
         remarks=tuple(pruning.get("remarks", ())),
         smallest=folder.smallest,
         ladder=read_ladder(folder.path),
+        explanation=folder.explanation,
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.reference import describe_reference
+from circuitkit.explanation import explain
 from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.asks import AskName
 from circuitkit.extraction.candidates import find_candidates, nodes_to_learn
@@ -24,7 +25,7 @@ from circuitkit.extraction.circuit_record import (
 from circuitkit.extraction.climb import Climb, Climbed, pairs_to_decide
 from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.discretise import ranked_nodes
-from circuitkit.extraction.edge_pruning import Kept, drop_edges
+from circuitkit.extraction.edge_pruning import Kept, cut_model, drop_edges
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.extraction_inputs import ExtractionInputs, Splits
 from circuitkit.extraction.induced_edges import edges_between
@@ -118,6 +119,10 @@ def _describe(
     return Extraction(
         circuit=circuit, smallest=None if circuit is smallest else smallest, means=means,
         pruning=record, remarks=inputs.splits.remarks, ladder=tuple(ladder),
+        explanation=explain(
+            inputs.checkpoint, criterion.model, inputs.task, circuit, criterion.values, sample,
+            cut_model(criterion.model, circuit.nodes, circuit.edges, criterion.values),
+        ),
     )  # fmt: skip
 
 

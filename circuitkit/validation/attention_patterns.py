@@ -1,8 +1,7 @@
 """Attention patterns of kept heads, in the circuit and in the model.
 
 In: a trial and pairs. Out: a note on how far the patterns differ, and on what the model does
-when it attends as the circuit does. The model computes attention fused, so patterns are
-computed again here from the q and k that a tap recorded. Source: docs/validation.md#roles.
+when it attends as the circuit does. Source: docs/validation.md#roles.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.extraction.masked_model import gates_of
 from circuitkit.model import EncodedPairs, Tap, chain, gate_tap, hits, logit_differences, record_tap
-from circuitkit.model.transformer import Attention
+from circuitkit.model.attention_pattern import pattern
 from circuitkit.nodes import Site
 from circuitkit.validation.search_trial import SearchTrial
 
@@ -55,21 +53,6 @@ def _seen(trial: SearchTrial, pairs: EncodedPairs, tap: Tap | None) -> Seen:
         trial.circuit_model.stream(pairs.tokens, chain(tap, record_tap(seen)))
     trial.passes += 1
     return seen
-
-
-def pattern(
-    attention: Attention, q: Float[Tensor, "b s c"], k: Float[Tensor, "b s c"], head: int
-) -> Float[Tensor, "b s 1+s"]:
-    """How much each position attends to the sink (0 without one) and to every position."""
-    channels = slice(head * attention.d_head, (head + 1) * attention.d_head)
-    scores = q[..., channels] @ k[..., channels].transpose(1, 2) * attention.d_head**-0.5
-    seq = scores.shape[-1]
-    future = torch.ones(seq, seq, dtype=torch.bool).triu(1)
-    scores = scores.masked_fill(future, -torch.inf)
-    sink = torch.full((*scores.shape[:2], 1), -torch.inf)
-    if hasattr(attention, "attn_imp"):
-        sink = sink.fill_(float(attention.attn_imp.sink_logit[head]))
-    return torch.cat([sink, scores], dim=-1).softmax(-1)
 
 
 def _apart(

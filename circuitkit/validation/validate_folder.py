@@ -18,6 +18,8 @@ from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
 from circuitkit.circuit.folder import PRUNING, Neighbour
 from circuitkit.errors import CircuitError, CircuitkitError
+from circuitkit.explanation import explain
+from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means
@@ -60,24 +62,38 @@ def validate_folder(
     circuit = opened.at(rung)
     model = checkpoint_of(opened, circuit, checkpoint)
     means = Means.load(opened.path, model.architecture.widths)
+    sample = _reference(opened, model, circuit, means, reference)
     others = list(opened.beside())
     siblings = with_tasks(others)
     validation = validate(
         model, opened.task, circuit,
         means=means,
-        reference=_reference(opened, model, circuit, means, reference),
+        reference=sample,
         n_pairs=n_pairs,
         others=[other.circuit for other in others],
         other_tasks=[sibling.task for sibling in siblings],
         thorough=thorough_inputs(opened, circuit, siblings) if thorough else None,
         progress=progress,
     )  # fmt: skip
+    if opened.explanation is None and circuit.sha256 == opened.circuit.sha256:
+        _explain(opened, model, circuit, means, sample)
     opened.save_validation(validation)
     if circuit.sha256 == opened.circuit.sha256:
         write_findings(validation, opened.path)
     if thorough:
         opened.thorough_file(circuit).unlink(missing_ok=True)  # the validation holds them all
     return validation
+
+
+def _explain(
+    folder: CircuitFolder, checkpoint: Checkpoint, circuit: Circuit, means: Means, sample: Tensor
+) -> None:
+    """Write how the circuit comes to its answer, where an earlier version did not."""
+    model = checkpoint.load_model()
+    cut = cut_model(model, circuit.nodes, circuit.edges, means.values)
+    explanation = explain(checkpoint, model, folder.task, circuit, means.values, sample, cut)
+    if explanation is not None:
+        explanation.save(folder.path)
 
 
 def checkpoint_of(
