@@ -133,10 +133,13 @@ class Example(BaseModel):
     by_ablation: tuple[str, ...]
 
     def explained(self, n_paths: int) -> float:
-        """How much of the mean logit difference the first paths add up to: 1 is all, 0 nothing."""
+        """How much of the mean logit difference the first paths and what is constant add up to.
+
+        1 is all of it, 0 nothing.
+        """
         whole = (self.a.logit_difference + self.b.logit_difference) / 2
-        left = whole - sum(path.adds.both for path in self.paths[:n_paths])
-        return max(0.0, 1 - abs(left / whole)) if whole else 0.0
+        listed = sum(path.adds.both for path in self.paths[:n_paths]) + self.constant.both
+        return max(0.0, 1 - abs((whole - listed) / whole)) if whole else 0.0
 
 
 class Context(BaseModel):

@@ -33,6 +33,9 @@ MOST_PATHS = 24
 _WEAK = 2e-3
 """A way through the parts is not followed on where all it carries is this share of the answer."""
 
+_LISTED = 5e-3
+"""A path is listed where it adds this share of what the strongest adds, in one prompt or both."""
+
 _CARRIES = 0.25
 """A node is named if it carries this share of what the strongest node of its site does."""
 
@@ -64,6 +67,10 @@ class _Found:
     @property
     def both(self) -> float:
         return (self.total(0) + self.total(1)) / 2
+
+    @property
+    def largest(self) -> float:
+        return max(abs(self.total(0)), abs(self.total(1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +105,9 @@ def find_paths(sides: Sides, places: Places) -> list[TokenPath]:
             for at in np.flatnonzero(added).tolist():
                 place = places.place(kind, side, at)
                 found[way, place].adds[side][at] = float(added[at])
-    strongest = sorted(found.items(), key=lambda item: -abs(item[1].both))[:MOST_PATHS]
+    most = max((some.largest for some in found.values()), default=0.0)
+    listed = [(key, some) for key, some in found.items() if some.largest > _LISTED * most]
+    strongest = sorted(listed, key=lambda item: -abs(item[1].both))[:MOST_PATHS]
     return [_path(sides, places, way, place, some) for (way, place), some in strongest]
 
 
