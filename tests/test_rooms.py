@@ -22,7 +22,7 @@ FLOORS = (
     {"corpora"},
     {"checkpoints"},
     {"compiled"},
-    {"explanation"},
+    {"explaining"},
     {"training", "extraction"},
     {"competence"},
     {"validation", "planted"},

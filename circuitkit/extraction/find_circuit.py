@@ -9,7 +9,7 @@ from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.reference import describe_reference
-from circuitkit.explanation import explain
+from circuitkit.explaining import explain
 from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.asks import AskName
 from circuitkit.extraction.candidates import find_candidates, nodes_to_learn

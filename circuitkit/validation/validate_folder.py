@@ -18,7 +18,7 @@ from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
 from circuitkit.circuit.folder import PRUNING, Neighbour
 from circuitkit.errors import CircuitError, CircuitkitError
-from circuitkit.explanation import explain
+from circuitkit.explaining import explain
 from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig

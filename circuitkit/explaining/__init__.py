@@ -1,5 +1,5 @@
 """How a circuit comes to its answer: paths, roles, looks, contexts, examples."""
 
-from circuitkit.explanation.explain import explain
+from circuitkit.explaining.explain import explain
 
 __all__ = ["explain"]

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitkit.explanation.circuit_parts import Array, CircuitParts, Part, as_array
+from circuitkit.explaining.circuit_parts import Array, CircuitParts, Part, as_array
 from circuitkit.model.attention_pattern import pattern
 from circuitkit.nodes import FINAL_RESID, Site
 

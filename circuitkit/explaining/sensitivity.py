@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from circuitkit.explanation.circuit_parts import Array, Part
-from circuitkit.explanation.prompt_run import PromptRun
+from circuitkit.explaining.circuit_parts import Array, Part
+from circuitkit.explaining.prompt_run import PromptRun
 from circuitkit.nodes import FINAL_RESID, Site
 
 Stream = Float[Array, "seq d_model"]

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from circuitkit.explanation.circuit_parts import Array
-from circuitkit.explanation.prompt_run import PromptRun
-from circuitkit.explanation.sensitivity import (
+from circuitkit.explaining.circuit_parts import Array
+from circuitkit.explaining.prompt_run import PromptRun
+from circuitkit.explaining.sensitivity import (
     at_answer,
     back,
     from_inputs,

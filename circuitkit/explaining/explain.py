@@ -28,11 +28,11 @@ from circuitkit.circuit.explanation import (
 )
 from circuitkit.compiled import CompiledCircuit, FoldedModel
 from circuitkit.errors import TaskError
-from circuitkit.explanation.circuit_parts import CircuitParts
-from circuitkit.explanation.contexts import find_contexts
-from circuitkit.explanation.flows import Flows, measure_flows, on_no_path, share_out
-from circuitkit.explanation.prompt_run import PromptRun
-from circuitkit.explanation.token_paths import Places, Sides, find_paths
+from circuitkit.explaining.circuit_parts import CircuitParts
+from circuitkit.explaining.contexts import find_contexts
+from circuitkit.explaining.flows import Flows, measure_flows, on_no_path, share_out
+from circuitkit.explaining.prompt_run import PromptRun
+from circuitkit.explaining.token_paths import Places, Sides, find_paths
 from circuitkit.model import (
     EncodedPairs,
     Transformer,

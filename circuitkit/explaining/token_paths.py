@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from circuitkit.circuit.explanation import Adds, Hop, Look, TokenPath, TokenSource
-from circuitkit.explanation.circuit_parts import Array, Part
-from circuitkit.explanation.prompt_run import PromptRun
-from circuitkit.explanation.sensitivity import (
+from circuitkit.explaining.circuit_parts import Array, Part
+from circuitkit.explaining.prompt_run import PromptRun
+from circuitkit.explaining.sensitivity import (
     Forth,
     Stream,
     at_answer,
@@ -111,7 +111,9 @@ def find_paths(sides: Sides, places: Places) -> list[TokenPath]:
     return [_path(sides, places, way, place, some) for (way, place), some in strongest]
 
 
-def _ways(run: PromptRun) -> Iterator[tuple[Way | None, Kind, Float[Array, " seq"]]]:
+def _ways(
+    run: PromptRun, weak: float = _WEAK
+) -> Iterator[tuple[Way | None, Kind, Float[Array, " seq"]]]:
     """Every way through the parts with what each token adds by it; None is the bigram table."""
     table = np.zeros(len(run.tokens))
     table[run.last] = run.from_bigram_table
@@ -121,7 +123,7 @@ def _ways(run: PromptRun) -> Iterator[tuple[Way | None, Kind, Float[Array, " seq
     yield (), "token", direct.tokens
     yield (), "position", direct.positions
     whole = np.abs(stream * _written(run)).sum() + np.abs(direct.tokens).sum()
-    yield from _ways_to(run, (), stream, max(_WEAK * whole, 1e-9))
+    yield from _ways_to(run, (), stream, weak * whole)
 
 
 def _ways_to(
@@ -132,7 +134,7 @@ def _ways_to(
         if way and not _before(part, way[0]):
             break
         write = part.site("resid_delta")
-        if np.abs(stream[:, run.parts.kept[write]] * run.changes[write]).sum() < least:
+        if np.abs(stream[:, run.parts.kept[write]] * run.changes[write]).sum() <= least:
             continue
         found = back(run, part, stream)
         yield (part, *way), "token", found.tokens
