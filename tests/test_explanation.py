@@ -11,9 +11,9 @@ from circuitkit.checkpoints.token_names import token_names
 from circuitkit.circuit import CircuitFolder, Explanation
 from circuitkit.circuit.explanation import FILE
 from circuitkit.errors import CircuitError
+from circuitkit.explaining.circuit_flows import measure_flows
 from circuitkit.explaining.contexts import find_contexts
 from circuitkit.explaining.explain import _Explainer, shortest
-from circuitkit.explaining.flows import measure_flows
 from circuitkit.explaining.token_paths import _ways
 from circuitkit.extraction import (
     ExtractConfig,

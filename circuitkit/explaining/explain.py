@@ -28,9 +28,9 @@ from circuitkit.circuit.explanation import (
 )
 from circuitkit.compiled import CompiledCircuit, FoldedModel
 from circuitkit.errors import TaskError
+from circuitkit.explaining.circuit_flows import Flows, measure_flows, on_no_path, share_out
 from circuitkit.explaining.circuit_parts import CircuitParts
 from circuitkit.explaining.contexts import find_contexts
-from circuitkit.explaining.flows import Flows, measure_flows, on_no_path, share_out
 from circuitkit.explaining.prompt_run import PromptRun
 from circuitkit.explaining.token_paths import Places, Sides, find_paths
 from circuitkit.model import (
