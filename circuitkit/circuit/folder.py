@@ -25,6 +25,7 @@ from circuitkit.task import Task, load_task
 MEANS = "means.safetensors"
 PRUNING = "pruning.json"
 REPORT = "report.pdf"
+REPORT_HTML = "report.html"
 THOROUGH = "thorough.json"
 SMALLEST_THOROUGH = "smallest.thorough.json"
 SEARCH = "search.json"
@@ -35,7 +36,7 @@ _TASK_COPIES = ("task.toml", "task.jsonl")
 _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
-    *(SMALLEST_THOROUGH, REPORT, SMALLEST, SMALLEST_VALIDATION, LADDER),
+    *(SMALLEST_THOROUGH, REPORT, REPORT_HTML, SMALLEST, SMALLEST_VALIDATION, LADDER),
 )
 
 
