@@ -26,9 +26,9 @@ class Writers(NamedTuple):
 @click.argument("folders", metavar="DIR...", nargs=-1, required=True,
                 type=click.Path(path_type=Path), shell_complete=folders)  # fmt: skip
 @click.option("--format", "kind", type=click.Choice(("pdf", "html")), default="pdf",
-              show_default=True, help="A PDF, or one HTML page to explore in a browser.")  # fmt: skip
+              show_default=True, help="A PDF, or a page for a browser.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None,
-              help="One file over all of them; else report.pdf or report.html in each.")  # fmt: skip
+              help="One file over all; else report.pdf or report.html in each.")  # fmt: skip
 @as_json
 @quiet
 def report(

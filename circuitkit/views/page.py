@@ -34,6 +34,8 @@ from circuitkit.views.page_svg import Picture, picture
 from circuitkit.views.page_text import circuit_text
 from circuitkit.views.svg import render
 
+SCRIPTS = ("page_flow.js", "page_panel.js", "page.js")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageCircuit:
@@ -110,7 +112,7 @@ def page_html(circuits: Sequence[PageCircuit]) -> str:
         circuit_data(each.circuit, each.explanation, picture)
         for each, picture in zip(circuits, drawn, strict=True)
     ]
-    style, script = _shipped("page.css"), _shipped("page.js")
+    style, script = _shipped("page.css"), "\n".join(map(_shipped, SCRIPTS))
     return _template().render(
         circuits=[_text(*each) for each in zip(circuits, drawn, strict=True)],
         shared=[_shared(i, j, circuits) for i, j in combinations(range(len(circuits)), 2)],
@@ -127,9 +129,7 @@ def _drawn(circuit: Circuit, prefix: str) -> Picture:
 
 
 def _text(each: PageCircuit, drawn: Picture) -> dict[str, Any]:
-    said = circuit_text(
-        each.circuit, each.validation, each.explanation, each.smallest, each.origin
-    )
+    said = circuit_text(each.circuit, each.validation, each.explanation, each.smallest, each.origin)
     return {**said, "svg": Markup(drawn.markup), "width": drawn.width}
 
 

@@ -1,4 +1,4 @@
-"""How far to trust a circuit, for the page: two lines, a row a finding with its interval, the ladder.
+"""How far to trust a circuit: two lines, a row a finding with its interval, and the ladder.
 
 In: a circuit and its validation. Out: strings and numbers for the page's template.
 """
@@ -10,7 +10,10 @@ from typing import Any
 from circuitkit.circuit import Circuit
 from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.views.findings_section import finding_row, verdict, words
-from circuitkit.views.safe_text import number, prose
+from circuitkit.views.safe_text import number, prose, shorten
+
+MAX_NOTE = 160
+"""A longer note is cut in the line on trust; the table of findings has it whole."""
 
 SHOWN = {
     Claim.SUFFICIENT: "does the task while the rest of the model is ablated",
@@ -35,7 +38,7 @@ def trust(validation: Validation | None) -> list[str]:
     ]
     shown = f" Shown: {'; '.join(passed)}." if passed else ""
     missing = f" Not shown: {'; '.join(others)}." if others else ""
-    note = f" – {said['note']}" if said["note"] else ""
+    note = f" – {shorten(said['note'], MAX_NOTE)}" if said["note"] else ""
     return [
         f"Grade {said['grade']}: {said['words']}.{shown}{missing}",
         f"Weakest finding: {said['weakest']}{note}.",

@@ -23,12 +23,6 @@ MAX_NAMED = 4
 BEFORE, AFTER = 9, 4
 """Tokens of a context that are shown around its own."""
 
-ROLES = {
-    "cue": "turns with the answer",
-    "offset": "favours the same token in both prompts",
-    "constant": "the same in both prompts",
-}
-
 Link = tuple[str, float]
 
 
@@ -44,7 +38,7 @@ def node_cards(circuit: Circuit, explanation: Explanation | None) -> list[dict[s
             "kind": kind_of(node.site),
             "reads": _named(into[str(node)]) or "no kept node and none of the example's tokens",
             "fires": _fires(str(node), circuit.surroundings),
-            "writes": _named(out[str(node)]) or "to no kept node",
+            "writes": _writes(node, out[str(node)], d_head),
             **_note(notes.get(str(node))),
         }
         for node in circuit.nodes
@@ -53,15 +47,10 @@ def node_cards(circuit: Circuit, explanation: Explanation | None) -> list[dict[s
 
 def _note(note: NodeNote | None) -> dict[str, Any]:
     if note is None:
-        return {"role": "", "role_words": "", "adds": "", "contexts": []}
+        return {"role": "", "adds": "", "contexts": []}
     kinds = {"highest": note.highest, "lowest": note.lowest, "random": note.random}
     shown = [(name, [_context(one) for one in found]) for name, found in kinds.items() if found]
-    return {
-        "role": note.role,
-        "role_words": ROLES[note.role],
-        "adds": adds_text(note.adds),
-        "contexts": shown,
-    }
+    return {"role": note.role, "adds": adds_text(note.adds), "contexts": shown}
 
 
 def _context(context: Context) -> dict[str, str]:
@@ -74,18 +63,23 @@ def _context(context: Context) -> dict[str, str]:
     }
 
 
+def _writes(node: Node, out: Iterable[Link], d_head: int | None) -> str:
+    """Where a node writes; queries and keys decide where their head looks."""
+    if node.site.place in ("q", "k"):
+        head = f" {node.site.layer}.{node.channel // d_head}" if d_head else ""
+        return f"decides where head{head} looks"
+    return _named(out) or "to no kept node"
+
+
 def _links(circuit: Circuit) -> tuple[defaultdict[str, list[Link]], defaultdict[str, list[Link]]]:
     """What flows into each node and out of it, by name, with its weight."""
     into: defaultdict[str, list[Link]] = defaultdict(list)
     out: defaultdict[str, list[Link]] = defaultdict(list)
     d_head = circuit.surroundings.d_head if circuit.surroundings else None
     for (source, target), (kind, weight) in joins(circuit).items():
-        is_product = kind == "query and key"
-        strength = 1.0 if weight is None else weight
-        into[target].append((_name(source, d_head), strength))
-        out[source].append((_name(target, d_head), strength))
-        if is_product:
-            into[target].pop()
+        if kind != "query and key":
+            into[target].append((_name(source, d_head), 1.0 if weight is None else weight))
+            out[source].append((_name(target, d_head), 1.0 if weight is None else weight))
     if around := circuit.surroundings:
         for token, node, weight in around.embedding:
             into[node].append((token_text(token), weight))

@@ -79,8 +79,8 @@ def joins(circuit: Circuit) -> Joined:
     pairs = ((str(query), str(key)) for query, key in head_pairs(circuit.nodes))
     links = ((str(write), str(read)) for write, read in residual_links(circuit.nodes))
     return {
-        **{pair: ("query and key", None) for pair in pairs},
-        **{link: ("residual", None) for link in links},
+        **dict.fromkeys(pairs, ("query and key", None)),
+        **dict.fromkeys(links, ("residual", None)),
         **{(str(e.source), str(e.target)): ("weight", e.weight) for e in circuit.edges},
     }
 
