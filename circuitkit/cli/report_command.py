@@ -83,12 +83,12 @@ def _check_out(out: Path | None, kind: str) -> None:
 
     if out is None:
         return
-    file = "HTML file" if kind == "html" else "PDF file"
+    file = "an HTML file" if kind == "html" else "a PDF file"
     if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; expected the name of a {file}.")
+        raise UsageError(f"--out {out} is a folder; expected the name of {file}.")
     other = "pdf" if kind == "html" else "html"
     if out.suffix.lower() == f".{other}":
         raise UsageError(
-            f"--out {out} is to be a {file}, by --format {kind}. "
+            f"--out {out} is to be {file}, by --format {kind}. "
             f"Add --format {other}, or choose a name that ends in .{kind}."
         )

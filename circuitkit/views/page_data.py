@@ -43,9 +43,9 @@ def circuit_data(
     around = circuit.surroundings
     edges = [*drawn.edges, *_undrawn(circuit, drawn)]
     if explanation:
-        examples = [_example(example, edges) for example in explanation.examples]
+        examples = [_example(example, edges, circuit) for example in explanation.examples]
     else:
-        examples = [_runs(around.a, around.b)] if around else []
+        examples = [_runs(around.a, around.b, circuit)] if around else []
     return {
         "checkpoint": circuit.checkpoint.sha256,
         "nodes": {str(node): _node(node, around) for node in circuit.nodes},
@@ -99,12 +99,13 @@ def _gates(nodes: Iterable[Node], d_head: int) -> list[tuple[str, str]]:
     ]
 
 
-def _example(example: Example, edges: Sequence[DrawnEdge]) -> dict[str, Any]:
+def _example(example: Example, edges: Sequence[DrawnEdge], circuit: Circuit) -> dict[str, Any]:
+    names = list(map(str, circuit.nodes))
     return {
-        **_runs(example.a, example.b),
-        "adds": {node: _pair(adds) for node, adds in example.nodes.items()},
+        **_runs(example.a, example.b, circuit),
+        "adds": {name: _pair(example.nodes[name]) for name in names if name in example.nodes},
         "links": [_link(example.links, edge.key) for edge in edges],
-        "ablated": list(example.by_ablation),
+        "ablated": [name for name in names if name in example.by_ablation],
     }
 
 
@@ -116,16 +117,17 @@ def _pair(adds: Adds) -> tuple[float, float]:
     return _rounded(adds.a), _rounded(adds.b)
 
 
-def _runs(a: Side, b: Side) -> dict[str, Any]:
-    return {"a": _run(a, b), "b": _run(b, a)}
+def _runs(a: Side, b: Side, circuit: Circuit) -> dict[str, Any]:
+    return {"a": _run(a, b, circuit), "b": _run(b, a, circuit)}
 
 
-def _run(side: Side, other: Side) -> dict[str, Any]:
+def _run(side: Side, other: Side, circuit: Circuit) -> dict[str, Any]:
     literals = token_texts((*side.tokens, *other.tokens), 24)
+    found = {str(node): side.activations.get(str(node), ()) for node in circuit.nodes}
     return {
         "tokens": [literals[token] for token in side.tokens],
         "cue": cues(side, other),
-        "activations": {n: list(map(_rounded, each)) for n, each in side.activations.items()},
+        "activations": {node: list(map(_rounded, each)) for node, each in found.items()},
     }
 
 

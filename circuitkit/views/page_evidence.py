@@ -63,7 +63,7 @@ def _plot(finding: Finding) -> dict[str, Any] | None:
 
     return {
         "low": place(low), "high": place(high), "effect": place(finding.effect),
-        "start": number(start, 1), "end": number(end, 1),
+        "start": number(start, 2), "end": number(end, 2),
     }  # fmt: skip
 
 

@@ -83,7 +83,10 @@ def _hop(hop: Hop, example: Example, literals: Literals) -> dict[str, Any]:
 
 def _some(names: Sequence[str]) -> dict[str, Any]:
     """The first names, and how many more there are."""
-    return {"names": names[:MAX_NAMED], "n_more": max(0, len(names) - MAX_NAMED)}
+    return {
+        "names": [prose(name, 60) for name in names[:MAX_NAMED]],
+        "n_more": max(0, len(names) - MAX_NAMED),
+    }
 
 
 def _run(example: Example, prompt: str) -> Run:
