@@ -38,10 +38,10 @@ def trust(validation: Validation | None) -> list[str]:
     ]
     shown = f" Shown: {'; '.join(passed)}." if passed else ""
     missing = f" Not shown: {'; '.join(others)}." if others else ""
-    note = f" – {shorten(said['note'], MAX_NOTE)}" if said["note"] else ""
+    note = f" – {shorten(said['note'], MAX_NOTE)}" if said["note"] else "."
     return [
         f"Grade {said['grade']}: {said['words']}.{shown}{missing}",
-        f"Weakest finding: {said['weakest']}{note}.",
+        f"Weakest finding: {said['weakest']}{note}",
     ]
 
 

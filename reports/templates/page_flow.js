@@ -84,7 +84,7 @@ class Flow {
   ranked(id, side) {
     const size = (edge) => (this.adds(edge.i) ? this.size(edge.i) : Math.abs(edge.weight ?? 0) / 1e6);
     return this.edges
-      .filter((edge) => edge.isDrawn && edge[side] === id && this.shown.has(edge.i))
+      .filter((edge) => edge.isDrawn && edge.kind !== "stream" && edge[side] === id && this.shown.has(edge.i))
       .sort((x, y) => size(y) - size(x) || x.i - y.i);
   }
 
