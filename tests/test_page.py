@@ -280,6 +280,13 @@ def test_a_circuit_that_is_not_validated_says_so():
     assert "tests the claims" in html
 
 
+def test_the_command_that_makes_it_again_makes_a_page(html):
+    lines = re.search(r"<pre[^>]*>(.*?)</pre>", html, re.DOTALL)
+    assert lines
+    assert lines[1].split("\n")[-2:] == ["circuitkit report DIR --format html", ""]
+    assert lines[1].count("circuitkit report") == 1
+
+
 def test_no_circuit_is_refused():
     with pytest.raises(ReportError, match="got no circuit, expected at least one"):
         page_html([])

@@ -7,6 +7,7 @@ edge's ``SOURCE->TARGET``. What has another title is drawn and linked, but is no
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
@@ -19,6 +20,7 @@ _PIXELS = 96 / 72
 """Pixels of a page in a point of Graphviz."""
 
 Element = ElementTree.Element
+Titled = tuple[Element, str]
 Kind = Literal["weight", "residual", "query and key", "token", "answer", "stream", "drawn"]
 Joined = dict[tuple[str, str], tuple[Kind, float | None]]
 
@@ -55,23 +57,35 @@ def picture(svg: str, circuit: Circuit, prefix: str) -> Picture:
     root = ElementTree.fromstring(svg)
     _drop_links_and_name_spaces(root)
     groups = [(group, _take_title(group)) for group in root.iter("g")]
-    lines = {title: _lines(group) for group, title in groups if group.get("class") == "node"}
-    tokens, joined = _token_of(circuit), joins(circuit)
-    edges: list[DrawnEdge] = []
-    for group, title in groups:
+    for group, _ in groups:
         group.set("id", f"{prefix}-{group.get('id')}")
-        if title in lines:
-            group.set("data-node", title)
-        elif group.get("class") == "edge":
-            group.set("data-edge", str(len(edges)))
-            source, _, target = title.partition("->")
-            token = tokens.get(next(iter(lines.get(source, [])), ""), "")
-            edges.append(_edge(source, target, joined, token))
-    known = set(map(str, circuit.nodes))
-    labels = {title: " ".join(text) for title, text in lines.items() if title not in known}
-    width = _fit(root)
+    labels = _mark_nodes(groups)
+    edges = tuple(_mark_edges(groups, labels, circuit))
+    width, known = _fit(root), set(map(str, circuit.nodes))
+    others = {name: " ".join(lines) for name, lines in labels.items() if name not in known}
     markup = ElementTree.tostring(root, encoding="unicode")
-    return Picture(markup=markup, width=width, edges=tuple(edges), labels=labels)
+    return Picture(markup=markup, width=width, edges=edges, labels=others)
+
+
+def _mark_nodes(groups: Iterable[Titled]) -> dict[str, list[str]]:
+    """Write each node's name on it, and return the lines of its label."""
+    nodes = [(group, title) for group, title in groups if group.get("class") == "node"]
+    for group, title in nodes:
+        group.set("data-node", title)
+    return {title: [text.text or "" for text in group.iter("text")] for group, title in nodes}
+
+
+def _mark_edges(
+    groups: Iterable[Titled], labels: dict[str, list[str]], circuit: Circuit
+) -> Iterator[DrawnEdge]:
+    """Number the edges as they are drawn; a token is known by the first line of its label."""
+    tokens, joined = _token_of(circuit), joins(circuit)
+    edges = ((group, title) for group, title in groups if group.get("class") == "edge")
+    for i, (group, title) in enumerate(edges):
+        group.set("data-edge", str(i))
+        source, _, target = title.partition("->")
+        literal = next(iter(labels.get(source, [])), "")
+        yield _edge(source, target, joined, tokens.get(literal, ""))
 
 
 def joins(circuit: Circuit) -> Joined:
@@ -129,10 +143,6 @@ def _take_title(group: Element) -> str:
         return ""
     group.remove(title)
     return title.text or ""
-
-
-def _lines(group: Element) -> list[str]:
-    return [text.text or "" for text in group.iter("text")]
 
 
 def _fit(root: Element) -> int:

@@ -20,6 +20,8 @@ from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose, token_texts
 from circuitkit.views.search_section import made, method, target
 
+REPORT_COMMAND = "circuitkit report DIR --format html"
+
 KINDS = {
     "shown": "the pair shown",
     "typical": "typical",
@@ -56,7 +58,7 @@ def circuit_text(
         "ladder": ladder(circuit, smallest),
         "asked": asked(circuit),
         "made": made(circuit, validation),
-        "commands": commands(circuit, validation, origin),
+        "commands": [*commands(circuit, validation, origin)[:-1], REPORT_COMMAND],
     }
 
 
