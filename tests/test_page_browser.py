@@ -186,7 +186,7 @@ def dependents(circuit: Circuit, name: str) -> set[str]:
     return {name} | nx.ancestors(graph, name) | nx.descendants(graph, name)
 
 
-@pytest.mark.parametrize("name", [NODE, "0.mlp.post_act:340", "1.attn.q:83"])
+@pytest.mark.parametrize("name", [NODE, "0.mlp.post_act:340", "1.attn.q:83", "1.mlp.act_in:12"])
 def test_a_pin_keeps_the_paths_through_a_node(visit, address, name):
     """Exactly what depends on it and what it depends on; a second click lets all come back."""
     page = visit(address)

@@ -34,7 +34,7 @@ class Writers(NamedTuple):
 def report(
     folders: tuple[Path, ...], kind: str, out: Path | None, *, as_json: bool, quiet: bool
 ) -> None:
-    """Write a PDF or a page about circuits and what was found out about them.
+    """Write a PDF or a page about circuits and their findings.
 
     With a PDF, diagrams and tables in their folders are made again. A page of several circuits
     shows them side by side, with what they share.
