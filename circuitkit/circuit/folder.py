@@ -27,6 +27,7 @@ from circuitkit.task import Task, load_task
 MEANS = "means.safetensors"
 PRUNING = "pruning.json"
 REPORT = "report.pdf"
+REPORT_HTML = "report.html"
 THOROUGH = "thorough.json"
 SMALLEST_THOROUGH = "smallest.thorough.json"
 SEARCH = "search.json"
@@ -37,7 +38,8 @@ _TASK_COPIES = ("task.toml", "task.jsonl")
 _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
-    *(SMALLEST_THOROUGH, REPORT, SMALLEST, SMALLEST_VALIDATION, LADDER, EXPLANATION),
+    *(SMALLEST_THOROUGH, REPORT, REPORT_HTML, SMALLEST, SMALLEST_VALIDATION, LADDER),
+    EXPLANATION,
 )
 
 
@@ -204,7 +206,8 @@ class CircuitFolder:
         if validation.circuit_sha256 != self.circuit.sha256:
             validation.save(self.path, SMALLEST_VALIDATION)
             return
-        (self.path / REPORT).unlink(missing_ok=True)
+        for report in (REPORT, REPORT_HTML):
+            (self.path / report).unlink(missing_ok=True)
         validation.save(self.path)
 
     def thorough_file(self, circuit: Circuit) -> Path:

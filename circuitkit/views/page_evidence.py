@@ -1,0 +1,91 @@
+"""How far to trust a circuit: two lines, a row a finding with its interval, and the ladder.
+
+In: a circuit and its validation. Out: strings and numbers for the page's template.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from circuitkit.circuit import Circuit
+from circuitkit.findings import Claim, Finding, Validation
+from circuitkit.views.findings_section import finding_row, verdict, words
+from circuitkit.views.safe_text import number, prose, shorten
+
+MAX_NOTE = 160
+"""A longer note is cut in the line on trust; the table of findings has it whole."""
+
+SHOWN = {
+    Claim.SUFFICIENT: "does the task while the rest of the model is ablated",
+    Claim.FAITHFUL: "answers as the model does",
+    Claim.NECESSARY: "the model fails without it",
+    Claim.INTERCHANGE: "outweighs the rest of the model",
+    Claim.FOLLOWS_OOD: "holds out of distribution",
+}
+
+
+def trust(validation: Validation | None) -> list[str]:
+    """Two lines: the grade in words, and the weakest finding."""
+    if validation is None:
+        return ["Not validated: nothing is known of this circuit but its losses."]
+    said = verdict(validation)
+    outcomes = {finding.claim: finding.outcome for finding in validation.findings}
+    passed = [text for claim, text in SHOWN.items() if outcomes.get(claim) == "pass"]
+    others = [
+        f"{text} ({words(outcomes.get(claim, 'not_run'))})"
+        for claim, text in SHOWN.items()
+        if outcomes.get(claim) != "pass"
+    ]
+    shown = f" Shown: {'; '.join(passed)}." if passed else ""
+    missing = f" Not shown: {'; '.join(others)}." if others else ""
+    note = f" – {shorten(said['note'], MAX_NOTE)}" if said["note"] else "."
+    return [
+        f"Grade {said['grade']}: {said['words']}.{shown}{missing}",
+        f"Weakest finding: {said['weakest']}{note}",
+    ]
+
+
+def evidence(validation: Validation | None) -> list[dict[str, Any]]:
+    """A row a finding; ``plot`` places its interval on a line of a hundred units."""
+    findings = validation.findings if validation else ()
+    return [{**finding_row(finding), "plot": _plot(finding)} for finding in findings]
+
+
+def _plot(finding: Finding) -> dict[str, Any] | None:
+    if finding.effect is None:
+        return None
+    low = finding.effect if finding.low is None else finding.low
+    high = finding.effect if finding.high is None else finding.high
+    start, end = min(0.0, low, finding.effect), max(1.0, high, finding.effect)
+
+    def place(value: float) -> float:
+        return round(100 * (value - start) / (end - start), 2)
+
+    return {
+        "low": place(low), "high": place(high), "effect": place(finding.effect),
+        "start": number(start, 2), "end": number(end, 2),
+    }  # fmt: skip
+
+
+def ladder(circuit: Circuit, smallest: Circuit | None) -> list[list[str]]:
+    """A row for each rung that was reached."""
+    rungs = [each for each in (smallest, circuit) if each is not None]
+    return [
+        [
+            each.rung or "smallest",
+            f"{each.n_nodes:,}",
+            f"{each.n_edges:,}",
+            number(each.loss_nats.circuit),
+            number(each.accuracy.complement),
+            words(each.outcome),
+        ]
+        for each in rungs
+    ]
+
+
+def asked(circuit: Circuit) -> list[list[str]]:
+    """What the search asked of the circuit, and how near it is to the limit."""
+    return [
+        [words(ask.ask), prose(words(ask.measure), 80), number(ask.bound), number(ask.limit)]
+        for ask in circuit.asks
+    ]
