@@ -150,9 +150,11 @@ def test_a_true_circuit_passes(circuit):
 
 def test_a_report_of_an_earlier_verdict_does_not_stay(circuit):
     """What the folder shows is what was found last."""
-    (circuit / "report.pdf").write_bytes(b"%PDF of an earlier verdict")
+    for name in ("report.pdf", "report.html"):
+        (circuit / name).write_bytes(b"of an earlier verdict")
     judged(circuit, "--pairs", 40)
     assert not (circuit / "report.pdf").exists()
+    assert not (circuit / "report.html").exists()
 
 
 def test_too_few_pairs_pass_nothing(circuit):
