@@ -18,7 +18,7 @@ from circuitkit.errors import CircuitError
 from circuitkit.files import read_text, write_whole
 from circuitkit.provenance import STRICT, first_problem
 
-FORMAT = "circuitkit.explaining/1"
+FORMAT = "circuitkit.explanation/1"
 FILE = "explanation.json"
 
 Role = Literal["cue", "offset", "constant"]
@@ -172,7 +172,7 @@ class Explanation(BaseModel):
     """How a circuit comes to its answer; the first example is the pair that a report shows."""
 
     model_config = STRICT
-    format: Literal["circuitkit.explaining/1"] = FORMAT
+    format: Literal["circuitkit.explanation/1"] = FORMAT
     circuit_sha256: str
     n_pairs: PositiveInt
     nodes: dict[str, NodeNote]
