@@ -68,6 +68,24 @@ def same_row(names: list[str]) -> str:
     return "\t{ rank=same; " + " ".join(f'"{name}";' for name in names) + " }\n"
 
 
+def link(tail: str, head: str, *, label: str = "", tooltip: str = "", **look: str) -> str:
+    """A link of any look, with a label that is shown literally."""
+    named = {"label": literal(label)} if label else {}
+    return _link(tail, head, {**named, **look, **_tip(tooltip)})
+
+
+def frame(name: str, label: str, names: list[str]) -> str:
+    """A frame around boxes of one row that are stated elsewhere; its label stands beside them.
+
+    A label that is a box of its own has no line run through it.
+    """
+    inside = [f"{name} label", *names]
+    look = 'style="rounded"; color="#B8B8B8"; margin=5; label="";'
+    listed = " ".join(f'"{each}";' for each in inside)
+    stated = plain(inside[0], label, fontsize="9", margin="0.02", fontcolor=INK)
+    return f'{stated}\tsubgraph "cluster_{name}" {{ {look} {listed} }}\n{same_row(inside)}'
+
+
 def margin(name: str, title: str) -> str:
     """The name of a row, in the left margin."""
     look = {
