@@ -13,6 +13,7 @@ from circuitkit.circuit.explanation import Adds, Example
 from circuitkit.views.answer_colours import size
 
 ANSWER = "answer"
+POSITIONS = "positions"
 _TOKEN = "token:"
 
 
@@ -28,7 +29,7 @@ class Flow:
 
 def flows(circuit: Circuit, example: Example) -> list[Flow]:
     """All links that have a place in the circuit, the largest first."""
-    known = {str(node) for node in circuit.nodes}
+    known = {POSITIONS, *map(str, circuit.nodes)}
     found = []
     for name, adds in example.links.items():
         source, _, target = name.rpartition(">")  # a token's text may hold the sign itself

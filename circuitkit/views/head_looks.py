@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Example, Look
+from circuitkit.nodes import Node
 from circuitkit.views.safe_text import prose, token_text
+
+HEAD = ("q", "k", "v")
+
+
+def part_of(circuit: Circuit, node: Node) -> str:
+    """The part of the model that a node belongs to, as paths name it; nothing for channels."""
+    if node.site.place in HEAD:
+        around = circuit.surroundings
+        return f"head {node.site.layer}.{node.channel // (around.d_head if around else 1)}"
+    return f"neurons {node.site.layer}" if node.site.place == "post_act" else ""
 
 
 def looks(example: Example) -> dict[str, Look]:

@@ -27,7 +27,7 @@ def heatmap(circuit: Circuit) -> dict[str, Any] | None:
     places = [shown_positions(*pair) for pair in _both_ways(around)]
     nodes = list(circuit.nodes)
     return {
-        "sides": [_columns(*pair, p) for pair, p in zip(_both_ways(around), places, strict=True)],
+        "sides": [columns(*pair, p) for pair, p in zip(_both_ways(around), places, strict=True)],
         "rows": [_row(node, around, places) for node in nodes[:MAX_ROWS]],
         "n_hidden": max(0, len(nodes) - MAX_ROWS),
     }
@@ -52,7 +52,8 @@ def _both_ways(around: Surroundings) -> tuple[tuple[Side, Side], tuple[Side, Sid
     return (around.a, around.b), (around.b, around.a)
 
 
-def _columns(side: Side, other: Side, places: Sequence[int]) -> list[dict[str, Any]]:
+def columns(side: Side, other: Side, places: Sequence[int]) -> list[dict[str, Any]]:
+    """The columns of a map: tokens, which of them are the cue, where some are left out."""
     cue = set(cues(side, other))
     literals = token_texts(side.tokens + other.tokens, limit=12)
     return [

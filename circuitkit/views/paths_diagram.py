@@ -22,7 +22,7 @@ from circuitkit.views import dot, token_row
 from circuitkit.views.answer_colours import LINES, push, size
 from circuitkit.views.flows import ANSWER
 from circuitkit.views.node_sketch import node_sketch
-from circuitkit.views.palette import FILLS
+from circuitkit.views.palette import FAINT, FILLS
 from circuitkit.views.part_sketch import part_sketch
 from circuitkit.views.safe_text import number, token_text
 from circuitkit.views.sketch import ANSWERS, Link, Sketch, to_answers
@@ -87,7 +87,8 @@ def legend(example: Example) -> str:
     a, b = token_text(example.a.answer), token_text(example.b.answer)
     return (
         f"A solid blue line pushes for {a}, a dashed orange one for {b}, a double line for the "
-        "right answer of each prompt, a dotted one against it; wide lines add more."
+        "right answer of each prompt, a dotted one against it; wide lines add more. "
+        "A thin grey line decides where a head looks. Grey boxes are read, white ones written."
     )
 
 
@@ -101,7 +102,7 @@ def _parts(sketch: Sketch, explanation: Explanation) -> Iterator[str]:
             yield dot.frame(f"frame {i}", label, [box.name for box in boxes])
     yield from _answers(example)
     links = [real for link in (*sketch.links, *_constant(explanation)) for real in to_answers(link)]
-    top = max((size(link.adds) for link in links), default=1.0) or 1.0
+    top = max((size(link.adds) for link in links if link.adds), default=1.0) or 1.0
     for link in links:
         yield _flow(link, top)
     yield from (dot.pairing(query, key) for query, key in sketch.pairings)
@@ -109,9 +110,11 @@ def _parts(sketch: Sketch, explanation: Explanation) -> Iterator[str]:
 
 
 def _flow(link: Link, top: float) -> str:
+    if link.adds is None:
+        return dot.link(link.tail, link.head, color=FAINT, penwidth="0.9", tooltip="where to look")
     look = dict(LINES[push(link.adds)])
     if link.tail == "constant":
-        look = {"color": "#9A9A9A"}
+        look = {"color": FAINT}
     width = 0.5 + 3.5 * size(link.adds) / top
     width = width / 2 if ":" in look["color"] else width
     tip = f"in a {number(link.adds.a, 2)}, in b {number(link.adds.b, 2)} nats"
@@ -144,4 +147,4 @@ def _constant_box(explanation: Explanation) -> Iterator[str]:
     n = _n_constant(explanation)
     if n or size(explanation.examples[0].constant):
         label = f"constant\n{n} node{'s' * (n != 1)}"
-        yield dot.box("constant", label, "#DDDDDD", color="#9A9A9A", style="filled,rounded")
+        yield dot.box("constant", label, "#DDDDDD", color=FAINT, style="filled,rounded")

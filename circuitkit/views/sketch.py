@@ -19,11 +19,14 @@ ANSWERS: dict[Prompt, str] = {"a": "answer a", "b": "answer b"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Link:
-    """A link of the picture: the ids of its ends, what it adds, a label."""
+    """A link of the picture: the ids of its ends, what it adds, a label.
+
+    Without ``adds`` it carries nothing to the answer: it decides where a head looks.
+    """
 
     tail: str
     head: str
-    adds: Adds
+    adds: Adds | None
     label: str = ""
 
 
@@ -65,7 +68,7 @@ class Sketch:
 def starts(source: TokenSource, link: Link) -> Iterator[Start]:
     """A link from a source, as one link a prompt in which it adds something."""
     for prompt in ANSWERS:
-        if getattr(link.adds, prompt):
+        if link.adds and getattr(link.adds, prompt):
             own = replace(link, adds=only(prompt, link.adds))
             yield Start(source=source, prompt=prompt, link=own)
 
@@ -86,7 +89,7 @@ def merged(links: Iterable[Link]) -> list[Link]:
     found: dict[tuple[str, str], Link] = {}
     for link in links:
         before = found.get((link.tail, link.head))
-        if before:
+        if before and before.adds and link.adds:
             both = total([before.adds, link.adds])
             link = replace(link, adds=both, label=before.label or link.label)  # noqa: PLW2901
         found[link.tail, link.head] = link
@@ -95,7 +98,7 @@ def merged(links: Iterable[Link]) -> list[Link]:
 
 def to_answers(link: Link) -> Iterator[Link]:
     """A link into the answer, as links into the one or two answers that it pushes for."""
-    if link.head != ANSWER:
+    if link.head != ANSWER or link.adds is None:
         yield link
         return
     which = push(link.adds)
