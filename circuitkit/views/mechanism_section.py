@@ -10,16 +10,21 @@ from typing import Any
 
 from circuitkit.circuit.explanation import Adds, Example, Explanation, Hop, TokenPath, TokenSource
 from circuitkit.views.answer_colours import push, size, total
+from circuitkit.views.flows import least_shown
 from circuitkit.views.head_looks import token_at
 from circuitkit.views.safe_text import number, prose, token_text
 
 N_PATHS = 5
+LEAST = 0.01
+"""Of the first paths, one that adds less than this share of the logit difference is no line."""
 
 
 def mechanism(explanation: Explanation) -> dict[str, Any]:
     """The rows, their sum, and how much of the logit difference the lines explain."""
     example = explanation.examples[0]
-    shown, more = example.paths[:N_PATHS], example.paths[N_PATHS:]
+    least = least_shown(example, LEAST)
+    shown = [path for path in example.paths[:N_PATHS] if size(path.adds) >= least]
+    more = example.paths[len(shown) :]
     rest = total([example.rest, *(path.adds for path in more)])
     whole = Adds(a=example.a.logit_difference, b=example.b.logit_difference)
     return {

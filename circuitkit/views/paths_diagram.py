@@ -28,14 +28,14 @@ from circuitkit.views.safe_text import number, token_text
 from circuitkit.views.sketch import ANSWERS, Link, Sketch, to_answers
 from circuitkit.views.svg import render
 
-MAX_BOXES = 60
-"""A sketch of more boxes is not shown node by node."""
+MAX_BOXES, MAX_LINKS = 50, 75
+"""A sketch of more is not shown node by node."""
 
-MAX_SIZE = (940.0, 760.0)
+MAX_SIZE = (970.0, 800.0)
 """A picture of at most these points has letters of 5 points where it is set on half a page."""
 
 _TRIES = (
-    *((node_sketch, 0.05), (node_sketch, 0.1)),
+    *((node_sketch, 0.05), (node_sketch, 0.1), (node_sketch, 0.15)),
     *((part_sketch, 0.02), (part_sketch, 0.05), (part_sketch, 0.1), (part_sketch, 0.25)),
 )
 
@@ -55,13 +55,17 @@ def paths_diagram(circuit: Circuit, explanation: Explanation) -> Drawing:
     drawing = None
     for sketch_of, share in _TRIES:
         sketch = sketch_of(circuit, explanation, share)
-        if sketch.n_boxes > MAX_BOXES and sketch_of is node_sketch:
+        if sketch_of is node_sketch and _is_crowded(sketch):
             continue
         drawing = _drawn(sketch, explanation)
         if drawing.width <= MAX_SIZE[0] and drawing.height <= MAX_SIZE[1]:
-            return drawing
-    assert drawing
+            break
+    assert drawing, "a sketch of parts is always drawn"
     return drawing
+
+
+def _is_crowded(sketch: Sketch) -> bool:
+    return sketch.n_boxes > MAX_BOXES or len(sketch.links) > MAX_LINKS
 
 
 def write_paths(circuit: Circuit, explanation: Explanation, folder: str | Path) -> None:
@@ -88,7 +92,8 @@ def legend(example: Example) -> str:
     return (
         f"A solid blue line pushes for {a}, a dashed orange one for {b}, a double line for the "
         "right answer of each prompt, a dotted one against it; wide lines add more. "
-        "A thin grey line decides where a head looks. Grey boxes are read, white ones written."
+        "A thin grey line decides where a head looks. ch: a channel, read (grey) or written (white); "
+        "n: a neuron; q, k, v: of a head."
     )
 
 
@@ -146,5 +151,5 @@ def _constant(explanation: Explanation) -> Iterator[Link]:
 def _constant_box(explanation: Explanation) -> Iterator[str]:
     n = _n_constant(explanation)
     if n or size(explanation.examples[0].constant):
-        label = f"constant\n{n} node{'s' * (n != 1)}"
+        label = "constant" + (f"\n{n} node{'s' * (n != 1)}" if n else "")
         yield dot.box("constant", label, "#DDDDDD", color=FAINT, style="filled,rounded")

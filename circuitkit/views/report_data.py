@@ -83,6 +83,12 @@ class Reported:
             rungs=read_rungs(folder.path),
         )
 
+    @property
+    def constant(self) -> set[str]:
+        """The nodes that are the same in both prompts; none where that is not known."""
+        notes = self.explanation.nodes if self.explanation else {}
+        return {name for name, note in notes.items() if note.role == "constant"}
+
     def check_match(self) -> None:
         """Refuse a validation or an explanation of another circuit.
 
@@ -114,7 +120,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "pair": _pair(reported),
         "explained": _explained(circuit, reported.explanation),
         "figure": _figure(circuit),
-        "heat": heatmap(circuit),
+        "heat": heatmap(circuit, reported.constant),
         "scores": [_score(circuit, name) for name in SCORED],
         "n_pairs": f"{circuit.n_pairs:,}",
         "intervals": intervals(validation) if validation else [],

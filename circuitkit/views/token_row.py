@@ -13,6 +13,7 @@ from itertools import pairwise
 from circuitkit.circuit.explanation import Example, TokenSource
 from circuitkit.views import dot
 from circuitkit.views.answer_colours import LINES, Prompt
+from circuitkit.views.example_pair import cues
 from circuitkit.views.safe_text import token_text
 
 CUE_FILL = "#FFE9B8"
@@ -26,6 +27,7 @@ class TokenBox:
     source: TokenSource
     prompt: Prompt | None
     is_last: bool = False
+    is_cue: bool = False
 
     @property
     def text(self) -> str:
@@ -53,9 +55,22 @@ def token_boxes(example: Example, sources: Sequence[TokenSource]) -> list[TokenB
     ]
     end = len(example.a.tokens) - 1
     return [
-        TokenBox(name=f"token {i}", source=source, prompt=prompt, is_last=end in source.a_at)
+        TokenBox(
+            name=f"token {i}",
+            source=source,
+            prompt=prompt,
+            is_last=end in source.a_at,
+            is_cue=_is_cue(example, source, prompt),
+        )
         for i, (source, prompt) in enumerate(boxes)
     ]
+
+
+def _is_cue(example: Example, source: TokenSource, prompt: Prompt | None) -> bool:
+    """Whether the token stands where the prompt differs from the other."""
+    if prompt == "b":
+        return bool(set(source.b_at) & set(cues(example.b, example.a)))
+    return prompt == "a" and bool(set(source.a_at) & set(cues(example.a, example.b)))
 
 
 def _prompts(source: TokenSource) -> tuple[Prompt | None, ...]:
@@ -97,8 +112,10 @@ def _box(box: TokenBox) -> str:
         times = len(box.source.a_at)
         also += [f"{times} times"] if times > 1 else []
         return dot.box(box.name, "\n".join([box.text, *also]), "#FFFFFF", color="#FFFFFF")
-    label = "\n".join([box.text, ", ".join([f"cue in {box.prompt}", *also])])
-    return dot.box(box.name, label, CUE_FILL, penwidth="1.5", **_frame(box.prompt))
+    where = f"cue in {box.prompt}" if box.is_cue else f"in {box.prompt}"
+    label = "\n".join([box.text, ", ".join([where, *also])])
+    fill = CUE_FILL if box.is_cue else "#FFFFFF"
+    return dot.box(box.name, label, fill, penwidth="1.5", **_frame(box.prompt))
 
 
 def _frame(prompt: Prompt) -> dict[str, str]:
