@@ -36,6 +36,7 @@ _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
     *(SMALLEST_THOROUGH, REPORT, SMALLEST, SMALLEST_VALIDATION, LADDER),
+    *("paths.dot", "paths.svg"),
 )
 
 

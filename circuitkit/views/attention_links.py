@@ -25,7 +25,9 @@ def attending(circuit: Circuit, example: Example, names: set[str], least: float)
 
 
 def _lost(example: Example, least: float) -> set[str]:
-    by_ablation = {name: example.nodes[name] for name in example.by_ablation if name in example.nodes}
+    by_ablation = {
+        name: example.nodes[name] for name in example.by_ablation if name in example.nodes
+    }
     return {name for name, adds in by_ablation.items() if size(adds) >= least}
 
 

@@ -23,14 +23,16 @@ def attention(explanation: Explanation) -> dict[str, Any] | None:
     rows = []
     for head in heads[:MAX_HEADS]:
         weights = [run.attention.get(head, ()) for run in (example.a, example.b)]
-        rows.append({
-            "label": prose(head, 30),
-            "cells": [
-                [round(min(1.0, max(0.0, own[i])), 3) if i < len(own) else 0.0 for i in chosen]
-                for own, chosen in zip(weights, places, strict=True)
-            ],
-            "sink": " / ".join(number(max(0.0, 1 - sum(own)), 2) for own in weights),
-        })
+        rows.append(
+            {
+                "label": prose(head, 30),
+                "cells": [
+                    [round(min(1.0, max(0.0, own[i])), 3) if i < len(own) else 0.0 for i in chosen]
+                    for own, chosen in zip(weights, places, strict=True)
+                ],
+                "sink": " / ".join(number(max(0.0, 1 - sum(own)), 2) for own in weights),
+            }
+        )
     return {
         "sides": [columns(*pair, chosen) for pair, chosen in zip(sides, places, strict=True)],
         "rows": rows,

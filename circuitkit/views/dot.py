@@ -82,7 +82,7 @@ def frame(name: str, label: str, names: list[str]) -> str:
     inside = [f"{name} label", *names]
     look = 'style="rounded"; color="#B8B8B8"; margin=5; label="";'
     listed = " ".join(f'"{each}";' for each in inside)
-    stated = plain(inside[0], label, fontsize="9", margin="0.02", fontcolor=INK)
+    stated = plain(inside[0], label, margin="0.02", fontcolor=INK)
     return f'{stated}\tsubgraph "cluster_{name}" {{ {look} {listed} }}\n{same_row(inside)}'
 
 

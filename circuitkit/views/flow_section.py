@@ -20,9 +20,7 @@ def node_cards(circuit: Circuit, explanation: Explanation) -> dict[str, Any]:
     """One card a node; of very large circuits the first ``MAX_NODES``."""
     neighbours = _Neighbours(circuit)
     return {
-        "cards": [
-            _card(node, neighbours, explanation) for node in list(circuit.nodes)[:MAX_NODES]
-        ],
+        "cards": [_card(node, neighbours, explanation) for node in list(circuit.nodes)[:MAX_NODES]],
         "n_hidden": max(0, circuit.n_nodes - MAX_NODES),
     }
 

@@ -47,23 +47,40 @@ def _row(finding: Finding) -> dict[str, Any]:
     effect = finding.effect or 0.0
     low = effect if finding.low is None else finding.low
     high = effect if finding.high is None else finding.high
-    bounds = pass_region(finding.threshold)
+    bounds = _region(finding)
     place = _scale([effect, low, high, *(bound for bound in bounds if bound is not None)])
-    from_, to = (None if bound is None else place(bound) for bound in bounds)
-    drawn = bounds != (None, None)
+    limits = [None if bound is None else place(bound) for bound in bounds]
     return {
         "claim": words(finding.claim),
         "outcome": finding.outcome,
         "effect": place(effect),
         "low": place(low),
         "high": place(high),
-        "pass_from": (0.0 if from_ is None else from_) if drawn else None,
-        "pass_to": (1.0 if to is None else to) if drawn else None,
-        "limits": [edge for edge in (from_, to) if edge is not None],
+        "passes": None if bounds == (None, None) else [limits[0] or 0.0, limits[1] or 1.0],
+        "limits": [limit for limit in limits if limit is not None],
         "said": _said(finding),
+        "region": _region_words(*bounds),
         "unit": prose(finding.unit, 90),
-        "threshold": prose(finding.threshold, 90),
     }
+
+
+def _region(finding: Finding) -> tuple[float | None, float | None]:
+    """The region of the effect; none where the threshold speaks of something else first."""
+    if finding.threshold.startswith("p ") and finding.effect != finding.p_value:
+        return None, None
+    return pass_region(finding.threshold)
+
+
+def _region_words(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"{_short(low)} to {_short(high)}"
+    if low is None and high is None:
+        return ""
+    return f"≥ {_short(low)}" if low is not None else f"≤ {_short(high)}"
+
+
+def _short(value: float | None) -> str:
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _said(finding: Finding) -> str:

@@ -50,7 +50,9 @@ def ladder(rungs: Rungs) -> dict[str, Any] | None:
     """Measures as rows, rungs as columns; None for a search of one rung."""
     if len(rungs) < 2:
         return None
-    rows = [[said, *(_cell(rung.get(name) or "") for rung in rungs)] for name, said in _ROWS.items()]
+    rows = [
+        [said, *(_cell(rung.get(name) or "") for rung in rungs)] for name, said in _ROWS.items()
+    ]
     return {
         "columns": [prose(rung["rung"], 30) for rung in rungs],
         "rows": [row for row in rows if any(cell != "–" for cell in row[1:])],

@@ -117,5 +117,7 @@ def _hidden(n_links: int, least: float, n_nodes: int) -> str:
     """Say what the picture leaves out."""
     if not n_links and not n_nodes:
         return "Everything but constant nodes is drawn."
-    also = f" and {n_nodes} nodes" if n_nodes else ""
-    return f"Not drawn: {n_links} links{also} that add less than {number(least, 2)} nats."
+    left = [
+        f"{n} {name}{'s' * (n != 1)}" for n, name in ((n_links, "link"), (n_nodes, "node")) if n
+    ]
+    return f"Not drawn: {' and '.join(left)} that add less than {number(least, 2)} nats."

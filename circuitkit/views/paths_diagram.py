@@ -79,11 +79,14 @@ def _drawn(sketch: Sketch, explanation: Explanation) -> Drawing:
     example = explanation.examples[0]
     picture = dot.canvas("paths", "")
     picture.attr("graph", nodesep="0.16", ranksep="0.3")
+    picture.attr("edge", fontsize="10")
     picture.body.extend(_parts(sketch, explanation))
     svg = render(picture)
     found = re.search(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     assert found, "Graphviz states the size of every picture"
-    return Drawing(picture, svg, float(found[1]), float(found[2]), legend(example) + " " + sketch.caption)
+    return Drawing(
+        picture, svg, float(found[1]), float(found[2]), legend(example) + " " + sketch.caption
+    )
 
 
 def legend(example: Example) -> str:

@@ -16,7 +16,8 @@ KINDS = {
     "out_of_distribution": "Out of distribution",
     "worst": "The worst pair",
 }
-ON_PAGE_ONE = 40
+ON_PAGE_ONE = 24
+"""Tokens of a prompt on page one; longer prompts keep those near the cue and the last."""
 
 
 def both_ways(pair: Surroundings | Example) -> tuple[tuple[str, Side, Side], ...]:
@@ -24,11 +25,11 @@ def both_ways(pair: Surroundings | Example) -> tuple[tuple[str, Side, Side], ...
     return ("a", pair.a, pair.b), ("b", pair.b, pair.a)
 
 
-def prompt(name: str, side: Side, other: Side, limit: int = 200) -> dict[str, Any]:
+def prompt(name: str, side: Side, other: Side, limit: int = 200, width: int = 32) -> dict[str, Any]:
     """One prompt of a pair; of a long one the tokens near the cue and the last ones."""
     cue = set(cues(side, other))
     places = shown_positions(side, other, limit)
-    literals = token_texts((*side.tokens, *other.tokens, side.answer, other.answer), 32)
+    literals = token_texts((*side.tokens, *other.tokens, side.answer, other.answer), width)
     tokens = [
         {"text": literals[side.tokens[i]], "cue": i in cue, "gap": i - 1 not in places and i > 0}
         for i in places

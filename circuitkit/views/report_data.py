@@ -140,7 +140,7 @@ def _pair(reported: Reported) -> list[dict[str, Any]] | None:
     """The pair of page one: the explanation's first example, else that of the circuit."""
     explanation = reported.explanation
     pair = explanation.examples[0] if explanation else reported.circuit.surroundings
-    return [prompt(*way, limit=ON_PAGE_ONE) for way in both_ways(pair)] if pair else None
+    return [prompt(*way, limit=ON_PAGE_ONE, width=16) for way in both_ways(pair)] if pair else None
 
 
 def _explained(circuit: Circuit, explanation: Explanation | None) -> dict[str, Any] | None:

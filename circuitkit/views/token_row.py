@@ -46,7 +46,9 @@ class TokenBox:
 def token_boxes(example: Example, sources: Sequence[TokenSource]) -> list[TokenBox]:
     """The boxes of these sources and of the last token, in order."""
     chosen = dict.fromkeys((*sources, *_last(example, sources)))
-    ordered = sorted(chosen, key=lambda source: (min(source.a_at or source.b_at or (0,)), source.kind))
+    ordered = sorted(
+        chosen, key=lambda source: (min(source.a_at or source.b_at or (0,)), source.kind)
+    )
     boxes = [
         (source, prompt)
         for source in ordered

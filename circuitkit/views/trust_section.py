@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from circuitkit.findings import DEFAULT_CLAIMS, Finding, Validation
+from circuitkit.findings import Finding, Validation
 from circuitkit.views.findings_section import GRADES, effect_words, words
 from circuitkit.views.safe_text import prose
 
@@ -46,15 +46,16 @@ CLAIMS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 """What each claim says when it passes and when it fails, the most telling first."""
 
-MAX_PHRASES = 4
+MAX_PHRASES = 2
+_IN_THE_GRADE = ("sufficient", "necessary", "integrity", "competent")
 
 
 def trust(validation: Validation) -> dict[str, Any]:
     """The grade in words and the weakest finding in words."""
+    grade = validation.grade
     return {
-        "grade": validation.grade,
         "passes": validation.passes,
-        "grade_words": f"Grade {validation.grade}: {GRADES[validation.grade]}. " + _found(validation),
+        "grade_words": f"Grade {grade}: {GRADES[grade]}. {_found(validation)}".strip(),
         "weakest_words": _weakest(validation),
     }
 
@@ -66,22 +67,20 @@ def claim_words(finding: Finding) -> str:
 
 
 def _found(validation: Validation) -> str:
-    """What is shown, what is not so, and what is open, the most telling claims first."""
+    """What else is shown, what is not so and what is open, the most telling claims first."""
     by_claim = {str(finding.claim): finding for finding in validation.findings}
     known = [by_claim[claim] for claim in CLAIMS if claim in by_claim]
-    known = [f for f in known if f.claim in DEFAULT_CLAIMS or f.outcome == "fail"]
-    said = []
-    for title, outcomes in (
-        ("Shown: ", ("pass",)),
-        ("But ", ("fail",)),
-        ("Not shown: ", ("inconclusive", "not_run")),
-    ):
-        clauses = [claim_words(finding) for finding in known if finding.outcome in outcomes]
-        if clauses:
-            more = len(clauses) - MAX_PHRASES
-            also = f", and {more} more" if more > 0 else ""
-            said.append(title + ", ".join(clauses[:MAX_PHRASES]) + also + ".")
-    return " ".join(said)
+    passed = [f for f in known if f.outcome == "pass" and f.claim not in _IN_THE_GRADE]
+    failed = [f for f in known if f.outcome == "fail"]
+    left = [f for f in known if f.outcome in ("inconclusive", "not_run")]
+    titled = (("Also shown", passed), ("But", failed), ("Not shown", left))
+    return " ".join(f"{title}: {_listed(found)}." for title, found in titled if found)
+
+
+def _listed(found: list[Finding]) -> str:
+    more = len(found) - MAX_PHRASES
+    also = [f"{more} more"] if more > 0 else []
+    return "; ".join([*(claim_words(finding) for finding in found[:MAX_PHRASES]), *also])
 
 
 def _weakest(validation: Validation) -> str:
