@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from circuitkit.findings import Finding, Validation
 from circuitkit.views.safe_text import number, prose
 

@@ -1,4 +1,7 @@
-"""Every node in the order of flow: what it reads, in which contexts it is active, what it writes."""
+"""Every node in the order of flow: what it reads, where it is active, what it writes.
+
+In: a circuit and its explanation. Out: a card a node, for the template to set.
+"""
 
 from __future__ import annotations
 

@@ -41,9 +41,9 @@ _TRIES = (
 
 
 class Drawing(NamedTuple):
-    """A picture and its SVG, its size in points and what to say under it."""
+    """The lines of a picture, its SVG, its size in points and what to say under it."""
 
-    picture: graphviz.Digraph
+    body: tuple[str, ...]
     svg: str
     width: float
     height: float
@@ -69,24 +69,30 @@ def _is_crowded(sketch: Sketch) -> bool:
 
 
 def write_paths(circuit: Circuit, explanation: Explanation, folder: str | Path) -> None:
-    """Write ``paths.dot`` and ``paths.svg`` into a folder."""
+    """Write ``paths.dot`` and ``paths.svg`` into a folder, with the caption in the picture."""
     drawing = paths_diagram(circuit, explanation)
-    write_whole(Path(folder) / "paths.dot", drawing.picture.source)
-    write_whole(Path(folder) / "paths.svg", drawing.svg)
+    picture = _picture(drawing.body, drawing.caption)
+    write_whole(Path(folder) / "paths.dot", picture.source)
+    write_whole(Path(folder) / "paths.svg", render(picture))
 
 
 def _drawn(sketch: Sketch, explanation: Explanation) -> Drawing:
-    example = explanation.examples[0]
-    picture = dot.canvas("paths", "")
+    body = tuple(_parts(sketch, explanation))
+    svg = render(_picture(body))
+    size_found = re.search(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    assert size_found, "Graphviz states the size of every picture"
+    width, height = map(float, size_found.groups())
+    caption = f"{legend(explanation.examples[0])} {sketch.caption}"
+    return Drawing(body, svg, width, height, caption)
+
+
+def _picture(body: tuple[str, ...], caption: str = "") -> graphviz.Digraph:
+    picture = dot.canvas("paths", caption, width=90)
     picture.attr("graph", nodesep="0.16", ranksep="0.3")
+    picture.attr("graph", fontsize="8")
     picture.attr("edge", fontsize="10")
-    picture.body.extend(_parts(sketch, explanation))
-    svg = render(picture)
-    found = re.search(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)
-    assert found, "Graphviz states the size of every picture"
-    return Drawing(
-        picture, svg, float(found[1]), float(found[2]), legend(example) + " " + sketch.caption
-    )
+    picture.body.extend(body)
+    return picture
 
 
 def legend(example: Example) -> str:
@@ -95,8 +101,8 @@ def legend(example: Example) -> str:
     return (
         f"A solid blue line pushes for {a}, a dashed orange one for {b}, a double line for the "
         "right answer of each prompt, a dotted one against it; wide lines add more. "
-        "A thin grey line decides where a head looks. ch: a channel, read (grey) or written (white); "
-        "n: a neuron; q, k, v: of a head."
+        "A thin grey line decides where a head looks. ch: a channel, read (grey) or written "
+        "(white); n: a neuron; q, k, v: of a head."
     )
 
 
@@ -104,8 +110,7 @@ def _parts(sketch: Sketch, explanation: Explanation) -> Iterator[str]:
     example = explanation.examples[0]
     yield from token_row.draw(sketch.tokens)
     for i, (label, boxes) in enumerate(sketch.frames.items()):
-        stated = [dot.box(b.name, b.label, FILLS[b.kind], b.tip or b.label) for b in boxes]
-        yield from stated
+        yield from (dot.box(b.name, b.label, FILLS[b.kind], b.tip or b.label) for b in boxes)
         if label:
             yield dot.frame(f"frame {i}", label, [box.name for box in boxes])
     yield from _answers(example)
@@ -120,14 +125,12 @@ def _parts(sketch: Sketch, explanation: Explanation) -> Iterator[str]:
 def _flow(link: Link, top: float) -> str:
     if link.adds is None:
         return dot.link(link.tail, link.head, color=FAINT, penwidth="0.9", tooltip="where to look")
-    look = dict(LINES[push(link.adds)])
-    if link.tail == "constant":
-        look = {"color": FAINT}
+    look = {"color": FAINT} if link.tail == "constant" else LINES[push(link.adds)]
     width = 0.5 + 3.5 * size(link.adds) / top
     width = width / 2 if ":" in look["color"] else width
     tip = f"in a {number(link.adds.a, 2)}, in b {number(link.adds.b, 2)} nats"
-    label = {"label": link.label} if link.label else {}
-    return dot.link(link.tail, link.head, penwidth=f"{width:.2f}", tooltip=tip, **look, **label)
+    shown = {"label": link.label, "penwidth": f"{width:.2f}", "tooltip": tip, **look}
+    return dot.link(link.tail, link.head, **shown)
 
 
 def _answers(example: Example) -> Iterator[str]:
@@ -138,11 +141,7 @@ def _answers(example: Example) -> Iterator[str]:
         label = f"{token_text(run.answer)}\nright in {prompt}"
         yield dot.box(name, label, "#FFFFFF", color=look["color"], style=style, penwidth="1.5")
     yield dot.same_row(list(ANSWERS.values()))
-    yield dot.unseen(*ANSWERS.values())
-
-
-def _n_constant(explanation: Explanation) -> int:
-    return sum(note.role == "constant" for note in explanation.nodes.values())
+    yield dot.unseen(ANSWERS["a"], ANSWERS["b"])
 
 
 def _constant(explanation: Explanation) -> Iterator[Link]:
@@ -152,7 +151,7 @@ def _constant(explanation: Explanation) -> Iterator[Link]:
 
 
 def _constant_box(explanation: Explanation) -> Iterator[str]:
-    n = _n_constant(explanation)
+    n = sum(note.role == "constant" for note in explanation.nodes.values())
     if n or size(explanation.examples[0].constant):
         label = "constant" + (f"\n{n} node{'s' * (n != 1)}" if n else "")
         yield dot.box("constant", label, "#DDDDDD", color=FAINT, style="filled,rounded")

@@ -21,7 +21,8 @@ from circuitkit.files import as_path, shipped_folder, write_whole
 from circuitkit.findings import Validation
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.paths_diagram import write_paths
-from circuitkit.views.report_data import Reported, page, summary_row
+from circuitkit.views.report_data import page, summary_row
+from circuitkit.views.reported import Reported
 from circuitkit.views.tables import write_findings, write_tables
 from circuitkit.views.terms_section import terms
 
@@ -137,4 +138,5 @@ def _write_nouns(folder: Path, reported: Reported) -> None:
         write_findings(validation, folder)
     if explanation:
         explanation.save(folder)
-        write_paths(circuit, explanation, folder)
+        if circuit.nodes and explanation.examples:
+            write_paths(circuit, explanation, folder)

@@ -1,21 +1,18 @@
 """The content of the report, as plain data for the Typst template: words, numbers, tables.
 
-In: a circuit, perhaps with its validation and its explanation. Out: dictionaries of strings and numbers
-that JSON can hold. Strings from task files go through ``text``, and the template
-sets them as data, never as markup.
+In: a circuit, perhaps with its validation and its explanation. Out: dictionaries of strings and
+numbers that JSON can hold. Strings from task files go through ``safe_text``, and the template sets
+them as data, never as markup.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
-from circuitkit.circuit import Circuit, CircuitFolder, Origin
-from circuitkit.circuit.explanation import FILE as EXPLANATION
+from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Explanation
-from circuitkit.errors import MismatchError
 from circuitkit.findings import Validation
 from circuitkit.views.attention_section import attention
 from circuitkit.views.diagram import diagram, drawable, render
@@ -23,11 +20,12 @@ from circuitkit.views.findings_section import finding_row, fooled, methods, word
 from circuitkit.views.flow_section import node_cards
 from circuitkit.views.heatmap import heatmap
 from circuitkit.views.intervals_section import intervals
-from circuitkit.views.ladder_section import Rungs, ladder, read_rungs
+from circuitkit.views.ladder_section import ladder
 from circuitkit.views.mechanism_section import mechanism
 from circuitkit.views.palette import FILLS, NEGATIVE, POSITIVE
 from circuitkit.views.paths_diagram import paths_diagram
 from circuitkit.views.prompt_section import ON_PAGE_ONE, both_ways, examples, prompt
+from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose
 from circuitkit.views.search_section import made, method, target
@@ -55,53 +53,6 @@ SCORED = {
     "complement": "the circuit ablated",
     "empty": "everything ablated",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reported:
-    """A circuit to report on, with all that is known of it."""
-
-    circuit: Circuit
-    validation: Validation | None = None
-    origin: Origin | None = None
-    explanation: Explanation | None = None
-    rungs: Rungs = ()
-
-    @classmethod
-    def of(cls, folder: CircuitFolder) -> Reported:
-        """What a circuit's folder holds.
-
-        Raises:
-            CircuitError: if a file in it is wrong.
-        """
-        explained = (folder.path / EXPLANATION).exists()
-        return cls(
-            circuit=folder.circuit,
-            validation=folder.validation,
-            origin=folder.origin,
-            explanation=Explanation.load(folder.path) if explained else None,
-            rungs=read_rungs(folder.path),
-        )
-
-    @property
-    def constant(self) -> set[str]:
-        """The nodes that are the same in both prompts; none where that is not known."""
-        notes = self.explanation.nodes if self.explanation else {}
-        return {name for name, note in notes.items() if note.role == "constant"}
-
-    def check_match(self) -> None:
-        """Refuse a validation or an explanation of another circuit.
-
-        Raises:
-            MismatchError: if the hashes differ; it names both.
-        """
-        own = self.circuit.sha256
-        for name, part in (("validation", self.validation), ("explanation", self.explanation)):
-            if part and part.circuit_sha256 != own:
-                raise MismatchError(
-                    f"the {name} is of circuit {part.circuit_sha256[:16]}…, but the circuit of "
-                    f"{self.circuit.task.name} is {own[:16]}…. Run 'circuitkit validate' again."
-                )
 
 
 def page(reported: Reported) -> dict[str, Any]:
@@ -138,14 +89,14 @@ def page(reported: Reported) -> dict[str, Any]:
 
 def _pair(reported: Reported) -> list[dict[str, Any]] | None:
     """The pair of page one: the explanation's first example, else that of the circuit."""
-    explanation = reported.explanation
-    pair = explanation.examples[0] if explanation else reported.circuit.surroundings
+    shown = reported.explanation.examples[:1] if reported.explanation else ()
+    pair = shown[0] if shown else reported.circuit.surroundings
     return [prompt(*way, limit=ON_PAGE_ONE, width=16) for way in both_ways(pair)] if pair else None
 
 
 def _explained(circuit: Circuit, explanation: Explanation | None) -> dict[str, Any] | None:
     """What only an explanation can tell."""
-    if explanation is None or not circuit.nodes:
+    if explanation is None or not circuit.nodes or not explanation.examples:
         return None
     drawing = paths_diagram(circuit, explanation)
     return {

@@ -15,6 +15,7 @@ from circuitkit.views.flows import ANSWER
 from circuitkit.views.token_row import TokenBox, token_boxes
 
 ANSWERS: dict[Prompt, str] = {"a": "answer a", "b": "answer b"}
+_OTHER: dict[Prompt, Prompt] = {"a": "b", "b": "a"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +106,7 @@ def to_answers(link: Link) -> Iterator[Link]:
     if which in ANSWERS:
         yield _into(ANSWERS[which], link, link.adds)
         return
-    for prompt, other in (("a", "b"), ("b", "a")):
+    for prompt, other in _OTHER.items():
         target = ANSWERS[prompt if which == "right" else other]
         yield _into(target, link, only(prompt, link.adds))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from circuitkit.views.findings_section import GRADES
 
 TERMS = {
-    "pair": "Two prompts that differ in the cue: prompt a and prompt b. The right answer of each is "
-    "the foil, the wrong answer, of the other.",
+    "pair": "Two prompts, a and b, that differ in the cue. The right answer of each is the "
+    "foil, the wrong answer, of the other.",
     "cue": "The tokens in which the two prompts of a pair differ.",
-    "logit difference, d": "The logit of the answer less that of the foil, at the last token. Above "
-    "0 the answer is right.",
+    "logit difference, d": "The logit of the answer less that of the foil, at the last token. "
+    "Above 0 the answer is right.",
     "nats": "The unit of logits and losses, with natural logarithms.",
     "loss, floor": "The loss of a pair is −ln of the probability of the answer between answer and "
     "foil. One that cannot tell them apart has ln 2 = 0.693 nats: the floor.",

@@ -49,7 +49,7 @@ def token_boxes(example: Example, sources: Sequence[TokenSource]) -> list[TokenB
     ordered = sorted(
         chosen, key=lambda source: (min(source.a_at or source.b_at or (0,)), source.kind)
     )
-    boxes = [
+    boxes: list[tuple[TokenSource, Prompt | None]] = [
         (source, prompt)
         for source in ordered
         for prompt in _prompts(source)
