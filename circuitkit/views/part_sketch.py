@@ -56,7 +56,7 @@ def _boxes(example: Example, shown: list[TokenPath], names: dict[str, str]) -> l
             name=name,
             label=frame_label(example, part),
             kind="v" if part.startswith("head") else "neuron",
-            tip=prose(", ".join(nodes[part]), 400) or part,
+            tip=prose(", ".join(nodes[part]), 400),
         )
         for part, name in names.items()
     ]
