@@ -95,7 +95,7 @@ def _pair(reported: Reported) -> list[dict[str, Any]] | None:
 
 
 def _explained(circuit: Circuit, explanation: Explanation | None) -> dict[str, Any] | None:
-    """What only an explanation can tell."""
+    """What only an explanation knows."""
     if explanation is None or not circuit.nodes or not explanation.examples:
         return None
     drawing = paths_diagram(circuit, explanation)
