@@ -44,7 +44,7 @@ CLAIMS: dict[str, tuple[str, str]] = {
                      "it differs measurably from the model"),
     "size_curve": ("larger circuits do as it does", "larger circuits do not do as it does"),
 }  # fmt: skip
-"""What each claim says when it passes and when it fails, the most telling first."""
+"""What each claim says when it passes and when it fails, the most important first."""
 
 MAX_PHRASES = 2
 _IN_THE_GRADE = ("sufficient", "necessary", "integrity", "competent")
@@ -67,7 +67,7 @@ def claim_words(finding: Finding) -> str:
 
 
 def _found(validation: Validation) -> str:
-    """What else is shown, what is not so and what is open, the most telling claims first."""
+    """What else is shown, what is not so and what is open, the most important claims first."""
     by_claim = {str(finding.claim): finding for finding in validation.findings}
     known = [by_claim[claim] for claim in CLAIMS if claim in by_claim]
     passed = [f for f in known if f.outcome == "pass" and f.claim not in _IN_THE_GRADE]
