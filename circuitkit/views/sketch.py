@@ -20,7 +20,7 @@ _OTHER: dict[Prompt, Prompt] = {"a": "b", "b": "a"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Link:
-    """A link of the picture: the ids of its ends, what it adds, a label.
+    """A link of the picture: from which box to which, what it adds, a label.
 
     Without ``adds`` it carries nothing to the answer: it decides where a head looks.
     """
@@ -86,7 +86,7 @@ def begin(example: Example, found: list[Start]) -> tuple[list[TokenBox], list[Li
 
 
 def merged(links: Iterable[Link]) -> list[Link]:
-    """Links between the same ends as one, with the sum of what they add."""
+    """Links between the same two boxes as one, with the sum of what they add."""
     found: dict[tuple[str, str], Link] = {}
     for link in links:
         before = found.get((link.tail, link.head))
