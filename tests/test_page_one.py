@@ -179,10 +179,9 @@ def n_pages(reported: Reported) -> int:
         "#page-one(json(bytes(sys.inputs.page)))"
     )
     inputs = {"page": json.dumps(page(reported))}
-    root = shipped_folder("templates")
-    set_ = typst.compile(code.encode(), format="svg", root=root, sys_inputs=inputs,
-                         ignore_system_fonts=True)  # fmt: skip
-    return len(set_) if isinstance(set_, list) else 1
+    options = {"root": shipped_folder("templates"), "ignore_system_fonts": True}
+    pages = typst.compile(code.encode(), format="svg", sys_inputs=inputs, **options)
+    return len(pages) if isinstance(pages, list) else 1
 
 
 def crowded(n_nodes: int) -> tuple[Circuit, Explanation]:
@@ -298,5 +297,6 @@ def test_tokens_that_the_fonts_lack_are_shown_as_escapes():
     code = (folder / "report.typ").read_text().replace("date: none", "date: auto")
     inputs = {"report": json.dumps({"pages": [data], "summary": [], "terms": [["a", "b"]]})}
     options = {"ignore_system_fonts": True, "pdf_standards": "a-2b", "timestamp": 0}
-    pdf = typst.compile(code.encode(), root=folder, sys_inputs=inputs, **options)
+    options |= {"root": folder}
+    pdf = typst.compile(code.encode(), sys_inputs=inputs, **options)
     assert pdf.startswith(b"%PDF-")
