@@ -1,16 +1,14 @@
-"""Explanations made by hand, for the tests of the views: numbers that fit a circuit, no model."""
+"""Explanations made by hand, for the tests of the views: they fit ``example_circuit``."""
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
-from circuitkit.circuit import Circuit, Side, head_pairs, residual_links
+from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import (
     Adds,
     Context,
     Example,
-    ExampleKind,
     Explanation,
     Hop,
     Look,
@@ -20,92 +18,109 @@ from circuitkit.circuit.explanation import (
     TokenSource,
 )
 
+CONSTANT = ("0.mlp.post_act:340", "1.mlp.act_in:103")
 
-def example_explanation(circuit: Circuit, seed: int = 0, **changes: Any) -> Explanation:
-    """An explanation of a circuit with surroundings: every link and node has a number."""
-    random = Random(seed)
-    kinds: tuple[ExampleKind, ...] = ("shown", "typical", "out_of_distribution", "worst")
+
+def source(a: str | None, b: str | None, a_at: Any = (2,), b_at: Any = (2,)) -> TokenSource:
+    """A token, or one in each prompt."""
+    return TokenSource(kind="token", a=a, b=b, a_at=a_at, b_at=b_at)
+
+
+def adds(a: float, b: float) -> Adds:
+    """What something adds in either prompt."""
+    return Adds(a=a, b=b)
+
+
+LOOK = Look(prompt="a", at=10, looks_at=2, attention=0.83)
+THROUGH_THE_HEAD = TokenPath(
+    source=source(" [[", " ["),
+    hops=(Hop(part="head 1.5", nodes=("1.attn.v:82", "1.attn.resid_delta:12"), look=LOOK),),
+    channels=("final_resid:12", "final_resid:40"),
+    adds=adds(1.5, 0.1),
+)
+THROUGH_NEURONS = TokenPath(
+    source=source(" [[", " ["),
+    hops=(Hop(part="neurons 0", nodes=("0.mlp.post_act:212",)),),
+    channels=("final_resid:9",),
+    adds=adds(0.2, 1.2),
+)
+STRAIGHT = TokenPath(
+    source=source(" 2", " 2", (10,), (9,)),
+    hops=(),
+    channels=("final_resid:40",),
+    adds=adds(0.5, 0.4),
+)
+LINKS = {
+    "token: [[>0.attn.act_in:17": adds(1.7, 0.0),
+    "token: [>0.attn.act_in:17": adds(0.0, 1.3),
+    "0.attn.act_in:17>0.attn.v:33": adds(1.7, 1.3),
+    "0.attn.v:33>0.attn.resid_delta:61": adds(1.7, 1.3),
+    "0.attn.resid_delta:61>1.attn.act_in:61": adds(1.6, 0.1),
+    "1.attn.act_in:61>1.attn.v:82": adds(1.5, 0.1),
+    "1.attn.v:82>1.attn.resid_delta:12": adds(1.5, 0.1),
+    "1.attn.resid_delta:12>final_resid:12": adds(1.5, 0.1),
+    "final_resid:12>answer": adds(1.5, 0.1),
+    "0.attn.resid_delta:61>0.mlp.act_in:61": adds(0.2, 1.2),
+    "0.mlp.act_in:61>0.mlp.post_act:212": adds(0.2, 1.2),
+    "0.mlp.post_act:212>0.mlp.resid_delta:103": adds(0.2, 1.2),
+    "0.mlp.resid_delta:103>1.mlp.act_in:103": adds(0.0, 0.001),
+    "token: 2>final_resid:40": adds(0.5, 0.4),
+    "final_resid:40>answer": adds(0.5, 0.4),
+    "final_resid:9>answer": adds(0.01, 0.01),
+    "token: 2>final_resid:9": adds(0.01, 0.01),
+}
+
+
+def run(side: Any, model: float = 3.0) -> Run:
+    """A prompt as the circuit runs it, with one head that looks at its third token."""
+    weights = tuple(0.8 if i == 2 else 0.01 for i, _ in enumerate(side.tokens))
+    return Run(**side.model_dump(), model_logit_difference=model, attention={"head 1.5": weights})
+
+
+def example(circuit: Circuit, kind: Any = "shown", **changes: Any) -> Example:
+    """A pair whose paths, constant and rest add up to its logit differences."""
+    around = circuit.surroundings
+    assert around
     fields: dict[str, Any] = {
-        "circuit_sha256": circuit.sha256,
-        "n_pairs": 512,
-        "nodes": {str(node): _note(circuit, random) for node in circuit.nodes},
-        "examples": tuple(_example(circuit, kind, random) for kind in kinds),
+        "kind": kind,
+        "template": "form1/plain",
+        "a": run(around.a),
+        "b": run(around.b),
+        "paths": (THROUGH_THE_HEAD, THROUGH_NEURONS, STRAIGHT),
+        "constant": adds(-0.2, 0.3),
+        "rest": adds(0.1, 0.1),
+        "nodes": {
+            **{str(node): adds(0.5, 0.4) for node in circuit.nodes},
+            "1.attn.q:83": adds(1.0, 0.0),
+            "1.attn.k:83": adds(1.1, 0.0),
+        },
+        "links": LINKS,
+        "by_ablation": ("1.attn.q:83", "1.attn.k:83"),
     }
-    return Explanation(**{**fields, **changes})
+    return Example(**{**fields, **changes})
 
 
-def _adds(random: Random, size: float = 1.0) -> Adds:
-    a = round(random.gauss(0, size), 3)
-    return Adds(a=a, b=round(a + random.gauss(0, 0.1), 3))
+def note(role: Any = "cue", **changes: Any) -> NodeNote:
+    """What is known of a node."""
+    contexts = tuple(
+        Context(tokens=("rows", " =", " [", "1", "\n"), at=2, activation=value)
+        for value in (2.5, 2.0, 1.5)
+    )
+    fields = {"highest": contexts, "lowest": contexts[::-1], "random": contexts[:1]}
+    return NodeNote(**{"role": role, "adds": adds(0.5, 0.4), **fields, **changes})
 
 
-def _note(circuit: Circuit, random: Random) -> NodeNote:
-    assert circuit.surroundings
-    tokens = circuit.surroundings.a.tokens
-
-    def contexts(sign: float) -> tuple[Context, ...]:
-        return tuple(
-            Context(tokens=tokens, at=random.randrange(len(tokens)), activation=sign * (2 - i / 4))
-            for i in range(3)
-        )
-
-    return NodeNote(
-        role=random.choice(("cue", "offset", "constant")), adds=_adds(random),
-        highest=contexts(1.0), lowest=contexts(-1.0), random=contexts(0.1),
-    )  # fmt: skip
-
-
-def _run(side: Side, heads: list[str], random: Random) -> Run:
-    attention = {head: tuple(_attention(len(side.tokens), random)) for head in heads}
-    return Run(**dict(side), model_logit_difference=3.25, attention=attention)
-
-
-def _attention(n: int, random: Random) -> list[float]:
-    weights = [random.random() ** 4 for _ in range(n + 1)]
-    return [round(weight / sum(weights), 4) for weight in weights[:n]]
-
-
-def _example(circuit: Circuit, kind: ExampleKind, random: Random) -> Example:
-    around = circuit.surroundings
-    assert around
-    heads = sorted(
-        {f"{n.site.layer}.{n.channel // around.d_head}" for n in circuit.nodes
-         if n.site.place in ("k", "v")}
-    )  # fmt: skip
-    a, b = (_run(side, heads, random) for side in (around.a, around.b))
-    names = [str(node) for node in circuit.nodes]
-    return Example(
-        kind=kind, template=f"form {len(kind)}", a=a, b=b,
-        paths=tuple(_path(circuit, a, b, 3.0 / 2**i, random) for i in range(7)),
-        constant=Adds(a=0.25, b=-0.25), rest=Adds(a=-0.5, b=-0.25),
-        nodes={name: _adds(random) for name in names},
-        links=_links(circuit, random),
-        by_ablation=tuple(n for n in names if ".q:" in n or ".k:" in n),
-    )  # fmt: skip
-
-
-def _links(circuit: Circuit, random: Random) -> dict[str, Adds]:
-    around = circuit.surroundings
-    assert around
-    keys = [f"{edge.source}>{edge.target}" for edge in circuit.edges]
-    keys += [f"{write}>{read}" for write, read in residual_links(circuit.nodes)]
-    keys += [f"token:{token}>{node}" for token, node, _ in around.embedding]
-    keys += [f"{node}>answer" for node in circuit.nodes if node.site.place == "final_resid"]
-    paired = {f"{query}>{key}" for query, key in head_pairs(circuit.nodes)}
-    return {key: _adds(random, 0.5) for key in keys if key not in paired}
-
-
-def _path(circuit: Circuit, a: Run, b: Run, size: float, random: Random) -> TokenPath:
-    at, names = random.randrange(min(len(a.tokens), len(b.tokens))), list(map(str, circuit.nodes))
-    inside = [name for name in names if ".v:" in name or ".post_act:" in name]
-    ends = [name for name in names if name.startswith("final_resid")]
-    hops = (
-        Hop(part="head 0.2", nodes=tuple(random.sample(inside, min(2, len(inside)))),
-            look=Look(prompt="a", at=len(a.tokens) - 1, looks_at=at, attention=0.83)),
-        Hop(part="neurons 1", nodes=tuple(random.sample(inside, min(1, len(inside))))),
-    )  # fmt: skip
-    return TokenPath(
-        source=TokenSource(kind="token", a=a.tokens[at], b=b.tokens[at], a_at=(at,), b_at=(at,)),
-        hops=hops[: random.randrange(3)], channels=tuple(ends[:2]),
-        adds=Adds(a=size, b=round(0.9 * size, 3)),
-    )  # fmt: skip
+def example_explanation(circuit: Circuit, **changes: Any) -> Explanation:
+    """An explanation of ``example_circuit``; ``changes`` are fields of its first example."""
+    roles = {name: "constant" if name in CONSTANT else "cue" for name in map(str, circuit.nodes)}
+    return Explanation(
+        circuit_sha256=circuit.sha256,
+        n_pairs=64,
+        nodes={name: note(role) for name, role in roles.items()},
+        examples=(
+            example(circuit, **changes),
+            example(circuit, "typical"),
+            example(circuit, "out_of_distribution"),
+            example(circuit, "worst"),
+        ),
+    )

@@ -18,9 +18,9 @@ from example_circuit import (
     random_circuit,
     tiny_circuit,
 )
-from example_explanation import example_explanation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_explanation import random_explanation
 
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.circuit.comparison import compare
@@ -60,7 +60,7 @@ def shown(circuit: Circuit, **changes) -> PageCircuit:
     """A circuit with everything that a folder can hold beside it."""
     fields = {
         "validation": example_validation(circuit),
-        "explanation": example_explanation(circuit) if circuit.surroundings else None,
+        "explanation": random_explanation(circuit) if circuit.surroundings else None,
     }
     return PageCircuit(circuit=circuit, **{**fields, **changes})
 
@@ -105,7 +105,7 @@ def html() -> str:
 def saved(folder, circuit: Circuit, *, explain: bool = True):
     circuit.save(folder)
     if explain:
-        example_explanation(circuit).save(folder)
+        random_explanation(circuit).save(folder)
     return folder
 
 
@@ -176,7 +176,7 @@ def hostile_page(text: str) -> str:
                 "question": text, "source": text},
         task=Named(name=text, sha256="1f" * 32), checkpoint=Named(name=text, sha256="c0" * 32),
     )  # fmt: skip
-    explanation = example_explanation(circuit)
+    explanation = random_explanation(circuit)
     first = explanation.examples[0]
     hops = [
         h.model_copy(update={"part": text, "nodes": (text,)}) for p in first.paths for h in p.hops
@@ -314,7 +314,7 @@ def test_a_contribution_speaks_for_an_answer(a, b, said):
 
 def test_the_lines_of_the_mechanism_and_the_rest_are_the_whole():
     """What the lines, the constant and the rest add is what all paths of the example add."""
-    example = example_explanation(example_circuit()).examples[0]
+    example = random_explanation(example_circuit()).examples[0]
     tokens = (*example.a.tokens, *example.b.tokens, example.a.answer, example.b.answer)
     said = mechanism(example, 2, {token: repr(token) for token in tokens})
     value = lambda text: float(text.split()[0].replace("−", "-"))  # noqa: E731
@@ -353,7 +353,7 @@ def test_an_interval_is_drawn_where_it_lies():
 def test_every_measured_line_of_the_diagram_has_its_number():
     """Weights, residual links, embeddings and unembeddings are looked up by the keys of `links`."""
     circuit = example_circuit()
-    links = example_explanation(circuit).examples[0].links
+    links = random_explanation(circuit).examples[0].links
     drawn = picture(render(diagram(circuit)), circuit, "p")
     kinds = {edge.kind for edge in drawn.edges if edge.key in links}
     assert kinds == {"weight", "residual", "token", "answer"}
@@ -427,7 +427,7 @@ def test_what_is_of_another_circuit_is_refused(tmp_path, name):
     """Numbers of one circuit are never shown on another; nothing is written."""
     circuit, other = example_circuit(), example_circuit(seed=1)
     circuit.save(tmp_path)
-    noun = example_validation(other) if name == "validation" else example_explanation(other)
+    noun = example_validation(other) if name == "validation" else random_explanation(other)
     noun.save(tmp_path)
     with pytest.raises(MismatchError, match=f"the {name} in .* is of circuit .* Run 'circuitkit"):
         write_page(tmp_path)

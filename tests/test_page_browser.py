@@ -14,7 +14,7 @@ from typing import Any
 import networkx as nx
 import pytest
 from example_circuit import example_circuit, example_validation, random_circuit
-from example_explanation import example_explanation
+from random_explanation import random_explanation
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Adds, Explanation
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 CIRCUIT = example_circuit()
-EXPLANATION = example_explanation(CIRCUIT)
+EXPLANATION = random_explanation(CIRCUIT)
 NODE = "1.attn.v:82"
 EDGE = ("1.attn.act_in:61", "1.attn.v:82")
 
@@ -41,7 +41,7 @@ def write(folder: Any, *circuits: Circuit, explain: bool = True) -> str:
     shown = [
         PageCircuit(
             circuit=circuit, validation=example_validation(circuit),
-            explanation=example_explanation(circuit) if explain else None,
+            explanation=random_explanation(circuit) if explain else None,
         )
         for circuit in circuits
     ]  # fmt: skip

@@ -26,13 +26,14 @@ from hypothesis import strategies as st
 import circuitkit
 from circuitkit.circuit import Circuit
 from circuitkit.errors import MismatchError, ReportError, UsageError
-from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
+from circuitkit.findings import Claim, Validation
 from circuitkit.views import report as module
 from circuitkit.views import safe_text
-from circuitkit.views.findings_section import GRADES, methods
+from circuitkit.views.findings_section import methods
 from circuitkit.views.heatmap import MAX_COLUMNS, heatmap, shown_positions
 from circuitkit.views.report import typeset, write_report, write_reports
 from circuitkit.views.report_data import page, summary_row
+from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose, token_text, token_texts
 from circuitkit.views.search_section import made
@@ -84,7 +85,10 @@ def test_a_pdf_path_gets_the_pdf_alone(tmp_path):
 def test_the_same_nouns_give_the_same_bytes():
     """Typesetting twice gives the same PDF, free of dates and machine paths."""
     circuit = example_circuit()
-    first, second = (typeset([(circuit, example_validation(circuit))]) for _ in range(2))
+    first, second = (
+        typeset([Reported(circuit=circuit, validation=example_validation(circuit))])
+        for _ in range(2)
+    )
     assert first == second
     assert str(Path(circuitkit.__file__).parents[1]).encode() not in first
 
@@ -111,48 +115,38 @@ def test_reporting_again_into_the_same_folder_changes_nothing(tmp_path):
 )
 def test_every_outcome_can_be_typeset(circuit):
     """Collapsed, missed, large, and without surroundings: each has its report, validated or not."""
-    assert typeset([(circuit, None)]).startswith(b"%PDF-")
-    assert typeset([(circuit, example_validation(circuit, thorough=True))]).startswith(b"%PDF-")
+    assert typeset([Reported(circuit=circuit)]).startswith(b"%PDF-")
+    assert typeset(
+        [Reported(circuit=circuit, validation=example_validation(circuit, thorough=True))]
+    ).startswith(b"%PDF-")
 
 
 def test_a_miss_is_said_first():
     """An outcome other than target_met is a warning on top; a met target is none."""
-    assert page(example_circuit(), None)["warning"] == ""
-    assert "Target missed" in page(example_circuit(outcome="target_missed"), None)["warning"]
-    assert "Collapsed" in page(empty_circuit(), None)["warning"]
-
-
-def test_a_grade_b_without_the_thorough_suite_says_so():
-    """No claim that passes is called the weakest."""
-    circuit = example_circuit()
-    found = example_validation(circuit, "B")
-    passed = tuple(f.model_copy(update={"outcome": "pass"}) for f in found.findings)
-    short = tuple(f for f in passed if f.claim in DEFAULT_CLAIMS)
-    said = page(circuit, found.model_copy(update={"findings": short}))["verdict"]
-    assert (said["weakest"], said["note"]) == ("the thorough suite was not run", "")
-
-
-def test_the_verdict_stands_with_its_weakest_finding():
-    """The grade is never alone: the weakest finding, its outcome and effect stand beside it."""
-    circuit = example_circuit()
-    said = page(circuit, example_validation(circuit, "C-redundant"))["verdict"]
-    assert (said["grade"], said["passes"]) == ("C-redundant", False)
-    assert said["weakest"] == "minimal, fail (0.710 [0.660, 0.760] fraction)"
-    assert "passengers" in said["note"]
-    assert all(GRADES.values())
+    assert page(Reported(circuit=example_circuit()))["warning"] == ""
+    assert (
+        "Target missed"
+        in page(Reported(circuit=example_circuit(outcome="target_missed")))["warning"]
+    )
+    assert "Collapsed" in page(Reported(circuit=empty_circuit()))["warning"]
 
 
 def test_without_a_validation_nothing_is_claimed():
     """An unvalidated circuit has no verdict and no findings."""
-    said = page(example_circuit(), None)
-    assert (said["verdict"], said["findings"], said["fooled"]) == (None, [], [])
+    said = page(Reported(circuit=example_circuit()))
+    assert (said["trust"], said["findings"], said["fooled"]) == (None, [], [])
     assert summary_row(example_circuit(), None)[-2:] == ["–", "not validated"]
 
 
 def test_findings_say_effect_interval_and_threshold():
     """A finding that ran shows effect, interval and unit; one that did not shows its reason."""
     circuit = example_circuit()
-    rows = {row["claim"]: row for row in page(circuit, example_validation(circuit))["findings"]}
+    rows = {
+        row["claim"]: row
+        for row in page(Reported(circuit=circuit, validation=example_validation(circuit)))[
+            "findings"
+        ]
+    }
     assert rows["sufficient"]["effect"] == "0.143 [0.131, 0.158] nats"
     assert rows["sufficient"]["counts"] == "512 / 41"
     assert rows["follows ood"]["effect"] == "–"
@@ -162,7 +156,9 @@ def test_findings_say_effect_interval_and_threshold():
 def test_claims_fooled_by_the_same_thing_stand_together():
     """The small print names each trick once, with the claims it can fool, of those that ran."""
     circuit = example_circuit()
-    ((claims, _),) = page(circuit, example_validation(circuit))["fooled"]
+    ((claims, _),) = page(Reported(circuit=circuit, validation=example_validation(circuit)))[
+        "fooled"
+    ]
     assert "sufficient, faithful" in claims
     assert "follows ood" not in claims
 
@@ -171,8 +167,8 @@ def test_a_string_from_a_task_is_never_source():
     """A question written as Typst code appears as it stands, and reads no file."""
     question = '#read("/etc/passwd") #eval("1+1") $x^2$ *bold* @ref'
     circuit = example_circuit(around={"question": question})
-    assert page(circuit, None)["title"] == question
-    assert title_of(typeset([(circuit, None)])) == question
+    assert page(Reported(circuit=circuit))["title"] == question
+    assert title_of(typeset([Reported(circuit=circuit)])) == question
 
 
 def title_of(pdf: bytes) -> str:
@@ -189,7 +185,7 @@ def test_the_template_can_read_nothing_but_itself(tmp_path, monkeypatch):
     (tmp_path / "templates" / "report.typ").write_text('#read("../secret.txt")')
     monkeypatch.setattr(module, "shipped_folder", lambda name: tmp_path / name)
     with pytest.raises(ReportError, match="could not be typeset"):
-        typeset([(tiny_circuit(), None)])
+        typeset([Reported(circuit=tiny_circuit())])
 
 
 @given(ODD, ODD, ODD, ODD)
@@ -210,7 +206,8 @@ def test_no_string_breaks_the_page(question, token, name, note):
         circuit_sha256=circuit.sha256,
         findings=(bad.model_copy(update={"note": note, "fooled_by": question}),),
     )
-    assert typeset([(circuit, validation)]) == typeset([(circuit, validation)])
+    reported = Reported(circuit=circuit, validation=validation)
+    assert typeset([reported]) == typeset([reported])
 
 
 def test_several_circuits_share_a_pdf_with_a_summary_in_front(tmp_path):
@@ -218,7 +215,7 @@ def test_several_circuits_share_a_pdf_with_a_summary_in_front(tmp_path):
     first, second = example_circuit(), tiny_circuit()
     pairs = [(first, example_validation(first)), (second, None)]
     path = write_reports(tmp_path / "both.pdf", pairs)
-    assert path.read_bytes() == typeset(pairs)
+    assert path.read_bytes() == typeset([Reported(circuit=c, validation=v) for c, v in pairs])
     row = summary_row(*pairs[0])
     assert row[:4] == ["bracket_counting", "tinypython-sparse", "29", "20"]
     assert row[-3:] == ["target met", "C", "minimal"]
@@ -284,7 +281,7 @@ def test_long_prompts_keep_their_cue_and_their_end():
 
 def test_tables_are_cut_and_say_so():
     """Past sixty rows a table says how many more are in its CSV."""
-    nodes, edges = page(random_circuit(70), None)["tables"]
+    nodes, edges = page(Reported(circuit=random_circuit(70)))["tables"]
     assert (len(nodes["rows"]), nodes["n_hidden"], nodes["file"]) == (60, 10, "nodes.csv")
     assert (len(edges["rows"]), edges["n_hidden"], edges["file"]) == (60, 17, "edges.csv")
     weights = [abs(float(row[2].replace("\N{MINUS SIGN}", "-"))) for row in edges["rows"]]
@@ -354,17 +351,19 @@ def test_what_the_ranges_call_settable_the_fonts_have():
         if prose(c) == c
     )
     assert len(settable) > 2500
-    template = (module.shipped_folder("templates") / "report.typ").read_text()
+    folder = module.shipped_folder("templates")
+    template = (folder / "report.typ").read_text()
     template = template.replace("date: none", "date: auto").encode()
 
     def set_in_type(words: str) -> bytes:
-        data = module._report([(tiny_circuit(), None)])
+        data = module.report_data([Reported(circuit=tiny_circuit())])
         texts = "".join(f'<text font-family="DejaVu Sans Mono">{escape(c)}</text>' for c in words)
         svg = f'<svg width="9pt" height="9pt" xmlns="http://www.w3.org/2000/svg">{texts}</svg>'
         (shown,) = data["pages"]  # pyright: ignore[reportGeneralTypeIssues]
         shown |= {"title": words, "source": words, "made": [["name", words]], "commands": [words]}
         shown["figure"] |= {"svg": svg}
         options = {"ignore_system_fonts": True, "pdf_standards": "a-2b", "timestamp": 0}
+        options |= {"root": folder}
         inputs = {"report": json.dumps(data)}
         return typst.compile(template, sys_inputs=inputs, **options)
 

@@ -18,6 +18,7 @@ from circuitkit.circuit import Circuit, CircuitFolder, Reference, SearchSettings
 from circuitkit.extraction import PAPER, extract_config
 from circuitkit.planted import plant
 from circuitkit.views.report_data import page, summary_row
+from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import Origin, commands
 from circuitkit.views.safe_text import prose, shell_word
 
@@ -32,7 +33,7 @@ def planted(tmp_path_factory) -> Path:
 
 def followed(folder: Path) -> Circuit:
     """What the command that the report prints makes; DIR is a copy of the folder."""
-    printed = page(Circuit.load(folder), None, CircuitFolder(folder).origin)["commands"]
+    printed = page(Reported.of(CircuitFolder(folder)))["commands"]
     (line,) = (line for line in printed if line.startswith("circuitkit extract"))
     again = Path(shutil.copytree(folder, folder.parent / "again"))
     words = [word.replace("DIR", str(again)) for word in shlex.split(line)[1:]]
@@ -152,11 +153,11 @@ def test_the_verdict_is_asked_for_as_it_was():
 def test_another_method_is_said_on_the_first_page_and_the_last(method, word):
     """A random ranking is not shown as if masks had been learned."""
     circuit = example_circuit(method=method)
-    shown = page(circuit, None)
+    shown = page(Reported(circuit=circuit))
     assert word in shown["method"]
     assert word in dict(shown["made"])["method"]
     assert word in summary_row(circuit, None)[0]
-    assert page(example_circuit(), None)["method"] == ""
+    assert page(Reported(circuit=example_circuit()))["method"] == ""
 
 
 @pytest.mark.parametrize(

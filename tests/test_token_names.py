@@ -20,6 +20,7 @@ from circuitkit.planted import plant
 from circuitkit.task import load_task
 from circuitkit.views.diagram import diagram
 from circuitkit.views.report_data import ALIKE, page
+from circuitkit.views.reported import Reported
 from circuitkit.views.svg import render
 
 NANO = load_checkpoint("tinypython-nano")
@@ -114,8 +115,8 @@ def test_answers_that_decode_alike_are_two_tokens_everywhere(twins):
     for name, _ in boxes:
         assert len(re.findall(rf'-> "{name}" \[color', picture.source)) == 1
     assert render(picture)
-    shown = page(circuit, None)
-    for side in shown["example"]:
+    shown = page(Reported(circuit=circuit))
+    for side in shown["pair"]:
         assert side["answer"] != side["foil"]
         assert any(token["cue"] for token in side["tokens"])
     assert any(column["cue"] for column in shown["heat"]["sides"][0])
@@ -124,4 +125,7 @@ def test_answers_that_decode_alike_are_two_tokens_everywhere(twins):
 
 def test_a_file_that_does_not_tell_its_answers_apart_says_so():
     """Files of earlier versions hold decoded text; the report does not call it two answers."""
-    assert page(example_circuit(around={"answers": ("on", "on")}), None)["warning"] == ALIKE
+    assert (
+        page(Reported(circuit=example_circuit(around={"answers": ("on", "on")})))["warning"]
+        == ALIKE
+    )

@@ -6,6 +6,8 @@ Graphviz as WebAssembly knows the width of Courier, so it measures labels in Cou
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 import graphviz
 from graphviz.quoting import attr_list
 
@@ -14,12 +16,16 @@ from circuitkit.views.palette import FAINT, INK, STREAM, sign_colour
 FONT = "Courier"
 
 
-def canvas(name: str, caption: str) -> graphviz.Digraph:
-    """An empty picture that reads from bottom to top, its caption underneath."""
+def canvas(name: str, caption: str, width: int = 0) -> graphviz.Digraph:
+    """An empty picture that reads from bottom to top, its caption underneath.
+
+    With a ``width``, in characters, the caption is broken into lines.
+    """
+    lines = wrap(caption, width) if width else [caption]
     dot = graphviz.Digraph(name)
     dot.attr("graph", rankdir="BT", newrank="true", ranksep="0.26", nodesep="0.12", pad="0.1")
     dot.attr("graph", fontname=FONT, fontsize="10", fontcolor=INK, bgcolor="transparent")
-    dot.attr("graph", label=literal(caption), labelloc="b", outputorder="edgesfirst")
+    dot.attr("graph", label=r"\n".join(map(literal, lines)), labelloc="b", outputorder="edgesfirst")
     dot.attr("node", fontname=FONT, fontsize="10", fontcolor=INK, color="#6E6E6E", penwidth="0.6")
     dot.attr("node", shape="box", style="filled", margin="0.06,0.03", height="0.24", width="0.3")
     dot.attr("edge", fontname=FONT, fontsize="8", arrowsize="0.45", color=INK)
@@ -66,6 +72,24 @@ def unseen(tail: str, head: str, weight: int = 1) -> str:
 def same_row(names: list[str]) -> str:
     """Put everything named at one height."""
     return "\t{ rank=same; " + " ".join(f'"{name}";' for name in names) + " }\n"
+
+
+def link(tail: str, head: str, *, label: str = "", tooltip: str = "", **look: str) -> str:
+    """A link of any look, with a label that is shown literally."""
+    named = {"label": literal(label)} if label else {}
+    return _link(tail, head, {**named, **look, **_tip(tooltip)})
+
+
+def frame(name: str, label: str, names: list[str]) -> str:
+    """A frame around boxes of one row that are stated elsewhere; its label stands beside them.
+
+    A label that is a box of its own has no line run through it.
+    """
+    inside = [f"{name} label", *names]
+    look = 'style="rounded"; color="#B8B8B8"; margin=5; label="";'
+    listed = " ".join(f'"{each}";' for each in inside)
+    stated = plain(inside[0], label, margin="0.02", fontcolor=INK)
+    return f'{stated}\tsubgraph "cluster_{name}" {{ {look} {listed} }}\n{same_row(inside)}'
 
 
 def margin(name: str, title: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from circuitkit.findings import Finding, Validation
 from circuitkit.views.safe_text import number, prose
 
@@ -15,28 +13,17 @@ GRADES = {
     "F": "the evidence does not support this circuit",
 }
 
+MAX_NOTE = 4000
+"""A note is shown whole; longer ones are in ``findings.csv``."""
+
 
 def words(identifier: str) -> str:
     """Spell an identifier as words."""
     return identifier.replace("_", " ")
 
 
-def verdict(validation: Validation) -> dict[str, Any]:
-    """Say the grade, what it means and the weakest finding."""
-    weakest = validation[validation.weakest]
-    effect = f" ({_effect(weakest)})" if weakest.effect is not None else ""
-    said = f"{words(weakest.claim)}, {words(weakest.outcome)}{effect}"
-    is_claim = validation.short_of == weakest.claim
-    return {
-        "grade": validation.grade,
-        "words": GRADES[validation.grade],
-        "passes": validation.passes,
-        "weakest": said if is_claim else validation.short_of,
-        "note": prose(weakest.note) if is_claim else "",
-    }
-
-
-def _effect(finding: Finding) -> str:
+def effect_words(finding: Finding) -> str:
+    """The effect of a finding with its interval and unit."""
     if finding.effect is None:
         return "–"
     interval = f" [{number(finding.low)}, {number(finding.high)}]"
@@ -50,10 +37,10 @@ def finding_row(finding: Finding) -> dict[str, str]:
     return {
         "claim": words(finding.claim),
         "outcome": finding.outcome,
-        "effect": _effect(finding),
+        "effect": effect_words(finding),
         "threshold": prose(finding.threshold, 200) or "–",
         "p": "" if finding.p_value is None else f"p = {finding.p_value:.3g}",
-        "note": prose(finding.note),
+        "note": prose(finding.note, MAX_NOTE),
         "counts": counts if finding.n_pairs else "",
     }
 

@@ -6,7 +6,7 @@ is the node's mean, the value it takes when it is ablated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from circuitkit.circuit import Circuit, Side, Surroundings
@@ -19,16 +19,17 @@ MAX_COLUMNS = 24
 MAX_ROWS = 60
 
 
-def heatmap(circuit: Circuit) -> dict[str, Any] | None:
-    """Columns and rows of the map; None without surroundings or nodes."""
+def heatmap(circuit: Circuit, constant: Collection[str] = ()) -> dict[str, Any] | None:
+    """Columns and rows of the map, without constant nodes; None without surroundings or nodes."""
     around = circuit.surroundings
     if around is None or not circuit.nodes:
         return None
     places = [shown_positions(*pair) for pair in _both_ways(around)]
-    nodes = list(circuit.nodes)
+    nodes = [node for node in circuit.nodes if str(node) not in constant]
     return {
-        "sides": [_columns(*pair, p) for pair, p in zip(_both_ways(around), places, strict=True)],
+        "sides": [columns(*pair, p) for pair, p in zip(_both_ways(around), places, strict=True)],
         "rows": [_row(node, around, places) for node in nodes[:MAX_ROWS]],
+        "n_constant": circuit.n_nodes - len(nodes),
         "n_hidden": max(0, len(nodes) - MAX_ROWS),
     }
 
@@ -52,7 +53,8 @@ def _both_ways(around: Surroundings) -> tuple[tuple[Side, Side], tuple[Side, Sid
     return (around.a, around.b), (around.b, around.a)
 
 
-def _columns(side: Side, other: Side, places: Sequence[int]) -> list[dict[str, Any]]:
+def columns(side: Side, other: Side, places: Sequence[int]) -> list[dict[str, Any]]:
+    """The columns of a map: tokens, which of them are the cue, where some are left out."""
     cue = set(cues(side, other))
     literals = token_texts(side.tokens + other.tokens, limit=12)
     return [

@@ -1,6 +1,6 @@
 """The report: one circuit, or several, typeset as a PDF.
 
-In: circuits and their validations. Out: a PDF, or a circuit folder that holds
+In: circuits, their validations and explanations. Out: a PDF, or a circuit folder that holds
 one. The Typst template gets all its data as JSON and can read no file but
 itself. The same nouns give the same bytes.
 """
@@ -10,16 +10,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from circuitkit.arguments import checked_call
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
+from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import REPORT
-from circuitkit.errors import MismatchError, ReportError
+from circuitkit.errors import ReportError
 from circuitkit.files import as_path, shipped_folder, write_whole
 from circuitkit.findings import Validation
 from circuitkit.views.diagram import write_diagram
+from circuitkit.views.paths_diagram import write_paths
 from circuitkit.views.report_data import page, summary_row
+from circuitkit.views.reported import Reported
 from circuitkit.views.tables import write_findings, write_tables
+from circuitkit.views.terms_section import terms
 
 Pair = tuple[Circuit, Validation | None]
 
@@ -30,6 +35,7 @@ def write_report(
     circuit: Circuit | None = None,
     validation: Validation | None = None,
     origin: Origin | None = None,
+    explanation: Explanation | None = None,
 ) -> Path:
     """Write the report of a circuit, and return the path of its PDF.
 
@@ -39,24 +45,28 @@ def write_report(
         circuit: what to report on; None for the circuit and the validation of the folder.
         validation: its validation; without it the report says "not validated".
         origin: where its checkpoint, task and reference are, for the command that it prints.
+        explanation: how it comes to its answer; without it page one has the full diagram.
 
     Raises:
         CircuitError: if ``circuit`` is None and the folder holds none.
-        MismatchError: if the validation is of another circuit.
+        MismatchError: if the validation or the explanation is of another circuit.
         ReportError: if a picture or the page cannot be drawn.
         UsageError: if ``out`` cannot be written to, or is a folder that holds something else.
     """
     if circuit is None:
         folder = CircuitFolder.open(out)
-        circuit, validation, origin = folder.circuit, folder.validation, folder.origin
-        out = folder.path
+        out, reported = folder.path, Reported.of(folder)
+    else:
+        reported = Reported(
+            circuit=circuit, validation=validation, origin=origin, explanation=explanation
+        )
     path = out.path if isinstance(out, CircuitFolder) else as_path(out)
-    pdf = typeset([(circuit, validation)], [origin])
+    pdf = typeset([reported])
     if path.suffix.lower() == ".pdf":
         write_whole(path, pdf)
         return path
     CircuitFolder.claim(path, "a report")
-    _write_nouns(path, circuit, validation)
+    _write_nouns(path, reported)
     write_whole(path / REPORT, pdf)
     return path / REPORT
 
@@ -75,30 +85,31 @@ def write_reports(path: str | Path, circuits: Sequence[str | Path | CircuitFolde
         ReportError: if there is nothing to report, or a page cannot be drawn.
         UsageError: if ``path`` cannot be written to.
     """
-    pairs, origins = [], []
-    for given in circuits:
-        folder = None if isinstance(given, tuple) else CircuitFolder.open(given)
-        pairs.append((folder.circuit, folder.validation) if folder else given)
-        origins.append(folder.origin if folder else None)
-    write_whole(as_path(path), typeset(pairs, origins))
+    reported = [
+        Reported(circuit=given[0], validation=given[1])
+        if isinstance(given, tuple)
+        else Reported.of(CircuitFolder.open(given))
+        for given in circuits
+    ]
+    write_whole(as_path(path), typeset(reported))
     return Path(path)
 
 
-def typeset(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> bytes:
+def typeset(reported: Sequence[Reported]) -> bytes:
     """Set the PDF of one or several circuits.
 
     Raises:
-        MismatchError: if a validation is of another circuit.
+        MismatchError: if a validation or an explanation is of another circuit.
         ReportError: if there is nothing to report, or Typst cannot set it.
     """
     import typst
 
-    if not pairs:
+    if not reported:
         raise ReportError("nothing to report: got no circuit, expected at least one.")
-    for circuit, validation in pairs:
-        _check_match(circuit, validation)
+    for each in reported:
+        each.check_match()
     template = shipped_folder("templates") / "report.typ"
-    data = json.dumps(_report(pairs, origins))
+    data = json.dumps(report_data(reported))
     options = {"root": template.parent, "ignore_system_fonts": True, "timestamp": 0}
     try:
         return typst.compile(template, format="pdf", sys_inputs={"report": data}, **options)
@@ -106,13 +117,18 @@ def typeset(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> byt
         raise ReportError(f"the report could not be typeset: {error.message}") from error
 
 
-def _report(pairs: Sequence[Pair], origins: Sequence[Origin | None] = ()) -> dict[str, object]:
-    rows = [summary_row(*pair) for pair in pairs] if len(pairs) > 1 else []
-    each = zip(pairs, origins or [None] * len(pairs), strict=True)
-    return {"pages": [page(*pair, origin) for pair, origin in each], "summary": rows}
+def report_data(reported: Sequence[Reported]) -> dict[str, Any]:
+    """All that the template sets, as plain data."""
+    several = reported if len(reported) > 1 else ()
+    return {
+        "pages": [page(each) for each in reported],
+        "summary": [summary_row(each.circuit, each.validation) for each in several],
+        "terms": terms(),
+    }
 
 
-def _write_nouns(folder: Path, circuit: Circuit, validation: Validation | None) -> None:
+def _write_nouns(folder: Path, reported: Reported) -> None:
+    circuit, validation, explanation = reported.circuit, reported.validation, reported.explanation
     CircuitFolder(folder).forget_other(circuit)
     circuit.save(folder)
     write_diagram(circuit, folder)
@@ -120,11 +136,7 @@ def _write_nouns(folder: Path, circuit: Circuit, validation: Validation | None) 
     if validation:
         validation.save(folder)
         write_findings(validation, folder)
-
-
-def _check_match(circuit: Circuit, validation: Validation | None) -> None:
-    if validation and validation.circuit_sha256 != circuit.sha256:
-        raise MismatchError(
-            f"the validation is of circuit {validation.circuit_sha256[:16]}…, but the circuit of "
-            f"{circuit.task.name} is {circuit.sha256[:16]}…. Run 'circuitkit validate' again."
-        )
+    if explanation:
+        explanation.save(folder)
+        if circuit.nodes and explanation.examples:
+            write_paths(circuit, explanation, folder)

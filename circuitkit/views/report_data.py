@@ -1,8 +1,8 @@
 """The content of the report, as plain data for the Typst template: words, numbers, tables.
 
-In: a circuit and perhaps its validation. Out: dictionaries of strings and numbers
-that JSON can hold. Strings from task files go through ``text``, and the template
-sets them as data, never as markup.
+In: a circuit, perhaps with its validation and its explanation. Out: dictionaries of strings and
+numbers that JSON can hold. Strings from task files go through ``safe_text``, and the template sets
+them as data, never as markup.
 """
 
 from __future__ import annotations
@@ -11,17 +11,26 @@ import math
 import re
 from typing import Any
 
-from circuitkit.circuit import Circuit, Origin, Side, Surroundings
+from circuitkit.circuit import Circuit
+from circuitkit.circuit.explanation import Explanation
 from circuitkit.findings import Validation
+from circuitkit.views.attention_section import attention
 from circuitkit.views.diagram import diagram, drawable, render
-from circuitkit.views.example_pair import cues
-from circuitkit.views.findings_section import finding_row, fooled, methods, verdict, words
+from circuitkit.views.findings_section import finding_row, fooled, methods, words
+from circuitkit.views.flow_section import node_cards
 from circuitkit.views.heatmap import heatmap
+from circuitkit.views.intervals_section import intervals
+from circuitkit.views.ladder_section import ladder
+from circuitkit.views.mechanism_section import mechanism
 from circuitkit.views.palette import FILLS, NEGATIVE, POSITIVE
+from circuitkit.views.paths_diagram import paths_diagram
+from circuitkit.views.prompt_section import ON_PAGE_ONE, both_ways, examples, prompt
+from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import commands
-from circuitkit.views.safe_text import number, prose, token_texts
+from circuitkit.views.safe_text import number, prose
 from circuitkit.views.search_section import made, method, target
 from circuitkit.views.tables import nodes_frame
+from circuitkit.views.trust_section import trust
 
 MAX_ROWS = 60
 
@@ -46,10 +55,9 @@ SCORED = {
 }
 
 
-def page(
-    circuit: Circuit, validation: Validation | None, origin: Origin | None = None
-) -> dict[str, Any]:
+def page(reported: Reported) -> dict[str, Any]:
     """Everything the report says of one circuit."""
+    circuit, validation = reported.circuit, reported.validation
     around = circuit.surroundings
     return {
         "title": prose((around and around.question) or circuit.task.name, 200),
@@ -58,21 +66,47 @@ def page(
         "checkpoint": prose(circuit.checkpoint.name, 80),
         "method": method(circuit),
         "warning": _warning(circuit),
-        "verdict": verdict(validation) if validation else None,
+        "trust": trust(validation) if validation else None,
         "facts": _facts(circuit),
-        "example": [_side(*pair) for pair in _both_ways(around)] if around else None,
+        "pair": _pair(reported),
+        "explained": _explained(circuit, reported.explanation),
         "figure": _figure(circuit),
-        "heat": heatmap(circuit),
+        "heat": heatmap(circuit, reported.constant),
         "scores": [_score(circuit, name) for name in SCORED],
         "n_pairs": f"{circuit.n_pairs:,}",
+        "intervals": intervals(validation) if validation else [],
         "findings": [finding_row(each) for each in validation.findings] if validation else [],
         "methods": methods(validation) if validation else "",
         "fooled": fooled(validation) if validation else [],
+        "ladder": ladder(reported.rungs),
         "tables": [_nodes_table(circuit), _edges_table(circuit)],
         "made": made(circuit, validation),
-        "commands": commands(circuit, validation, origin),
+        "commands": commands(circuit, validation, reported.origin),
         "version": prose(circuit.provenance.circuitkit_version, 40),
         "palette": {"fills": FILLS, "positive": POSITIVE, "negative": NEGATIVE},
+    }
+
+
+def _pair(reported: Reported) -> list[dict[str, Any]] | None:
+    """The pair of page one: the explanation's first example, else that of the circuit."""
+    shown = reported.explanation.examples[:1] if reported.explanation else ()
+    pair = shown[0] if shown else reported.circuit.surroundings
+    return [prompt(*way, limit=ON_PAGE_ONE, width=16) for way in both_ways(pair)] if pair else None
+
+
+def _explained(circuit: Circuit, explanation: Explanation | None) -> dict[str, Any] | None:
+    """What only an explanation knows."""
+    if explanation is None or not circuit.nodes or not explanation.examples:
+        return None
+    drawing = paths_diagram(circuit, explanation)
+    return {
+        "mechanism": mechanism(explanation),
+        "figure": {"svg": drawing.svg, "width": drawing.width, "height": drawing.height},
+        "legend": drawing.caption,
+        "nodes": node_cards(circuit, explanation),
+        "attention": attention(explanation),
+        "examples": examples(explanation),
+        "n_pairs": f"{explanation.n_pairs:,}",
     }
 
 
@@ -99,35 +133,17 @@ def summary_row(circuit: Circuit, validation: Validation | None) -> list[str]:
     ]
 
 
-def _facts(circuit: Circuit) -> list[list[str]]:
+def _facts(circuit: Circuit) -> list[str]:
+    """The size of a circuit and how well it does, in a line."""
     around = circuit.surroundings
-    of_nodes = f"of {around.n_nodes_model:,} in the model" if around else ""
-    of_edges = f"of {around.n_edges_model:,} in the model" if around else ""
+    of_nodes = f" of {around.n_nodes_model:,}" if around else ""
+    of_edges = f" of {around.n_edges_model:,}" if around else ""
     return [
-        [f"{circuit.n_nodes:,}", "nodes", of_nodes],
-        [f"{circuit.n_edges:,}", "edges", of_edges],
-        [number(circuit.loss_nats.circuit), "nats, circuit", f"target {target(circuit)}"],
-        [number(circuit.accuracy.complement), "accuracy without it", "chance is 0.500"],
+        f"{circuit.n_nodes:,}{of_nodes} nodes",
+        f"{circuit.n_edges:,}{of_edges} edges",
+        f"loss {number(circuit.loss_nats.circuit)} nats (target {target(circuit)})",
+        f"accuracy without it {number(circuit.accuracy.complement)} (chance 0.500)",
     ]
-
-
-def _both_ways(around: Surroundings) -> tuple[tuple[str, Side, Side], tuple[str, Side, Side]]:
-    return ("a", around.a, around.b), ("b", around.b, around.a)
-
-
-def _side(name: str, side: Side, other: Side) -> dict[str, Any]:
-    cue = set(cues(side, other))
-    shown = (*side.tokens, *other.tokens, side.answer, other.answer)
-    literals = token_texts(shown, 32)
-    tokens = [{"text": literals[t], "cue": i in cue} for i, t in enumerate(side.tokens)]
-    return {
-        "name": name,
-        "tokens": tokens[-200:],
-        "cut": max(0, len(tokens) - 200),
-        "answer": literals[side.answer],
-        "foil": literals[other.answer],
-        "difference": number(side.logit_difference, 2),
-    }
 
 
 def _figure(circuit: Circuit) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""Where heads look along the paths of an example, and how their frames are labelled."""
+
+from __future__ import annotations
+
+from circuitkit.circuit import Circuit
+from circuitkit.circuit.explanation import Example, Look
+from circuitkit.nodes import Node
+from circuitkit.views.safe_text import prose, token_text
+
+HEAD = ("q", "k", "v")
+
+
+def part_of(circuit: Circuit, node: Node) -> str:
+    """The part of the model that a node belongs to, as paths name it; nothing for channels."""
+    if node.site.place in HEAD:
+        around = circuit.surroundings
+        return f"head {node.site.layer}.{node.channel // (around.d_head if around else 1)}"
+    return f"neurons {node.site.layer}" if node.site.place == "post_act" else ""
+
+
+def looks(example: Example) -> dict[str, Look]:
+    """Where each head looks on the strongest path through it."""
+    found: dict[str, Look] = {}
+    for path in example.paths:
+        for hop in path.hops:
+            if hop.look:
+                found.setdefault(hop.part, hop.look)
+    return found
+
+
+def token_at(example: Example, prompt: str, position: int) -> str:
+    """The token at a position of a prompt, as a literal."""
+    tokens = (example.a if prompt == "a" else example.b).tokens
+    return token_text(tokens[position]) if position < len(tokens) else f"position {position}"
+
+
+def frame_label(example: Example, part: str) -> str:
+    """The name of a part, and for a head from where it looks at what, with its attention weight."""
+    if not (look := looks(example).get(part)):
+        return prose(part, 30)
+    at, looks_at = (token_at(example, look.prompt, i) for i in (look.at, look.looks_at))
+    return f"{prose(part, 30)}\n{at} looks\nat {looks_at}\n{look.attention:.2f}"

@@ -1,0 +1,137 @@
+"""How a circuit comes to its answer, in five lines of data that add up to the logit difference.
+
+In: an example of an explanation. Out: rows for the strongest paths, for what does not depend on
+the tokens and for the rest, each with what it adds in prompt a and in prompt b.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from circuitkit.circuit.explanation import Adds, Example, Explanation, Hop, TokenPath, TokenSource
+from circuitkit.views.answer_colours import push, size, total
+from circuitkit.views.flows import least_shown
+from circuitkit.views.head_looks import token_at
+from circuitkit.views.safe_text import number, prose, token_text
+
+N_PATHS = 5
+LEAST = 0.01
+"""Of the first paths, one that adds less than this share of the logit difference is no line."""
+
+
+def mechanism(explanation: Explanation) -> dict[str, Any]:
+    """The rows, their sum, and how much of the logit difference the lines explain."""
+    example = explanation.examples[0]
+    least = least_shown(example, LEAST)
+    shown = [path for path in example.paths[:N_PATHS] if size(path.adds) >= least]
+    more = example.paths[len(shown) :]
+    rest = total([example.rest, *(path.adds for path in more)])
+    whole = Adds(a=example.a.logit_difference, b=example.b.logit_difference)
+    return {
+        "rows": [
+            *(_row(_path(example, path), path.adds, push(path.adds)) for path in shown),
+            _row(_constants(explanation), example.constant, "none"),
+            _row([_rest(len(more))], rest, "none"),
+        ],
+        "sum": _numbers(whole),
+        "said": _said(example, len(shown)),
+    }
+
+
+def _row(steps: list[str], adds: Adds, which: str) -> dict[str, Any]:
+    return {"steps": steps, "adds": _numbers(adds), "push": which}
+
+
+def _numbers(adds: Adds) -> list[str]:
+    return [signed(adds.a), signed(adds.b)]
+
+
+def signed(value: float) -> str:
+    """A number with its sign, two digits after the point."""
+    shown = number(value, 2)
+    return shown if shown.startswith("\N{MINUS SIGN}") or shown == "0.00" else f"+{shown}"
+
+
+def _path(example: Example, path: TokenPath) -> list[str]:
+    hops = [_hop(example, path.source, hop) for hop in path.hops]
+    channels = [_channels(path)] if path.channels else []
+    return [source_text(path.source, path.adds), *hops, *channels, _end(example, path.adds)]
+
+
+def source_text(source: TokenSource, adds: Adds) -> str:
+    """A source in words: its token; where the prompts differ, of the prompt in which it adds."""
+    if source.kind == "position":
+        return f"position {min(source.a_at or source.b_at or (0,))}"
+    if source.a == source.b:
+        return f"token {token_text(source.a or '')}"
+    least = size(adds) / 10
+    sides = (("a", source.a, adds.a), ("b", source.b, adds.b))
+    named = [f"{token_text(text)} in {side}" for side, text, x in sides if text and abs(x) >= least]
+    return f"token {' and '.join(named)}"
+
+
+def _hop(example: Example, source: TokenSource, hop: Hop) -> str:
+    part = prose(hop.part, 30)
+    if hop.look is None:
+        neurons = [name.rpartition(":")[2] for name in hop.nodes if ".post_act:" in name]
+        return f"{part} ({_list(neurons)})" if neurons else part
+    look = hop.look
+    places = source.a_at if look.prompt == "a" else source.b_at
+    at = token_at(example, look.prompt, look.at)
+    seen = "it" if look.looks_at in places else token_at(example, look.prompt, look.looks_at)
+    return f"{part} (looks from {at} at {seen}, {look.attention:.2f} of its attention)"
+
+
+def _channels(path: TokenPath) -> str:
+    channels = [name.rpartition(":")[2] for name in path.channels]
+    return f"channel{'s' * (len(channels) > 1)} {_list(channels)}"
+
+
+def _list(names: list[str], limit: int = 3) -> str:
+    """Some names; of many the first, and how many more there are."""
+    shown = ", ".join(prose(name, 20) for name in names[:limit])
+    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _end(example: Example, adds: Adds) -> str:
+    """The answer that a path pushes for."""
+    a, b = token_text(example.a.answer), token_text(example.b.answer)
+    return {
+        "a": f"{a} over {b}",
+        "b": f"{b} over {a}",
+        "right": "the right answer in both",
+        "wrong": "the wrong answer in both",
+    }[push(adds)]
+
+
+def _constants(explanation: Explanation) -> list[str]:
+    n = sum(note.role == "constant" for note in explanation.nodes.values())
+    nodes = f"; {n} node{'s are' if n != 1 else ' is'} the same in a and b" if n else ""
+    example = explanation.examples[0]
+    matters = size(example.constant) >= 0.01
+    end = [_end(example, example.constant)] if matters else []
+    return [f"What does not depend on the tokens{nodes}", *end]
+
+
+def _rest(n_more: int) -> str:
+    return f"The rest: {n_more} weaker paths and what no path explains" if n_more else "The rest"
+
+
+def _said(example: Example, n_paths: int) -> str:
+    whole = (example.a.logit_difference + example.b.logit_difference) / 2
+    if not n_paths or not whole:
+        return "No path from a token is known: the lines explain nothing of the logit difference."
+    lines = "The line adds" if n_paths == 1 else f"The first {n_paths} lines add"
+    added = sum(path.adds.both for path in example.paths[:n_paths])
+    explained = example.explained(n_paths)
+    with_constant = 1 - abs((whole - added - example.constant.both) / whole)
+    also = f"; with what does not depend on the tokens, {_percent(with_constant)}"
+    return (
+        f"{lines} up to {signed(added)} of the {number(whole, 2)} nats of logit difference (the "
+        f"mean of a and b): they explain {_percent(explained)} of it"
+        f"{also if abs(with_constant - explained) >= 0.01 else ''}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{max(0, round(100 * share))} %"
