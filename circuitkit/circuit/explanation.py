@@ -179,6 +179,8 @@ class Explanation(BaseModel):
     examples: tuple[Example, ...]
 
     def __repr__(self) -> str:
+        if not self.examples:
+            return f"Explanation({len(self.nodes)} nodes, no example)"
         shown = self.examples[0]
         return (
             f"Explanation({len(self.nodes)} nodes, {len(shown.paths)} paths, "

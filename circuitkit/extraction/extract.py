@@ -12,7 +12,14 @@ from pathlib import Path
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
-from circuitkit.circuit import Ablation, Circuit, CircuitFolder, Granularity, Rung
+from circuitkit.circuit import (
+    Ablation,
+    Circuit,
+    CircuitFolder,
+    Explanation,
+    Granularity,
+    Rung,
+)
 from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.errors import SavedInterrupt
 from circuitkit.extraction.asks import DEFAULT_ASKS, AskName
@@ -28,6 +35,7 @@ from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, shown
 from circuitkit.task import Task, load_task
 from circuitkit.views.diagram import write_diagram
+from circuitkit.views.paths_diagram import write_paths
 from circuitkit.views.tables import write_tables
 
 
@@ -131,7 +139,7 @@ def run_extraction(
         if folder:
             folder.save_sources(task, inputs.sources)
             extraction.save(folder.path)
-            _draw(folder, extraction.circuit, report)
+            _draw(folder, extraction.circuit, extraction.explanation, report)
             saved.end()
     return extraction
 
@@ -144,7 +152,7 @@ def _finished(
         return None
     circuit = folder.circuit
     if not folder.is_drawn:
-        _draw(folder, circuit, progress)
+        _draw(folder, circuit, folder.explanation, progress)
     pruning = folder.pruning or {}
     return Extraction(
         circuit=circuit,
@@ -157,9 +165,13 @@ def _finished(
     )
 
 
-def _draw(folder: CircuitFolder, circuit: Circuit, progress: Progress) -> None:
-    """Write what is drawn from the circuit: its tables, its diagram."""
+def _draw(
+    folder: CircuitFolder, circuit: Circuit, explanation: Explanation | None, progress: Progress
+) -> None:
+    """Write what is drawn from the circuit: its tables, its diagrams."""
     write_tables(circuit, folder.path)
     progress("diagram", 0, 1)
     write_diagram(circuit, folder.path)
+    if explanation is not None and circuit.nodes:
+        write_paths(circuit, explanation, folder.path)
     progress("diagram", 1, 1)

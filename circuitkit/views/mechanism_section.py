@@ -123,8 +123,7 @@ def _said(example: Example, n_paths: int) -> str:
         return "No path from a token is known: the lines explain nothing of the logit difference."
     lines = "The line adds" if n_paths == 1 else f"The first {n_paths} lines add"
     added = sum(path.adds.both for path in example.paths[:n_paths])
-    explained = example.explained(n_paths)
-    with_constant = 1 - abs((whole - added - example.constant.both) / whole)
+    explained, with_constant = 1 - abs((whole - added) / whole), example.explained(n_paths)
     also = f"; with what does not depend on the tokens, {_percent(with_constant)}"
     return (
         f"{lines} up to {signed(added)} of the {number(whole, 2)} nats of logit difference (the "

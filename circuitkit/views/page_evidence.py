@@ -8,41 +8,18 @@ from __future__ import annotations
 from typing import Any
 
 from circuitkit.circuit import Circuit
-from circuitkit.findings import Claim, Finding, Validation
-from circuitkit.views.findings_section import finding_row, verdict, words
-from circuitkit.views.safe_text import number, prose, shorten
-
-MAX_NOTE = 160
-"""A longer note is cut in the line on trust; the table of findings has it whole."""
-
-SHOWN = {
-    Claim.SUFFICIENT: "does the task while the rest of the model is ablated",
-    Claim.FAITHFUL: "answers as the model does",
-    Claim.NECESSARY: "the model fails without it",
-    Claim.INTERCHANGE: "outweighs the rest of the model",
-    Claim.FOLLOWS_OOD: "holds out of distribution",
-}
+from circuitkit.findings import Finding, Validation
+from circuitkit.views.findings_section import finding_row, words
+from circuitkit.views.safe_text import number, prose
+from circuitkit.views.trust_section import trust as trust_in_words
 
 
 def trust(validation: Validation | None) -> list[str]:
     """Two lines: the grade in words, and the weakest finding."""
     if validation is None:
         return ["Not validated: nothing is known of this circuit but its losses."]
-    said = verdict(validation)
-    outcomes = {finding.claim: finding.outcome for finding in validation.findings}
-    passed = [text for claim, text in SHOWN.items() if outcomes.get(claim) == "pass"]
-    others = [
-        f"{text} ({words(outcomes.get(claim, 'not_run'))})"
-        for claim, text in SHOWN.items()
-        if outcomes.get(claim) != "pass"
-    ]
-    shown = f" Shown: {'; '.join(passed)}." if passed else ""
-    missing = f" Not shown: {'; '.join(others)}." if others else ""
-    note = f" – {shorten(said['note'], MAX_NOTE)}" if said["note"] else "."
-    return [
-        f"Grade {said['grade']}: {said['words']}.{shown}{missing}",
-        f"Weakest finding: {said['weakest']}{note}",
-    ]
+    said = trust_in_words(validation)
+    return [said["grade_words"], said["weakest_words"]]
 
 
 def evidence(validation: Validation | None) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from circuitkit.arguments import checked_call
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
+from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import REPORT
 from circuitkit.errors import ReportError
@@ -45,7 +46,8 @@ def write_report(
         circuit: what to report on; None for the circuit and the validation of the folder.
         validation: its validation; without it the report says "not validated".
         origin: where its checkpoint, task and reference are, for the command that it prints.
-        explanation: how it comes to its answer; without it page one has the full diagram.
+        explanation: how it comes to its answer; None for that in ``out``, if it is of this
+            circuit. Without one page one has the full diagram.
 
     Raises:
         CircuitError: if ``circuit`` is None and the folder holds none.
@@ -58,8 +60,9 @@ def write_report(
         out, reported = folder.path, Reported.of(folder)
     else:
         reported = Reported(
-            circuit=circuit, validation=validation, origin=origin, explanation=explanation
-        )
+            circuit=circuit, validation=validation, origin=origin,
+            explanation=explanation or _explanation_in(out, circuit),
+        )  # fmt: skip
     path = out.path if isinstance(out, CircuitFolder) else as_path(out)
     pdf = typeset([reported])
     if path.suffix.lower() == ".pdf":
@@ -125,6 +128,13 @@ def report_data(reported: Sequence[Reported]) -> dict[str, Any]:
         "summary": [summary_row(each.circuit, each.validation) for each in several],
         "terms": terms(),
     }
+
+
+def _explanation_in(out: str | Path | CircuitFolder, circuit: Circuit) -> Explanation | None:
+    """What a folder says of this circuit."""
+    folder = out if isinstance(out, CircuitFolder) else CircuitFolder(as_path(out))
+    is_of_it = (folder.path / CIRCUIT).exists() and folder.circuit.sha256 == circuit.sha256
+    return folder.explanation if is_of_it else None
 
 
 def _write_nouns(folder: Path, reported: Reported) -> None:
