@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
     from circuitkit.circuit.comparison import compare
     from circuitkit.compiled import compile, compile_circuit
+    from circuitkit.exports import export, read_mask
     from circuitkit.extraction import (
         ExtractConfig,
         Means,
@@ -55,11 +56,13 @@ _LAZY = {
     "compare": "circuit.comparison",
     "compile": "compiled",
     "compile_circuit": "compiled",
+    "export": "exports",
     "extract": "extraction",
     "load_checkpoint": "checkpoints",
     "load_config": "training",
     "load_task": "task",
     "measure_means": "extraction",
+    "read_mask": "exports",
     "run_extraction": "extraction",
     "save_checkpoint": "checkpoints",
     "train": "training",
@@ -96,11 +99,13 @@ __all__ = [
     "compare",
     "compile",
     "compile_circuit",
+    "export",
     "extract",
     "load_checkpoint",
     "load_config",
     "load_task",
     "measure_means",
+    "read_mask",
     "run_extraction",
     "save_checkpoint",
     "train",

@@ -25,6 +25,7 @@ FLOORS = (
     {"training", "extraction"},
     {"competence"},
     {"validation", "planted"},
+    {"exports"},
     {"cli"},
     {"__main__"},
 )
