@@ -10,7 +10,8 @@ validation = ck.validate(checkpoint, task, circuit)
 ck.write_report("out/bracket_counting", circuit, validation)
 ```
 
-Nouns are imported at once; verbs, which need torch, when first used.
+Nouns are imported at once, with their displays for notebooks; verbs, which need torch, when first
+used.
 """
 
 from importlib import import_module
@@ -21,6 +22,7 @@ from circuitkit.errors import CircuitkitError
 from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.nodes import Edge, Node, NodeSet, Site
 from circuitkit.provenance import circuitkit_version
+from circuitkit.views import notebook
 
 if TYPE_CHECKING:
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -71,6 +73,8 @@ _LAZY = {
     "write_report": "views.report",
     "write_reports": "views.report",
 }
+
+notebook.attach()
 
 __version__ = circuitkit_version()
 
