@@ -44,7 +44,9 @@ class LinearMap:
     activation: str | None = None
 
 
-def fold_linear(folding: Folding, target: Site, source: Site, activation: str | None = None) -> None:
+def fold_linear(
+    folding: Folding, target: Site, source: Site, activation: str | None = None
+) -> None:
     """Settle the nodes of a site that read those of another."""
     weight, bias = folding.folded.weight(target)
     weight = weight.double()
@@ -66,9 +68,7 @@ def fold_sums(folding: Folding, linear: LinearMap) -> None:
         return
     found, smallest = _run(folding, linear)
     alive, counts = found.abs() >= smallest[:, None], folding.counts(linear.site)
-    rules = [
-        survival(found[counts, i].abs(), alive[counts, i]) for i in range(len(kept))
-    ]
+    rules = [survival(found[counts, i].abs(), alive[counts, i]) for i in range(len(kept))]
     is_contested = any(rule.is_contested for rule in rules)
     nodes = [Node(linear.site, c) for c in kept]
     for i, node in enumerate(nodes):

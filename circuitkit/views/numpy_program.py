@@ -37,7 +37,9 @@ def program_text(circuit: Circuit, folded: FoldedCircuit, digits: int = 17) -> s
     formulas = Formulas(digits)
     function = "\n".join(_function(folded, formulas))
     calls = [text for name, text in HELPERS.items() if f"{name}(" in function or name == "columns"]
-    imports = "import math\n\nimport numpy as np" if "math." in "".join(calls) else "import numpy as np"
+    imports = (
+        "import math\n\nimport numpy as np" if "math." in "".join(calls) else "import numpy as np"
+    )
     tables = "\n\n".join(_tables(folded, formulas))
     parts = (about(circuit, folded), imports, "", function, "", "\n\n\n".join(calls), "", tables)
     return "\n".join([*parts, "", _main(folded), ""])
@@ -164,7 +166,9 @@ def _shown(folded: FoldedCircuit, key: tuple[int, ...]) -> str:
     return token_text(folded.texts[key[0]], 24)
 
 
-def _table(name, columns: tuple[str, ...], rows: Mapping, texts: Mapping, formulas: Formulas) -> str:
+def _table(
+    name, columns: tuple[str, ...], rows: Mapping, texts: Mapping, formulas: Formulas
+) -> str:
     lines = [f"{name} = {{  # {' '.join(columns)}"]
     for key, row in rows.items():
         shown = key[0] if len(key) == 1 else f"({key[0]}, {key[1]})"
@@ -183,9 +187,9 @@ def _main(folded: FoldedCircuit) -> str:
     return "\n".join([*lines, "]", MAIN])
 
 
-MAIN = '''
+MAIN = """
 if __name__ == "__main__":
     for tokens, answer, foil, own in EXAMPLES:
         d = logit_difference(tokens, answer, foil)
         same = "the same" if abs(d - own) < 1e-5 else "changed"
-        print(f"d = {d:+.6f} nats for {answer} over {foil}; the circuit: {own:+.6f} ({same})")'''
+        print(f"d = {d:+.6f} nats for {answer} over {foil}; the circuit: {own:+.6f} ({same})")"""

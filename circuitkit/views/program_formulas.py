@@ -112,8 +112,10 @@ class Formulas:
         score = self._added([*queries, *keys, *products], step.constant)
         root = isqrt(step.d_head)
         scale = str(root) if root**2 == step.d_head else f"np.sqrt({step.d_head})"
-        score = f"({score}) / {scale}" if queries or keys or products else (
-            self.number(step.constant / step.d_head**0.5)
+        score = (
+            f"({score}) / {scale}"
+            if queries or keys or products
+            else (self.number(step.constant / step.d_head**0.5))
         )
         sink = "" if step.sink is None else f", sink={self.number(step.sink)}"
         return f"attention({score}, n{sink})"
