@@ -135,7 +135,7 @@ class SumRivals:
 class ReadRivals:
     """The same where the stream is read, all magnitudes before the size.
 
-    ``still`` is a table by token: the magnitudes that no kept node has moved, as far as they matter.
+    ``still`` is a table by token: the magnitudes that no kept node has moved, where they matter.
     ``moving`` has the other channels that kept nodes have written, with their gain, ``positions``
     the columns of position channels.
     """
@@ -191,10 +191,10 @@ class FoldedCircuit:
     """The steps of a circuit, its tables, and the prompts that it was tried on.
 
     ``tokens`` has a row for every token that the prompts use, in the order of ``token_columns``;
-    ``positions`` a row a position, ``still`` the tables of rivals. ``texts`` names the tokens. ``constant`` are nodes that never
-    move, ``observed`` those whose survival of activation top-k was taken from the prompts,
-    ``contested`` those for which it is computed. ``float32_error`` is how far the circuit in
-    float32 is from this one, ``examples`` are places in ``tried``.
+    ``positions`` a row a position, ``still`` the tables of rivals. ``texts`` names the tokens.
+    ``constant`` are nodes that never move, ``observed`` those whose survival of activation top-k
+    was taken from the prompts, ``compared`` those for which it is computed. ``float32_error`` is
+    how far the circuit in float32 is from this one, ``examples`` are places in ``tried``.
     """
 
     token_columns: tuple[str, ...]
@@ -209,7 +209,7 @@ class FoldedCircuit:
     examples: tuple[int, ...]
     constant: tuple[str, ...]
     observed: tuple[str, ...]
-    contested: tuple[str, ...]
+    compared: tuple[str, ...]
     float32_error: float
 
     def __repr__(self) -> str:

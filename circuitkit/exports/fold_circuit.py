@@ -101,7 +101,7 @@ def _folded(
         steps=steps, answers=answers, texts={t: texts[t] for t in sorted(used)}, tried=tried,
         examples=(example, example + len(pairs)), constant=tuple(folding.constant),
         observed=tuple(name for name in folding.observed if name in names),
-        contested=tuple(name for name in folding.contested if name in names),
+        compared=tuple(name for name in folding.compared if name in names),
         float32_error=float((differences - compiled).abs().max()),
     )  # fmt: skip
 

@@ -48,12 +48,12 @@ def fold_read(folding: Folding, site: Site) -> None:
         _raw(folding, Node(site, c), read[:, i], alive[:, i])
         for i, c in enumerate(folding.nodes[site])
     ]
-    is_contested = any(raw.rule.is_contested for raw in raws)
-    is_sized = folding.moved and (is_contested or any(raw.column is None for raw in raws))
+    needs_rivals = any(raw.rule.needs_rivals for raw in raws)
+    is_sized = folding.moved and (needs_rivals or any(raw.column is None for raw in raws))
     size = _size(folding, site) if is_sized else None
     for raw in raws:
-        _name(folding, raw, size) if is_contested else _settle(folding, raw, size)
-    if is_contested and n_kept is not None:
+        _name(folding, raw, size) if needs_rivals else _settle(folding, raw, size)
+    if needs_rivals and n_kept is not None:
         limit = _rivals(folding, site, n_kept, size)
         folding.keep({raw.node: raw.values * raw.alive for raw in raws}, limit)
     elif n_kept is not None and (folding.arch.d_position or folding.moved):

@@ -1,4 +1,4 @@
-"""Fold a linear map: what kept nodes read is summed, the rest is a number, then activation top-k."""
+"""Fold a linear map: kept inputs are summed, the rest is a number, then activation top-k."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def fold_sums(folding: Folding, linear: LinearMap) -> None:
     found, smallest = _run(folding, linear)
     alive, counts = found.abs() >= smallest[:, None], folding.counts(linear.site)
     rules = [survival(found[counts, i].abs(), alive[counts, i]) for i in range(len(kept))]
-    is_contested = any(rule.is_contested for rule in rules)
+    needs_rivals = any(rule.needs_rivals for rule in rules)
     nodes = [Node(linear.site, c) for c in kept]
     for i, node in enumerate(nodes):
-        if is_contested:
+        if needs_rivals:
             folding.steps.append(_sum(folding, linear, node, None))
         else:
             _settle(folding, linear, node, found[:, i], alive[:, i], rules[i])
-    if is_contested and linear.n_kept is not None:
+    if needs_rivals and linear.n_kept is not None:
         limit = _rivals(folding, linear, linear.n_kept)
         folding.keep({node: found[:, i] * alive[:, i] for i, node in enumerate(nodes)}, limit)
     elif linear.n_kept is not None and linear.inputs:

@@ -42,7 +42,7 @@ class Folding:
         self.still: dict[str, Float[Tensor, "starts rivals"]] = {}
         self.constant: list[str] = []
         self.observed: list[str] = []
-        self.contested: list[str] = []
+        self.compared: list[str] = []
         self.stream = self._embedding()
         self.moved: dict[int, Rows] = {}
         self._added = torch.zeros(self.arch.d_model, dtype=torch.float64)
@@ -115,7 +115,7 @@ class Folding:
         for node, values in nodes.items():
             self.steps.append(Keep(name=variable(node), limit=limit))
             self.values[node] = values
-            self.contested.append(variable(node))
+            self.compared.append(variable(node))
 
 
 def rows_of(table: Float[Tensor, "n width"]) -> tuple[Row, ...]:

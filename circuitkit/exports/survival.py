@@ -24,7 +24,7 @@ class Survival:
 
     never: bool = False
     limit: float | None = None
-    is_contested: bool = False
+    needs_rivals: bool = False
 
 
 def survival(magnitude: Float[Tensor, " rows"], survives: Bool[Tensor, " rows"]) -> Survival:
@@ -36,7 +36,7 @@ def survival(magnitude: Float[Tensor, " rows"], survives: Bool[Tensor, " rows"])
         return Survival(never=True)
     low = float(magnitude[~survives].max()) * (1 + _MARGIN)
     high = float(magnitude[survives].min()) * (1 - _MARGIN)
-    return Survival(limit=roundest(low, high)) if low < high else Survival(is_contested=True)
+    return Survival(limit=roundest(low, high)) if low < high else Survival(needs_rivals=True)
 
 
 def roundest(low: float, high: float) -> float:

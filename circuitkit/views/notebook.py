@@ -1,7 +1,7 @@
 """How nouns show themselves in a notebook: an SVG, or a short table in which all text is escaped.
 
-In: a noun. Out: SVG or HTML. The nouns know no views, so ``attach`` gives them these as methods when
-circuitkit is imported; pandas, Graphviz and matplotlib are imported when a method is first called.
+In: a noun. Out: SVG or HTML. The nouns know no views, so ``attach`` gives them these as methods
+when circuitkit is imported; pandas, Graphviz and matplotlib are imported at the first call.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from circuitkit.circuit.explanation import Adds, Explanation, TokenPath
 from circuitkit.findings import Finding, Validation
 from circuitkit.task import Prompt, Task
 from circuitkit.task.pairs import SPLITS
+from circuitkit.views.plots import plot_circuit, plot_validation
 from circuitkit.views.safe_text import number, prose, token_text
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ _N_PAIRS = 3
 
 def attach() -> None:
     """Give the nouns their displays, frames and plots."""
-    from circuitkit.views.plots import plot_circuit, plot_validation
-
     Circuit._repr_svg_ = circuit_svg
     Circuit.plot = plot_circuit
     Circuit.nodes_frame, Circuit.edges_frame = nodes_frame, edges_frame

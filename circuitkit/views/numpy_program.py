@@ -36,7 +36,8 @@ def program_text(circuit: Circuit, folded: FoldedCircuit, digits: int = 17) -> s
     """The program, its numbers with so many digits."""
     formulas = Formulas(digits)
     function = "\n".join(_function(folded, formulas))
-    calls = [text for name, text in HELPERS.items() if f"{name}(" in function or name == "columns"]
+    called = {name for name in HELPERS if f"{name}(" in function} | {"columns"}
+    calls = [text for name, text in HELPERS.items() if name in called]
     imports = (
         "import math\n\nimport numpy as np" if "math." in "".join(calls) else "import numpy as np"
     )
@@ -47,7 +48,7 @@ def program_text(circuit: Circuit, folded: FoldedCircuit, digits: int = 17) -> s
 
 def _function(folded: FoldedCircuit, formulas: Formulas) -> Iterator[str]:
     yield f"\ndef logit_difference({_parameters(folded)}):"
-    yield '    """How much the circuit prefers the answer to the foil after these tokens, in nats."""'
+    yield '    """How much the circuit prefers answer to foil after these tokens, in nats."""'
     yield "    n = len(tokens)"
     if folded.token_columns:
         yield _columns(folded.token_columns, f"TOKENS, {_keys(folded)}")
@@ -94,22 +95,23 @@ def _columns(names: tuple[str, ...], table: str) -> str:
 
 def _assignment(step: Step, folded: FoldedCircuit, formulas: Formulas) -> str:
     match step:
-        case Channel():
-            return formulas.line(step.name, formulas.channel(step))
         case Size():
             return formulas.size(step)
+        case Channel():
+            formula = formulas.channel(step)
         case Read():
-            return formulas.line(step.name, formulas.read(step))
+            formula = formulas.read(step)
         case Sum():
-            return formulas.line(step.name, formulas.sum(step))
+            formula = formulas.sum(step)
         case Look():
-            return formulas.line(step.name, formulas.look(step))
+            formula = formulas.look(step)
         case SumRivals():
-            return formulas.line(step.name, formulas.sum_rivals(step))
+            formula = formulas.sum_rivals(step)
         case ReadRivals():
-            return formulas.line(step.name, formulas.read_rivals(step, _keys(folded)))
+            formula = formulas.read_rivals(step, _keys(folded))
         case Keep():
-            return formulas.line(step.name, f"keep({step.name}, {step.limit})")
+            formula = f"keep({step.name}, {step.limit})"
+    return formulas.line(step.name, formula)
 
 
 def _answer(folded: FoldedCircuit, formulas: Formulas) -> Iterator[str]:

@@ -12,10 +12,12 @@ from circuitkit.views.safe_text import prose
 WITHIN = 1e-5
 """How near a program has to be to the circuit, in nats."""
 
-NAMES = """Names: q1_83 is the node 1.attn.q:83, and so with k and v; a1_5 is what attention reads \
-from channel 5 of the residual stream, aw1_5 what it writes there; m1_5, n1_5 and mw1_5 are what the \
-MLP reads, its neurons, and what it writes; x5 is the channel itself, f5 how the answers read it. \
-look1_2 is where head 2 of layer 1 looks: from each row, at each column."""
+NAMES = (
+    "Names: q1_83 is the node 1.attn.q:83, and so with k and v; a1_5 is what attention reads from "
+    "channel 5 of the residual stream, aw1_5 what it writes there; m1_5, n1_5 and mw1_5 are what "
+    "the MLP reads, its neurons, and what it writes; x5 is the channel itself, f5 how the answers "
+    "read it. look1_2 is where head 2 of layer 1 looks: from each row, at each column."
+)
 
 
 def about(circuit: Circuit, folded: FoldedCircuit) -> str:
@@ -42,7 +44,7 @@ def _paragraphs(circuit: Circuit, folded: FoldedCircuit) -> Iterator[str]:
         "tried, compared with the circuit in float64. Run in float32, the circuit itself is up to "
         f"{folded.float32_error:.0e} away from that."
     )
-    if folded.observed or folded.contested:
+    if folded.observed or folded.compared:
         yield _top_k(folded)
     if folded.constant:
         yield f"Nodes that never move, and are numbers here: {', '.join(folded.constant)}."
@@ -50,10 +52,10 @@ def _paragraphs(circuit: Circuit, folded: FoldedCircuit) -> Iterator[str]:
 
 
 def _top_k(folded: FoldedCircuit) -> str:
-    observed, contested = len(folded.observed), len(folded.contested)
+    observed, compared = len(folded.observed), len(folded.compared)
     return (
         "Activation top-k sets a channel to 0 unless it is among the largest of its site. Of the "
-        f"nodes here, {contested} are compared with every channel that competes, which is exact. "
+        f"nodes here, {compared} are compared with every channel that competes, which is exact. "
         f"For {observed} a fixed limit is enough, or none: that holds on the prompts tried, and "
         "may not on others."
     )
