@@ -20,7 +20,7 @@ _MARGIN = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survival:
-    """A node survives always, ``never``, from a ``limit`` on, or only a contest decides."""
+    """A node survives always, ``never``, from a ``limit`` on, or only its rivals decide."""
 
     never: bool = False
     limit: float | None = None

@@ -27,8 +27,8 @@ from circuitkit.views.program_formulas import ANSWER, Formulas, block_of, wrappe
 from circuitkit.views.program_helpers import HELPERS
 from circuitkit.views.safe_text import token_text
 
-TOP_LEVEL = ("logit_difference", "columns", "attention", "keep", "nth_largest", "rivals", "gelu",
-             "TOKENS", "POSITIONS", "ANSWERS", "BIGRAMS", "EXAMPLES")  # fmt: skip
+_TABLES = ("TOKENS", "POSITIONS", "ANSWERS", "BIGRAMS", "EXAMPLES")
+TOP_LEVEL = ("logit_difference", *HELPERS, *_TABLES)
 """The names that a program may define, beside its tables of rivals."""
 
 
