@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Adds, Explanation, TokenPath
 from circuitkit.findings import Finding, Validation
-from circuitkit.task import Prompt, Task
+from circuitkit.task import Prompt, Split, Task
 from circuitkit.task.pairs import SPLITS
 from circuitkit.views.plots import plot_circuit, plot_validation
 from circuitkit.views.safe_text import number, prose, token_text
@@ -26,14 +26,18 @@ _N_PAIRS = 3
 
 def attach() -> None:
     """Give the nouns their displays, frames and plots."""
-    Circuit._repr_svg_ = circuit_svg
-    Circuit.plot = plot_circuit
-    Circuit.nodes_frame, Circuit.edges_frame = nodes_frame, edges_frame
-    Validation._repr_html_ = validation_html
-    Validation.plot = plot_validation
-    Finding._repr_html_ = finding_html
-    Explanation._repr_html_ = explanation_html
-    Task._repr_html_ = task_html
+    for noun, methods in {
+        Circuit: {
+            "_repr_svg_": circuit_svg, "plot": plot_circuit, "nodes_frame": nodes_frame,
+            "edges_frame": edges_frame,
+        },
+        Validation: {"_repr_html_": validation_html, "plot": plot_validation},
+        Finding: {"_repr_html_": finding_html},
+        Explanation: {"_repr_html_": explanation_html},
+        Task: {"_repr_html_": task_html},
+    }.items():  # fmt: skip
+        for name, method in methods.items():
+            setattr(noun, name, method)
 
 
 def nodes_frame(circuit: Circuit) -> pd.DataFrame:
@@ -106,7 +110,7 @@ def _path(path: TokenPath) -> str:
 
 def task_html(task: Task) -> str:
     """The question, and the first pairs of the first split that has any."""
-    split = next((s for s in SPLITS if task.templates(s)), None)
+    split: Split | None = next((s for s in SPLITS if task.templates(s)), None)
     pairs = task.up_to(split, _N_PAIRS)[:_N_PAIRS] if split else []
     title = f"{prose(task.name, 60)}: {prose(task.question)}"
     return panel(title, ("prompt a", "answer a", "prompt b", "answer b", "template"), [

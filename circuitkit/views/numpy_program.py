@@ -87,7 +87,7 @@ def _keys(folded: FoldedCircuit) -> str:
 
 
 def _columns(names: tuple[str, ...], table: str) -> str:
-    targets = ", ".join(names) if len(names) > 1 else f"{names[0]},"
+    targets = ", ".join(names) + "," * (len(names) == 1)
     if len(targets) + len(table) > 75:
         return f"    (\n{wrapped(targets, 8)}\n    ) = columns({table})"
     return f"    {targets} = columns({table})"
