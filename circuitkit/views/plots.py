@@ -68,6 +68,7 @@ def plot_validation(validation: Validation, ax: Axes | None = None) -> Axes:
 
 def _plot_finding(ax: Axes, finding: Finding, y: int) -> None:
     colour, marker = OUTCOMES.get(finding.outcome, (PLAIN, "."))
+    effect = finding.effect or 0.0
     if finding.low is not None and finding.high is not None:
         ax.plot([finding.low, finding.high], [y, y], color=colour, lw=1.5)
     ax.plot(
