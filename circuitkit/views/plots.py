@@ -71,9 +71,7 @@ def _plot_finding(ax: Axes, finding: Finding, y: int) -> None:
     effect = finding.effect or 0.0
     if finding.low is not None and finding.high is not None:
         ax.plot([finding.low, finding.high], [y, y], color=colour, lw=1.5)
-    ax.plot(
-        [finding.effect or 0.0], [y], color=colour, marker=marker, ls="none", gid=finding.outcome
-    )
+    ax.plot([effect], [y], color=colour, marker=marker, ls="none", gid=finding.outcome)
 
 
 def _axes(width: float, height: float) -> Axes:
