@@ -10,7 +10,8 @@ validation = ck.validate(checkpoint, task, circuit)
 ck.write_report("out/bracket_counting", circuit, validation)
 ```
 
-Nouns are imported at once; verbs, which need torch, when first used.
+Nouns are imported at once, with their displays for notebooks; verbs, which need torch, when first
+used.
 """
 
 from importlib import import_module
@@ -21,11 +22,13 @@ from circuitkit.errors import CircuitkitError
 from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.nodes import Edge, Node, NodeSet, Site
 from circuitkit.provenance import circuitkit_version
+from circuitkit.views import notebook
 
 if TYPE_CHECKING:
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
     from circuitkit.circuit.comparison import compare
     from circuitkit.compiled import compile, compile_circuit
+    from circuitkit.exports import export, read_mask
     from circuitkit.extraction import (
         ExtractConfig,
         Means,
@@ -55,11 +58,13 @@ _LAZY = {
     "compare": "circuit.comparison",
     "compile": "compiled",
     "compile_circuit": "compiled",
+    "export": "exports",
     "extract": "extraction",
     "load_checkpoint": "checkpoints",
     "load_config": "training",
     "load_task": "task",
     "measure_means": "extraction",
+    "read_mask": "exports",
     "run_extraction": "extraction",
     "save_checkpoint": "checkpoints",
     "train": "training",
@@ -68,6 +73,8 @@ _LAZY = {
     "write_report": "views.report",
     "write_reports": "views.report",
 }
+
+notebook.attach()
 
 __version__ = circuitkit_version()
 
@@ -96,11 +103,13 @@ __all__ = [
     "compare",
     "compile",
     "compile_circuit",
+    "export",
     "extract",
     "load_checkpoint",
     "load_config",
     "load_task",
     "measure_means",
+    "read_mask",
     "run_extraction",
     "save_checkpoint",
     "train",

@@ -28,6 +28,7 @@ from circuitkit.provenance import STRICT, first_problem, without_unset
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 FORMAT = "circuitkit.validation/1"
 FILE = "validation.json"
@@ -111,6 +112,10 @@ class Finding(BaseModel):
     fooled_by: str = ""
     forward_passes: NonNegativeInt = 0
     seconds: FiniteFloat = 0.0
+
+    if TYPE_CHECKING:  # what circuitkit.views.notebook adds
+
+        def _repr_html_(self) -> str: ...
 
     def __repr__(self) -> str:
         effect = "" if self.effect is None else f" {self.effect:.3f} {self.unit}"
@@ -199,6 +204,11 @@ class Validation(BaseModel):
     def save(self, folder: str | Path, name: str = FILE) -> None:
         """Write ``validation.json`` into a folder, whole or not at all."""
         write_whole(Path(folder) / name, self.model_dump_json(indent=1) + "\n")
+
+    if TYPE_CHECKING:  # what circuitkit.views.notebook adds
+
+        def plot(self, ax: Axes | None = None) -> Axes: ...
+        def _repr_html_(self) -> str: ...
 
     def to_frame(self) -> pd.DataFrame:
         """One row a finding, one column a field, in the order of the suite."""

@@ -26,6 +26,7 @@ FLOORS = (
     {"training", "extraction"},
     {"competence"},
     {"validation", "planted"},
+    {"exports"},
     {"cli"},
     {"__main__"},
 )

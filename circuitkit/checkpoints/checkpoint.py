@@ -30,6 +30,8 @@ from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
 from circuitkit.model.repeated_pairs import distinct
 from circuitkit.task import Pair, Split, Task
+from circuitkit.views.notebook import panel
+from circuitkit.views.safe_text import prose
 
 _MOST_DRAWN = 8192
 """At most so many pairs are drawn to find enough without copies, unless more are asked for."""
@@ -56,6 +58,13 @@ class Checkpoint:
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.name!r}, {self.architecture!r}, {self.sha256[:12]})"
+
+    def _repr_html_(self) -> str:
+        arch = self.architecture
+        head = ("layers", "d_model", "heads", "d_mlp", "tokens", "context", "sha256")
+        row = (arch.n_layer, arch.d_model, f"{arch.n_head} of {arch.d_head}", arch.d_mlp)
+        row = (*row, f"{arch.vocab_size:,}", arch.n_ctx, self.sha256[:12])
+        return panel(f"Checkpoint {prose(self.name, 80)}", head, [tuple(map(str, row))])
 
     @property
     def where(self) -> str:

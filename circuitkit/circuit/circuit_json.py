@@ -31,6 +31,8 @@ from circuitkit.provenance import STRICT, Named, Provenance, first_problem, with
 
 if TYPE_CHECKING:
     import networkx as nx
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 FORMAT = "circuitkit.circuit/1"
 FILE = "circuit.json"
@@ -238,6 +240,13 @@ class Circuit(BaseModel):
     def sha256(self) -> str:
         """The hash of ``circuit.json``, which a validation is bound to."""
         return sha256(self.to_json().encode())
+
+    if TYPE_CHECKING:  # what circuitkit.views.notebook adds
+
+        def plot(self, ax: Axes | None = None) -> Axes: ...
+        def nodes_frame(self) -> pd.DataFrame: ...
+        def edges_frame(self) -> pd.DataFrame: ...
+        def _repr_svg_(self) -> str: ...
 
     def graph(self) -> nx.DiGraph:
         """The circuit as a directed graph; nodes and edges carry plain values.

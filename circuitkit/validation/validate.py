@@ -69,7 +69,7 @@ def validate(
         UsageError: if an argument is of the wrong kind.
     """
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
-    _check_belongs(checkpoint, task, circuit)
+    check_belongs(checkpoint, task, circuit)
     with shown(progress) as report:
         trial = _trial(
             checkpoint, task, circuit, means, reference, n_pairs, others, other_tasks, report
@@ -91,13 +91,13 @@ def _trial(
 ) -> Trial:  # fmt: skip
     """Everything that claims are tested on, checked to belong together."""
     model = checkpoint.load_model()
-    _check_nodes(circuit, model)
+    check_nodes(circuit, model)
     sample = checkpoint.load_reference() if reference is None else reference
     if means is not None:
-        _check_means(circuit, means)
+        check_means(circuit, means)
     _check_reference(circuit, sample, means)
     means = means or _measure(checkpoint, model, circuit, sample, progress)
-    _check_means(circuit, means)
+    check_means(circuit, means)
     _check_comparable(others, circuit, model)
     rivals = rivals_among(others, circuit, Question(checkpoint, task), other_tasks)
     trial = Trial(
@@ -110,7 +110,12 @@ def _trial(
     return trial
 
 
-def _check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:
+def check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:
+    """A circuit goes with the checkpoint and the task that it was extracted with.
+
+    Raises:
+        MismatchError: if one of them is another.
+    """
     for kind, found, was in (
         ("checkpoint", checkpoint, circuit.checkpoint),
         ("task", task, circuit.task),
@@ -123,7 +128,12 @@ def _check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None
             )
 
 
-def _check_nodes(circuit: Circuit, model: Transformer) -> None:
+def check_nodes(circuit: Circuit, model: Transformer) -> None:
+    """A model has the nodes of its circuit.
+
+    Raises:
+        CircuitError: if it lacks one.
+    """
     try:
         NodeSet(circuit.nodes.channels, model.arch.widths)
     except ValueError as error:
@@ -144,7 +154,7 @@ def _check_comparable(others: Sequence[Circuit], circuit: Circuit, model: Transf
                 f"of {circuit.checkpoint.name} ({circuit.checkpoint.sha256[:12]}…). Compare "
                 "circuits of one checkpoint."
             )
-        _check_nodes(other, model)
+        check_nodes(other, model)
 
 
 def _check_reference(circuit: Circuit, sample: Tensor, means: Means | None) -> None:
@@ -164,7 +174,12 @@ def _check_reference(circuit: Circuit, sample: Tensor, means: Means | None) -> N
         )
 
 
-def _check_means(circuit: Circuit, means: Means) -> None:
+def check_means(circuit: Circuit, means: Means) -> None:
+    """A circuit goes with the ablation values it was extracted under.
+
+    Raises:
+        MismatchError: if these are others.
+    """
     if circuit.means_sha256 not in (None, means.sha256):
         raise MismatchError(
             f"the circuit was extracted under means {str(circuit.means_sha256)[:12]}…, but those "

@@ -1,0 +1,95 @@
+"""Write the circuit of a folder in a format that others read.
+
+A ``program`` is one Python file that needs NumPy alone; ``graphml`` and ``node-link`` are graphs,
+for networkx and what reads its formats; ``mask`` is a boolean tensor a site.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from circuitkit.arguments import checked_call
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.circuit import Circuit, CircuitFolder, Rung
+from circuitkit.errors import CircuitError, UsageError
+from circuitkit.exports.fold_folder import fold_folder
+from circuitkit.exports.mask_file import mask_bytes
+from circuitkit.exports.run_program import largest_error
+from circuitkit.files import write_whole
+from circuitkit.validation.validate_folder import checkpoint_of
+from circuitkit.views.graph_export import graphml, node_link
+from circuitkit.views.numpy_program import program_text
+from circuitkit.views.program_about import WITHIN
+
+Format = Literal["program", "graphml", "node-link", "mask"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+_DIGITS = (6, 7, 8, 9, 17)
+"""A program has the fewest digits with which it is near enough."""
+_FEW = 16
+
+
+@checked_call
+def export(
+    folder: str | Path | CircuitFolder,
+    out: str | Path,
+    *,
+    format: Format,
+    checkpoint: Checkpoint | str | Path | None = None,
+    rung: Rung | None = None,
+) -> Path:
+    """Write the circuit of a folder to a file; the same circuit gives the same bytes.
+
+    Args:
+        folder: as ``extract`` leaves it.
+        out: the file to write.
+        format: ``program``, ``graphml``, ``node-link`` or ``mask``.
+        checkpoint: where the model is, if it is no longer where it was; graphs need none.
+        rung: which circuit, if the folder holds two; None for the highest.
+
+    Raises:
+        CircuitError: if the folder holds no circuit, or it cannot be written as a program.
+        MismatchError: if checkpoint, task or means are not those of the circuit.
+        UsageError: if the file cannot be written.
+    """
+    opened, out = CircuitFolder.open(folder), Path(out)
+    circuit = opened.at(rung)
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; expected the name of a file to write.")
+    write_whole(out, _content(opened, circuit, format, checkpoint))
+    return out
+
+
+def _content(
+    opened: CircuitFolder, circuit: Circuit, format: Format,
+    checkpoint: Checkpoint | str | Path | None,
+) -> str | bytes:  # fmt: skip
+    if format == "graphml":
+        return graphml(circuit)
+    if format == "node-link":
+        return node_link(circuit)
+    if format == "mask":
+        found = checkpoint_of(opened, circuit, checkpoint)
+        return mask_bytes(circuit, found.architecture.widths)
+    return _program(opened, circuit, checkpoint)
+
+
+def _program(
+    opened: CircuitFolder, circuit: Circuit, checkpoint: Checkpoint | str | Path | None
+) -> str:
+    """The program with the fewest digits that gives the circuit's logit differences."""
+    folded = fold_folder(opened, circuit, checkpoint)
+    error = 0.0
+    for digits in _DIGITS:
+        text = program_text(circuit, folded, digits)
+        for tried in (folded.tried[::_FEW], folded.tried):  # a few say soon that it is not
+            error = largest_error(text, tried)
+            if error > WITHIN:
+                break
+        else:
+            return text
+    raise CircuitError(
+        f"the program is {error:.1e} nats away from the circuit on a prompt, expected at most "
+        f"{WITHIN:g}: two channels that compete in activation top-k are too close for it. Export "
+        "the circuit as graphml or node-link instead."
+    )
