@@ -15,7 +15,8 @@ from typing import Any
 
 from circuitkit.circuit import FILE as CIRCUIT
 from circuitkit.circuit.circuit_json import SMALLEST
-from circuitkit.circuit.folder import LADDER, PRUNING, REPORT, SMALLEST_VALIDATION
+from circuitkit.circuit.explanation import FILE as EXPLANATION
+from circuitkit.circuit.folder import LADDER, PRUNING, REPORT, REPORT_HTML, SMALLEST_VALIDATION
 from circuitkit.files import sha256, write_whole
 from circuitkit.findings import FILE as VALIDATION
 
@@ -38,12 +39,15 @@ CLIMBED = (LADDER, SMALLEST, SMALLEST_VALIDATION)
 UNREAD = ("scores", "history")
 """Nine tenths of ``pruning.json``: every node's rank and every step's loss. Nothing reads them."""
 
-DIAGRAM = "circuit.svg"
+DIAGRAM, PATHS = "circuit.svg", "paths.svg"
 MOST_DRAWN = 80
-"""Edges of a circuit whose diagram is kept: larger ones show little and take 100 KB and more."""
+"""Edges of a circuit whose full diagram is kept: larger ones show little and take 100 KB and more."""
 
-REDRAWN = ("circuit.dot", "nodes.csv", "edges.csv", "findings.csv", REPORT)
-"""What ``circuitkit report`` makes again in a moment, besides the diagram."""
+REDRAWN = ("circuit.dot", "paths.dot", "nodes.csv", "edges.csv", "findings.csv", REPORT)
+"""What ``circuitkit report`` makes again in a moment, besides the diagrams."""
+
+EXPLAINED = (EXPLANATION, REPORT_HTML)
+"""Kept of one task: 37 explanations take 12 MB, and ``circuitkit validate`` writes them again."""
 
 LEFT_OUT = ("edges", "surroundings")
 
@@ -55,8 +59,8 @@ def kept(folder: Path) -> tuple[str, ...]:
         whole = folder.name in DENSE_EXAMPLES
         return (*(VALIDATED if whole else (NUMBERS, VALIDATION)), *climbed)
     if folder.name == COMPLETE:
-        return (*VALIDATED, *climbed, DIAGRAM, *REDRAWN)
-    drawn = (DIAGRAM,) if numbers(folder)["n_edges"] <= MOST_DRAWN else ()
+        return (*VALIDATED, *climbed, DIAGRAM, PATHS, *REDRAWN, *EXPLAINED)
+    drawn = (PATHS, *((DIAGRAM,) if numbers(folder)["n_edges"] <= MOST_DRAWN else ()))
     return (*VALIDATED, *climbed, *drawn)
 
 

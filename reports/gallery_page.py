@@ -10,8 +10,8 @@ from html import escape
 from pathlib import Path
 
 from gallery_folders import (
-    CIRCUIT, COMPLETE, DENSE, DENSE_EXAMPLES, DIAGRAM, MOST_DRAWN, NUMBERS, REPORT, SMALLEST,
-    SMALLEST_VALIDATION, UNREAD, VALIDATION,
+    CIRCUIT, COMPLETE, DENSE, DENSE_EXAMPLES, DIAGRAM, MOST_DRAWN, NUMBERS, PATHS, REPORT,
+    REPORT_HTML, SMALLEST, SMALLEST_VALIDATION, UNREAD, VALIDATION,
 )  # fmt: skip
 from gallery_rungs import Ladder, cells, climbed, columns, summary
 
@@ -27,11 +27,12 @@ HEAD = """\
 Every task that a bundled checkpoint does: its circuits and the verdicts on them. The settings are the
 defaults of `circuitkit extract CHECKPOINT --task TASK` and `circuitkit validate DIR`; of `{dense}`
 only the smallest circuit was searched for. `pruning.json` holds the settings of each search. Click a
-diagram to see it whole.
+picture to see it whole: it shows [the strongest paths](../../docs/reports.md#how-to-read-page-one) from
+the tokens to the answers.
 
 - **trusted, smallest**: the two circuits of a task. The smallest one does the task while the rest of
   the model is silent; the trusted one also decides what the model answers
-  ([the ladder](../../docs/extraction.md#ladder)). Diagram, report and `circuit.json` are of the
+  ([the ladder](../../docs/extraction.md#ladder)). Pictures, report and `circuit.json` are of the
   trusted circuit where it was reached.
 - **nodes / edges**: the size of the circuit. Fewer are easier to read.
 - **F_x**: F under interchange, on 128 test pairs. 1 means that the answer follows the circuit alone, 0 or
@@ -46,9 +47,10 @@ diagram to see it whole.
 FOOT = """\
 ## What is kept
 
-Of the sparse checkpoints, the folder of `{complete}` holds the PDF and the tables too, and the other
-folders hold what `circuitkit validate` needs; `circuitkit report DIR` makes the rest from that. A circuit
-of more than {most_drawn} edges has no diagram here. `smallest.json` and `smallest.validation.json` are
+Of the sparse checkpoints, the folder of `{complete}` holds the PDF, the page (`report.html`: save it and
+open it in a browser), the explanation and the tables too. The other folders hold the picture of the paths
+and what `circuitkit validate` needs; that writes the explanation again, and `circuitkit report DIR` the
+rest. A circuit of more than {most_drawn} edges has no full diagram here. `smallest.json` and `smallest.validation.json` are
 the smallest circuit and the verdict on it (`circuitkit validate DIR --rung smallest`), where
 `circuit.json` is a trusted one. `ladder.csv` has a row for each rung, also for one that was not reached.
 Of `pruning.json`, `{unread}` are left out: every node's rank and every step's loss.
@@ -95,8 +97,8 @@ def _listed(names: Iterable[str]) -> str:
 
 def _shown(ladders: list[Ladder]) -> Iterator[str]:
     """The table of one checkpoint; a column of diagrams where there are any."""
-    drawn = any((ladder.folder / DIAGRAM).exists() for ladder in ladders)
-    titles = (*(("diagram",) if drawn else ()), "task", *columns(ladders, "weakest claim"))
+    drawn = any((ladder.folder / PATHS).exists() for ladder in ladders)
+    titles = (*(("paths",) if drawn else ()), "task", *columns(ladders, "weakest claim"))
     yield f"| {' | '.join(titles)} | files |\n{'|---' * (len(titles) + 1)}|\n"
     for ladder in ladders:
         folder = ladder.folder
@@ -110,14 +112,14 @@ def _shown(ladders: list[Ladder]) -> Iterator[str]:
 
 
 def _thumbnail(folder: Path) -> str:
-    path, alt = f"{_where(folder)}/{DIAGRAM}", f"circuit of {folder.name}"
-    if not (folder / DIAGRAM).exists():
-        return f"more than {MOST_DRAWN} edges"
+    path, alt = f"{_where(folder)}/{PATHS}", f"paths of {folder.name}"
+    if not (folder / PATHS).exists():
+        return "none"
     return f'<a href="{path}"><img src="{path}" width="{WIDTH}" alt="{alt}"></a>'
 
 
 def _links(folder: Path) -> Iterator[str]:
-    for name in (REPORT, DIAGRAM, CIRCUIT, NUMBERS, VALIDATION, SMALLEST, SMALLEST_VALIDATION):
+    for name in (REPORT, REPORT_HTML, DIAGRAM, CIRCUIT, NUMBERS, VALIDATION, SMALLEST, SMALLEST_VALIDATION):
         if (folder / name).exists():
             yield f"[{name}]({_where(folder)}/{name})"
 

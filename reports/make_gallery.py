@@ -24,8 +24,8 @@ from functools import partial
 from pathlib import Path
 
 from gallery_folders import (
-    DENSE, DIAGRAM, GALLERY, NUMBERS, REDRAWN, REPORT, SMALLEST, SMALLEST_VALIDATION, VALIDATION,
-    is_found, keep_less, kept,
+    DENSE, DIAGRAM, GALLERY, NUMBERS, PATHS, REDRAWN, REPORT, REPORT_HTML, SMALLEST,
+    SMALLEST_VALIDATION, VALIDATION, is_found, keep_less, kept,
 )  # fmt: skip
 from gallery_page import index
 from gallery_tables import tables
@@ -80,9 +80,13 @@ def validate_thoroughly(folder: Path) -> None:
 
 def report(folder: Path, *, whole: bool) -> None:
     """Draw what is missing; remove what the gallery does not keep, unless the whole is wanted."""
-    wanted = {REPORT} if whole else {DIAGRAM, *REDRAWN} & set(kept(folder))
-    if any(not (folder / name).exists() for name in wanted):
+    names = {DIAGRAM, PATHS, REPORT, REPORT_HTML, *REDRAWN}
+    wanted = {REPORT, REPORT_HTML} if whole else names & set(kept(folder))
+    missing = {name for name in wanted if not (folder / name).exists()}
+    if missing - {REPORT_HTML}:
         run("report", folder, "-q")
+    if REPORT_HTML in missing:
+        run("report", folder, "--format", "html", "-q")
     if not whole:
         keep_less(folder)
 

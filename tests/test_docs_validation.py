@@ -94,26 +94,23 @@ def test_the_run_has_every_thorough_claim():
 
 
 def test_what_smallest_circuits_miss_is_what_the_table_shows():
-    """The ranges in the text are those of the rows in docs/results.md."""
+    """The medians in the text are those of the rows in docs/results.md, by model and rung."""
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     table = results.partition("\n## The ladder\n")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()]
-    found = {rung: [row for row in rows if row[1:2] == [rung]] for rung in ("smallest", "trusted")}
-
-    def span(rung, column, by=" to "):
-        cells = sorted((row[column] for row in found[rung]), key=float)
-        return f"{cells[0]}{by}{cells[-1]}"
-
+    found = {row[0]: row for row in rows if len(row) == 8 and "," in row[0]}
     text = SECTIONS["Smallest circuits do not decide"]
-    assert f"$F$ from {span('smallest', 5)} with" in text
-    assert f"$F_x$ from {span('smallest', 6)} in the run" in text
-    assert f"on {span('smallest', 7)} of the prompts" in text
-    assert f"$F_x$ from {span('trusted', 6)}, and" in text
-    assert f"on {span('trusted', 7)} of the prompts" in text
-    prices = sorted(
-        int(b[4]) / int(a[4]) for a, b in zip(found["smallest"], found["trusted"], strict=True)
-    )
-    assert f"They have {prices[0]:.1f} to {prices[-1]:.1f} times the edges" in text
+    for rung in ("smallest", "trusted"):
+        nano, sparse = (found[f"tinypython-{model}, {rung}"] for model in ("nano", "sparse"))
+        f_x, follows = ([row[i].split(" (")[0] for row in (nano, sparse)] for i in (4, 5))
+        assert f"$F_x$ of {f_x[0]} and {f_x[1]}" in text
+        assert f"on {follows[0]} and {follows[1]} of the prompts" in text
+        n, of = (sum(int(row[6].split(" of ")[i]) for row in (nano, sparse)) for i in (0, 1))
+        assert f"{n} of {of} decide" in text
+    small = [found[f"tinypython-{model}, smallest"][3] for model in ("nano", "sparse")]
+    assert f"$F$ of {small[0]} (nano) and {small[1]} (sparse) with" in text
+    prices = re.findall(r"geometric mean ([\d.]+) ×", results)
+    assert f"They have {prices[0]} and {prices[1]} times the edges" in text
 
 
 def test_every_grade_has_its_row():
