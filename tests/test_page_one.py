@@ -98,6 +98,20 @@ def test_a_path_that_adds_next_to_nothing_is_no_line():
     assert [row["push"] for row in rows] == ["a", "none", "none"]
 
 
+def test_a_path_too_slight_for_a_line_is_in_the_rest():
+    """Wherever it stands: each path counts once, and the lines add up to the logit difference."""
+    explanation = example_explanation(example_circuit())
+    first, *others = explanation.examples[0].paths
+    slight = first.model_copy(update={"adds": adds(0.004, 0.004)})
+    example = explanation.examples[0].model_copy(update={"paths": (first, slight, *others)})
+    rows = mechanism(explanation.model_copy(update={"examples": (example,)}))["rows"]
+    assert len(rows) == 2 + 1 + len(others)
+    shown = [float(row["adds"][0].replace("\N{MINUS SIGN}", "-")) for row in rows]
+    parts = [path.adds.a for path in (first, slight, *others)]
+    listed = sum(parts) + example.constant.a + example.rest.a
+    assert sum(shown) == pytest.approx(listed, abs=0.03)
+
+
 def test_it_is_said_how_much_the_lines_explain():
     """As a share of the mean logit difference, and with what does not depend on the tokens."""
     said = mechanism(example_explanation(example_circuit()))["said"]

@@ -23,7 +23,7 @@ LINES: dict[Push, dict[str, str]] = {
 }
 """How Graphviz draws each: a solid, a dashed, a double and a dotted line."""
 
-TURNS = 0.5
+TURNS = 0.25
 """Both prompts count where the weaker effect is at least this share of the stronger."""
 
 

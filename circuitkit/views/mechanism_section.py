@@ -23,8 +23,9 @@ def mechanism(explanation: Explanation) -> dict[str, Any]:
     """The rows, their sum, and how much of the logit difference the lines explain."""
     example = explanation.examples[0]
     least = least_shown(example, LEAST)
-    shown = [path for path in example.paths[:N_PATHS] if size(path.adds) >= least]
-    more = example.paths[len(shown) :]
+    first, later = example.paths[:N_PATHS], example.paths[N_PATHS:]
+    shown = [path for path in first if size(path.adds) >= least]
+    more = [*(path for path in first if size(path.adds) < least), *later]
     rest = total([example.rest, *(path.adds for path in more)])
     whole = Adds(a=example.a.logit_difference, b=example.b.logit_difference)
     return {
@@ -34,7 +35,7 @@ def mechanism(explanation: Explanation) -> dict[str, Any]:
             _row([_rest(len(more))], rest, "none"),
         ],
         "sum": _numbers(whole),
-        "said": _said(example, len(shown)),
+        "said": _said(example, shown),
     }
 
 
@@ -117,13 +118,15 @@ def _rest(n_more: int) -> str:
     return f"The rest: {n_more} weaker paths and what no path explains" if n_more else "The rest"
 
 
-def _said(example: Example, n_paths: int) -> str:
+def _said(example: Example, shown: list[TokenPath]) -> str:
     whole = (example.a.logit_difference + example.b.logit_difference) / 2
-    if not n_paths or not whole:
+    if not shown or not whole:
         return "No path from a token is known: the lines explain nothing of the logit difference."
-    lines = "The line adds" if n_paths == 1 else f"The first {n_paths} lines add"
-    added = sum(path.adds.both for path in example.paths[:n_paths])
-    explained, with_constant = 1 - abs((whole - added) / whole), example.explained(n_paths)
+    lines = "The line adds" if len(shown) == 1 else f"The first {len(shown)} lines add"
+    added = sum(path.adds.both for path in shown)
+    explained, with_constant = (
+        1 - abs((whole - x) / whole) for x in (added, added + example.constant.both)
+    )
     also = f"; with what does not depend on the tokens, {_percent(with_constant)}"
     return (
         f"{lines} up to {signed(added)} of the {number(whole, 2)} nats of logit difference (the "

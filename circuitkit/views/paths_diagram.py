@@ -101,8 +101,8 @@ def legend(example: Example) -> str:
     return (
         f"A solid blue line pushes for {a}, a dashed orange one for {b}, a double line for the "
         "right answer of each prompt, a dotted one against it; wide lines add more. "
-        "A thin grey line decides where a head looks. ch: a channel, read (grey) or written "
-        "(white); n: a neuron; q, k, v: of a head."
+        "A thin grey line decides where a head looks, which compares queries and keys (dashed "
+        "black). ch: a channel, read (grey) or written (white); n: a neuron; q, k, v: of a head."
     )
 
 
