@@ -40,7 +40,7 @@ def small_config(**settings):
 
 CIRCUIT_FILES = {
     "circuit.json", "means.safetensors", "pruning.json", "nodes.csv", "edges.csv", "circuit.dot",
-    "circuit.svg", "ladder.csv",
+    "circuit.svg", "ladder.csv", "explanation.json", "paths.dot", "paths.svg",
 }  # fmt: skip
 
 

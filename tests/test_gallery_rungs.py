@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parents[1] / "reports"))
 import gallery_page
 import gallery_rungs
 import gallery_tables
-from gallery_folders import MOST_DRAWN, UNREAD, kept, numbers
+from gallery_folders import UNREAD, kept, numbers
 from gallery_rungs import Ladder, climbed, summary
 from shown import GALLERY, shown_folders
 
@@ -274,10 +274,10 @@ def test_what_keeps_a_grade_from_a_better_one_is_named(grade, failed, said):
     assert verdict.short_of == gallery_rungs.failed(verdict) == said
 
 
-def test_a_circuit_too_large_to_draw_says_so(tmp_path):
-    """In the place of its diagram."""
+def test_a_circuit_without_a_picture_says_so(tmp_path):
+    """In the place of its paths."""
     folder = made(tmp_path, "tinypython-nano/if_equals")
-    (made(tmp_path, "tinypython-nano/var_if") / "circuit.svg").write_text("<svg/>")
+    (made(tmp_path, "tinypython-nano/var_if") / "paths.svg").write_text("<svg/>")
     page = gallery_page.index(tmp_path)
-    assert f"\n| more than {MOST_DRAWN} edges | **{folder.name}**" in page
+    assert f"\n| none | **{folder.name}**" in page
     assert page.count("<img") == 1

@@ -171,7 +171,7 @@ def test_every_noun_has_a_repr_of_one_line():
     for noun in nouns:
         assert "\n" not in repr(noun)
         assert len(repr(noun)) <= 200, type(noun)
-    assert "11 nodes, 7 edges" in repr(circuit)
+    assert "35 nodes, 31 edges" in repr(circuit)
 
 
 class Terminal:

@@ -41,9 +41,9 @@ def read_mask(path: str | Path) -> NodeSet:
     Raises:
         CircuitError: if it is no such file.
     """
-    path = regular_file(Path(path), CircuitError, "masks")
+    path = Path(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path, CircuitError, "masks"), framework="pt") as file:
             masks = {Site.parse(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise CircuitError(

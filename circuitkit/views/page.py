@@ -26,7 +26,7 @@ from circuitkit.circuit.explanation import FILE as EXPLANATION
 from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import REPORT_HTML
 from circuitkit.errors import MismatchError, ReportError
-from circuitkit.files import as_path, shipped_folder, write_whole
+from circuitkit.files import as_path, read_text, shipped_folder, write_whole
 from circuitkit.findings import Validation
 from circuitkit.views.diagram import diagram
 from circuitkit.views.page_data import circuit_data, script_json
@@ -159,7 +159,7 @@ def _template() -> Any:
 
 def _shipped(name: str) -> str:
     """The text of a file that the page carries; browsers hash it as it stands there."""
-    return (shipped_folder("templates") / name).read_text(encoding="utf-8")
+    return read_text(shipped_folder("templates") / name, ReportError, "a part of the page")
 
 
 def _hash(text: str) -> str:
