@@ -194,7 +194,7 @@ def test_the_file_runs_and_checks_itself(programs):
 def test_a_program_is_short_and_says_what_it_is(programs):
     """A few lines a node before the tables; question, size and exactness at the top."""
     for folder, path in programs.values():
-        text, circuit = path.read_text(), folder.circuit
+        text, circuit = path.read_text(), folder.at("smallest")
         function = text[text.index("def logit_difference") : text.index("def columns")]
         assert function.count("\n") <= 20 + 3 * circuit.n_nodes
         docstring = ast.get_docstring(ast.parse(text))
