@@ -47,7 +47,7 @@ REDRAWN = ("circuit.dot", "paths.dot", "nodes.csv", "edges.csv", "findings.csv",
 """What ``circuitkit report`` makes again in a moment, besides the diagrams."""
 
 EXPLAINED = (EXPLANATION, REPORT_HTML)
-"""Kept of one task: 37 explanations take 12 MB, and ``circuitkit validate`` writes them again."""
+"""Kept of one task: 37 explanations take 15 MB, and ``circuitkit validate`` writes them again."""
 
 LEFT_OUT = ("edges", "surroundings")
 

@@ -31,11 +31,12 @@ from circuitkit.errors import CircuitError, MismatchError, ReportError
 from circuitkit.provenance import Named
 from circuitkit.views import page_data, page_mechanism
 from circuitkit.views.diagram import diagram
-from circuitkit.views.page import PageCircuit, page_html, write_page, write_pages
+from circuitkit.views.page import page_html, write_page, write_pages
 from circuitkit.views.page_data import script_json
 from circuitkit.views.page_evidence import evidence, trust
 from circuitkit.views.page_mechanism import mechanism, speaks_for
 from circuitkit.views.page_svg import picture
+from circuitkit.views.reported import Reported
 from circuitkit.views.svg import render
 
 HOSTILE = (
@@ -56,13 +57,13 @@ HOSTILE = (
 MEGABYTES_150 = 3 * 10**6
 
 
-def shown(circuit: Circuit, **changes) -> PageCircuit:
+def shown(circuit: Circuit, **changes) -> Reported:
     """A circuit with everything that a folder can hold beside it."""
     fields = {
         "validation": example_validation(circuit),
         "explanation": random_explanation(circuit) if circuit.surroundings else None,
     }
-    return PageCircuit(circuit=circuit, **{**fields, **changes})
+    return Reported(circuit=circuit, **{**fields, **changes})
 
 
 class Elements(HTMLParser):
@@ -429,7 +430,7 @@ def test_what_is_of_another_circuit_is_refused(tmp_path, name):
     circuit.save(tmp_path)
     noun = example_validation(other) if name == "validation" else random_explanation(other)
     noun.save(tmp_path)
-    with pytest.raises(MismatchError, match=f"the {name} in .* is of circuit .* Run 'circuitkit"):
+    with pytest.raises(MismatchError, match=f"the {name} is of circuit .* Run 'circuitkit"):
         write_page(tmp_path)
     assert not (tmp_path / REPORT_HTML).exists()
 
@@ -492,7 +493,7 @@ def test_a_file_that_was_read_back_gives_the_same_page(tmp_path):
     """What a folder holds is all that a page needs."""
     circuit = example_circuit()
     path = write_page(saved(tmp_path, circuit))
-    read = PageCircuit(
+    read = Reported(
         circuit=circuit, explanation=Explanation.load(tmp_path),
         origin=CircuitFolder(tmp_path).origin,
     )  # fmt: skip

@@ -18,7 +18,8 @@ from random_explanation import random_explanation
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Adds, Explanation
-from circuitkit.views.page import PageCircuit, page_html
+from circuitkit.views.page import page_html
+from circuitkit.views.reported import Reported
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install 'circuitkit[dev]'"
@@ -39,7 +40,7 @@ EDGE = ("1.attn.act_in:61", "1.attn.v:82")
 def write(folder: Any, *circuits: Circuit, explain: bool = True) -> str:
     """The address of a page about circuits."""
     shown = [
-        PageCircuit(
+        Reported(
             circuit=circuit, validation=example_validation(circuit),
             explanation=random_explanation(circuit) if explain else None,
         )
@@ -422,7 +423,7 @@ def test_a_number_that_was_changed_would_be_noticed(visit, tmp_path):
     changed = first.model_copy(update={"nodes": {**first.nodes, NODE: Adds(a=7.5, b=8.5)}})
     explanation = Explanation(**{**dict(EXPLANATION), "examples": (changed,)})
     path = tmp_path / "report.html"
-    path.write_text(page_html([PageCircuit(circuit=CIRCUIT, explanation=explanation)]))
+    path.write_text(page_html([Reported(circuit=CIRCUIT, explanation=explanation)]))
     page = visit(path.as_uri())
     node(page, NODE).hover()
     assert "adds +8.00 nats (a +7.50, b +8.50)" in line(page)

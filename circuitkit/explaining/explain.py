@@ -38,6 +38,7 @@ from circuitkit.model import (
     Transformer,
     chain,
     gate_tap,
+    gates_of,
     logit_differences,
     pair_losses,
     record_tap,
@@ -117,7 +118,7 @@ def _chosen(
     losses = pair_losses(explainer.differences(test, explainer.nodes))
     order = losses.argsort(stable=True)
     chosen: list[tuple[ExampleKind, EncodedPairs]] = [
-        ("shown", shortest(checkpoint.ask(task, "select", _SHOWN_FROM))),
+        ("shown", shown_pair(checkpoint, task)),
         ("typical", test[order[len(order) // 2][None]]),
     ]
     if other := _out_of_distribution(checkpoint, task):
@@ -131,6 +132,11 @@ def _out_of_distribution(checkpoint: Checkpoint, task: Task) -> EncodedPairs | N
         return checkpoint.ask(task, split, _SHOWN_FROM)
     except TaskError:  # it has none
         return None
+
+
+def shown_pair(checkpoint: Checkpoint, task: Task) -> EncodedPairs:
+    """The pair that a report shows: the shortest of a few selection pairs."""
+    return shortest(checkpoint.ask(task, "select", _SHOWN_FROM))
 
 
 def shortest(pairs: EncodedPairs) -> EncodedPairs:
@@ -167,9 +173,7 @@ class _Explainer:
     def sides(self, pair: EncodedPairs) -> Sides:
         """The runs of the two prompts of one pair."""
         seen: dict[Site, Tensor] = {}
-        gates = {s: torch.zeros(w) for s, w in self.model.arch.widths.items()}
-        for site, channels in self.nodes.channels.items():
-            gates[site][list(channels)] = 1.0
+        gates = gates_of(self.nodes, self.model.arch.widths)
         self.circuit_model.stream(
             pair.tokens, chain(gate_tap(gates, self.values), record_tap(seen))
         )

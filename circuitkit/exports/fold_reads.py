@@ -73,8 +73,12 @@ def _run(folding: Folding, site: Site, n_kept: int | None) -> tuple[Tensor, Tens
 
 
 def normed(folding: Folding, site: Site, x: Float[Tensor, "n d_model"]) -> Tensor:
-    """The norm of a site, in float64 with the epsilon of float32."""
-    norm = folding.folded.norm(site)
+    """The stream through the norm of a site."""
+    return _through(folding.folded.norm(site), x)
+
+
+def _through(norm, x: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
+    """A norm in float64, with the epsilon of float32."""
     if norm.kind == "none":
         return x
     if norm.kind == "layernorm":
@@ -94,13 +98,7 @@ def position_reads(folding: Folding, site: Site) -> Float[Tensor, "positions d_p
         return torch.zeros(folding.n_positions, 0, dtype=torch.float64)
     layer = folding.model.layers[site.layer]
     norm = layer.ln_p1 if site.block == "attn" else layer.ln_p2
-    x = folding.model.transformer.wpe.weight.double()[: folding.n_positions]
-    if norm.kind == "none":
-        return x
-    if norm.kind == "layernorm":
-        x = x - x.mean(1, keepdim=True)
-    x = x / (x.square().mean(1, keepdim=True) + eps_of(norm)).sqrt() * norm.weight
-    return x + norm.bias if norm.kind == "layernorm" else x
+    return _through(norm, folding.model.transformer.wpe.weight.double()[: folding.n_positions])
 
 
 def _raw(folding: Folding, node: Node, values: Rows, alive: Tensor) -> _Raw:

@@ -17,6 +17,7 @@ from circuitkit.model import (
     Tap,
     Transformer,
     gate_tap,
+    gates_of,
     logit_differences,
     pair_losses,
 )
@@ -27,14 +28,6 @@ PAIRS_A_BATCH = 16
 
 _GRADIENTS_AT_ONCE = 2**24
 """Nodes times positions whose activations a backward pass may hold: about 0.8 GB."""
-
-
-def gates_of(nodes: NodeSet, widths: Mapping[Site, int]) -> dict[Site, Float[Tensor, " width"]]:
-    """A gate for every channel of every site: 1 where the node is kept, else 0."""
-    gates = {site: torch.zeros(width) for site, width in widths.items()}
-    for site, channels in nodes.channels.items():
-        gates[site][list(channels)] = 1.0
-    return gates
 
 
 def nodes_of(gates: Mapping[Site, Tensor]) -> NodeSet:

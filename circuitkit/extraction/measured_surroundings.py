@@ -14,6 +14,7 @@ from torch import Tensor
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.token_names import token_names
 from circuitkit.circuit import Side, Surroundings
+from circuitkit.explaining.explain import shown_pair
 from circuitkit.extraction.induced_edges import n_edges
 from circuitkit.extraction.masked_model import gates_of
 from circuitkit.model import (
@@ -32,7 +33,6 @@ _BIAS = {
     "attn.resid_delta": ("attn.c_proj", 0), "mlp.post_act": ("mlp.c_fc", 0),
     "mlp.resid_delta": ("mlp.c_proj", 0),
 }  # fmt: skip
-_LOOKED_AT = 64
 
 
 def describe_surroundings(
@@ -47,7 +47,7 @@ def describe_surroundings(
 
     ``circuit_model`` is the model that the circuit is run on, where edges of it are cut.
     """
-    pair, names = _example(checkpoint, task), token_names(checkpoint)
+    pair, names = shown_pair(checkpoint, task), token_names(checkpoint)
     a, b = _sides(names, circuit_model or model, pair, nodes, values)
     return Surroundings(
         question=task.question,
@@ -62,13 +62,6 @@ def describe_surroundings(
         biases=_biases(model, nodes),
         means={str(node): float(values[node.site][node.channel]) for node in nodes},
     )
-
-
-def _example(checkpoint: Checkpoint, task: Task) -> EncodedPairs:
-    """The shortest of a few selection pairs: the easiest to read."""
-    pairs = checkpoint.ask(task, "select", _LOOKED_AT)
-    lengths = pairs.last.view(2, -1).sum(0)
-    return pairs[lengths.argmin()[None]]
 
 
 def _sides(

@@ -17,7 +17,7 @@ from circuitkit.model.encoded_pairs import (
     logit_differences,
     pair_losses,
 )
-from circuitkit.model.taps import Tap, chain, gate_tap, record_tap
+from circuitkit.model.taps import Tap, chain, gate_tap, gates_of, record_tap
 from circuitkit.model.transformer import Transformer
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "chain",
     "encode_pairs",
     "gate_tap",
+    "gates_of",
     "hits",
     "logit_differences",
     "pair_losses",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.nodes import Site
+from circuitkit.nodes import NodeSet, Site
 
 Tap = Callable[[Site, Tensor], Tensor]
 
@@ -25,6 +26,14 @@ def record_tap(store: dict[Site, Tensor]) -> Tap:
         return x
 
     return tap
+
+
+def gates_of(nodes: NodeSet, widths: Mapping[Site, int]) -> dict[Site, Float[Tensor, " width"]]:
+    """A gate for every channel of every site: 1 where the node is kept, else 0."""
+    gates = {site: torch.zeros(width) for site, width in widths.items()}
+    for site, channels in nodes.channels.items():
+        gates[site][list(channels)] = 1.0
+    return gates
 
 
 def gate_tap(gates: Mapping[Site, Tensor], ablation_values: Mapping[Site, Tensor]) -> Tap:

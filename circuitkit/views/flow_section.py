@@ -11,8 +11,7 @@ from typing import Any
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Context, Explanation
 from circuitkit.nodes import Node
-from circuitkit.views.mechanism_section import signed
-from circuitkit.views.safe_text import number, token_text
+from circuitkit.views.safe_text import number, signed, token_text
 
 MAX_NODES = 200
 CONTEXT_WIDTH = 22

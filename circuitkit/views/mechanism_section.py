@@ -6,13 +6,14 @@ the tokens and for the rest, each with what it adds in prompt a and in prompt b.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from circuitkit.circuit.explanation import Adds, Example, Explanation, Hop, TokenPath, TokenSource
 from circuitkit.views.answer_colours import push, size, total
 from circuitkit.views.flows import least_shown
 from circuitkit.views.head_looks import token_at
-from circuitkit.views.safe_text import number, prose, token_text
+from circuitkit.views.safe_text import number, prose, signed, token_text
 
 N_PATHS = 5
 LEAST = 0.01
@@ -35,7 +36,7 @@ def mechanism(explanation: Explanation) -> dict[str, Any]:
             _row([_rest(len(more))], rest, "none"),
         ],
         "sum": _numbers(whole),
-        "said": _said(example, shown),
+        "said": how_much(example, shown),
     }
 
 
@@ -45,12 +46,6 @@ def _row(steps: list[str], adds: Adds, which: str) -> dict[str, Any]:
 
 def _numbers(adds: Adds) -> list[str]:
     return [signed(adds.a), signed(adds.b)]
-
-
-def signed(value: float) -> str:
-    """A number with its sign, two digits after the point."""
-    shown = number(value, 2)
-    return shown if shown.startswith("\N{MINUS SIGN}") or shown == "0.00" else f"+{shown}"
 
 
 def _path(example: Example, path: TokenPath) -> list[str]:
@@ -118,7 +113,8 @@ def _rest(n_more: int) -> str:
     return f"The rest: {n_more} weaker paths and what no path explains" if n_more else "The rest"
 
 
-def _said(example: Example, shown: list[TokenPath]) -> str:
+def how_much(example: Example, shown: Sequence[TokenPath]) -> str:
+    """How much of the logit difference some lines explain, in a sentence."""
     whole = (example.a.logit_difference + example.b.logit_difference) / 2
     if not shown or not whole:
         return "No path from a token is known: the lines explain nothing of the logit difference."

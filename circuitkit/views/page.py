@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from itertools import combinations
@@ -20,55 +19,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from circuitkit.arguments import checked_call
-from circuitkit.circuit import Circuit, CircuitFolder, Origin
+from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.circuit.comparison import compare
-from circuitkit.circuit.explanation import FILE as EXPLANATION
-from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import REPORT_HTML
-from circuitkit.errors import MismatchError, ReportError
+from circuitkit.errors import ReportError
 from circuitkit.files import as_path, read_text, shipped_folder, write_whole
-from circuitkit.findings import Validation
 from circuitkit.views.diagram import diagram
 from circuitkit.views.page_data import circuit_data, script_json
 from circuitkit.views.page_svg import Picture, picture
 from circuitkit.views.page_text import circuit_text
+from circuitkit.views.reported import Reported
 from circuitkit.views.svg import render
 
 SCRIPTS = ("page_flow.js", "page_panel.js", "page.js")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PageCircuit:
-    """A circuit and all that a page says of it."""
-
-    circuit: Circuit
-    validation: Validation | None = None
-    explanation: Explanation | None = None
-    smallest: Circuit | None = None
-    origin: Origin | None = None
-
-    @classmethod
-    def of(cls, folder: CircuitFolder) -> PageCircuit:
-        """All that a folder holds of its circuit.
-
-        Raises:
-            CircuitError: if a file in it cannot be read.
-            MismatchError: if the validation or the explanation is of another circuit.
-        """
-        circuit, validation = folder.circuit, folder.validation
-        has_explanation = (folder.path / EXPLANATION).exists()
-        explanation = Explanation.load(folder.path) if has_explanation else None
-        for name, noun in (("validation", validation), ("explanation", explanation)):
-            if noun and noun.circuit_sha256 != circuit.sha256:
-                raise MismatchError(
-                    f"the {name} in {folder.path} is of circuit {noun.circuit_sha256[:16]}…, but "
-                    f"the circuit there is {circuit.sha256[:16]}…. "
-                    f"Run 'circuitkit validate {folder.path}' again."
-                )
-        return cls(
-            circuit=circuit, validation=validation, explanation=explanation,
-            smallest=folder.smallest, origin=folder.origin,
-        )  # fmt: skip
 
 
 @checked_call
@@ -94,19 +57,22 @@ def write_pages(path: str | Path, folders: Sequence[str | Path | CircuitFolder])
         ReportError: if there is nothing to report, or a diagram cannot be drawn.
         UsageError: if ``path`` cannot be written to.
     """
-    html = page_html([PageCircuit.of(CircuitFolder.open(folder)) for folder in folders])
+    html = page_html([Reported.of(CircuitFolder.open(folder)) for folder in folders])
     write_whole(as_path(path), html)
     return Path(path)
 
 
-def page_html(circuits: Sequence[PageCircuit]) -> str:
+def page_html(circuits: Sequence[Reported]) -> str:
     """The whole page as text.
 
     Raises:
+        MismatchError: if a validation or an explanation is of another circuit.
         ReportError: if there is nothing to report, or a diagram cannot be drawn.
     """
     if not circuits:
         raise ReportError("nothing to report: got no circuit, expected at least one.")
+    for each in circuits:
+        each.check_match()
     drawn = [_drawn(each.circuit, f"c{i}") for i, each in enumerate(circuits)]
     data = [
         circuit_data(each.circuit, each.explanation, picture)
@@ -128,12 +94,12 @@ def _drawn(circuit: Circuit, prefix: str) -> Picture:
     return picture(render(diagram(circuit)), circuit, prefix)
 
 
-def _text(each: PageCircuit, drawn: Picture) -> dict[str, Any]:
-    said = circuit_text(each.circuit, each.validation, each.explanation, each.smallest, each.origin)
+def _text(each: Reported, drawn: Picture) -> dict[str, Any]:
+    said = circuit_text(each)
     return {**said, "svg": Markup(drawn.markup), "width": drawn.width}
 
 
-def _shared(i: int, j: int, circuits: Sequence[PageCircuit]) -> dict[str, Any]:
+def _shared(i: int, j: int, circuits: Sequence[Reported]) -> dict[str, Any]:
     """What two circuits share, in numbers."""
     found = compare(circuits[i].circuit, circuits[j].circuit)
     return {

@@ -44,22 +44,6 @@ def _plot(finding: Finding) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def ladder(circuit: Circuit, smallest: Circuit | None) -> list[list[str]]:
-    """A row for each rung that was reached."""
-    rungs = [each for each in (smallest, circuit) if each is not None]
-    return [
-        [
-            each.rung or "smallest",
-            f"{each.n_nodes:,}",
-            f"{each.n_edges:,}",
-            number(each.loss_nats.circuit),
-            number(each.accuracy.complement),
-            words(each.outcome),
-        ]
-        for each in rungs
-    ]
-
-
 def asked(circuit: Circuit) -> list[list[str]]:
     """What the search asked of the circuit, and how near it is to the limit."""
     return [

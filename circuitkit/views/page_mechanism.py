@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from circuitkit.circuit.explanation import Adds, Example, Hop, Run, TokenPath
-from circuitkit.views.safe_text import number, prose
+from circuitkit.views.mechanism_section import N_PATHS, how_much
+from circuitkit.views.safe_text import number, prose, signed
 
-N_LINES = 5
 MAX_NAMED = 3
 SLIGHT = 0.05
 
@@ -22,28 +22,18 @@ Literals = Mapping[str, str]
 def mechanism(example: Example, n_constant: int, literals: Literals) -> dict[str, Any]:
     """The lines of an example, and a sentence on what they leave out."""
     whole = (example.a.logit_difference + example.b.logit_difference) / 2
-    others = example.paths[N_LINES:]
+    first, others = example.paths[:N_PATHS], example.paths[N_PATHS:]
     rest = sum(path.adds.both for path in others) + example.rest.both
     return {
-        "lines": [_line(path, example, literals) for path in example.paths[:N_LINES]],
+        "lines": [_line(path, example, literals) for path in first],
         "whole": number(whole, 2),
-        "sum": signed(sum(path.adds.both for path in example.paths[:N_LINES])),
-        "share": f"{100 * max(0.0, example.explained(N_LINES)):.0f} %",
+        "said": how_much(example, first),
         "constant": adds_text(example.constant),
         "constant_for": _speaks(example.constant, example, literals),
         "n_constant": n_constant,
         "rest": signed(rest),
         "n_others": len(others),
     }
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, as a contribution is printed.
-
-    >>> signed(0.5), signed(-0.25)
-    ('+0.50', '−0.25')
-    """
-    return f"{value:+z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def adds_text(adds: Adds) -> str:

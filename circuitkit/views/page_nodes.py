@@ -12,10 +12,10 @@ from typing import Any
 from circuitkit.circuit import Circuit, Surroundings
 from circuitkit.circuit.explanation import Context, Explanation, NodeNote
 from circuitkit.nodes import Node
-from circuitkit.views.page_mechanism import adds_text, signed
+from circuitkit.views.page_mechanism import adds_text
 from circuitkit.views.page_svg import joins
 from circuitkit.views.palette import kind_of
-from circuitkit.views.safe_text import number, token_text
+from circuitkit.views.safe_text import number, signed, token_text
 
 MAX_NAMED = 4
 """Of more nodes or tokens that one is joined to, the strongest are named."""

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from circuitkit.circuit import Circuit, Origin, Side
-from circuitkit.circuit.explanation import Example, Explanation
-from circuitkit.findings import Validation
+from circuitkit.circuit import Circuit, Side
+from circuitkit.circuit.explanation import Example
 from circuitkit.views.example_pair import cues
 from circuitkit.views.findings_section import fooled, methods
-from circuitkit.views.page_evidence import asked, evidence, ladder, trust
+from circuitkit.views.ladder_section import ladder
+from circuitkit.views.page_evidence import asked, evidence, trust
 from circuitkit.views.page_mechanism import mechanism
 from circuitkit.views.page_nodes import node_cards
 from circuitkit.views.report_data import OUTCOMES
+from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose, token_texts
 from circuitkit.views.search_section import made, method, target
@@ -30,14 +31,9 @@ KINDS = {
 }
 
 
-def circuit_text(
-    circuit: Circuit,
-    validation: Validation | None,
-    explanation: Explanation | None,
-    smallest: Circuit | None,
-    origin: Origin | None,
-) -> dict[str, Any]:
+def circuit_text(reported: Reported) -> dict[str, Any]:
     """The sections of one circuit."""
+    circuit, validation, explanation = reported.circuit, reported.validation, reported.explanation
     around = circuit.surroundings
     return {
         "title": prose((around and around.question) or circuit.task.name, 200),
@@ -47,7 +43,7 @@ def circuit_text(
         "method": method(circuit),
         "size": _size(circuit),
         "warning": OUTCOMES[circuit.outcome],
-        "examples": _examples(circuit, explanation),
+        "examples": _examples(reported),
         "explained": explanation is not None,
         "trust": trust(validation),
         "nodes": node_cards(circuit, explanation),
@@ -55,10 +51,10 @@ def circuit_text(
         "findings": evidence(validation),
         "methods": methods(validation) if validation else "",
         "fooled": fooled(validation) if validation else [],
-        "ladder": ladder(circuit, smallest),
+        "ladder": ladder(reported.rungs),
         "asked": asked(circuit),
         "made": made(circuit, validation),
-        "commands": [*commands(circuit, validation, origin)[:-1], REPORT_COMMAND],
+        "commands": [*commands(circuit, validation, reported.origin)[:-1], REPORT_COMMAND],
     }
 
 
@@ -72,11 +68,11 @@ def _size(circuit: Circuit) -> str:
     )
 
 
-def _examples(circuit: Circuit, explanation: Explanation | None) -> list[dict[str, Any]]:
-    if explanation:
-        constant = sum(note.role == "constant" for note in explanation.nodes.values())
-        return [_explained(example, constant) for example in explanation.examples]
-    if not (around := circuit.surroundings):
+def _examples(reported: Reported) -> list[dict[str, Any]]:
+    if reported.explanation:
+        n_constant = len(reported.constant)
+        return [_explained(example, n_constant) for example in reported.explanation.examples]
+    if not (around := reported.circuit.surroundings):
         return []
     sides = _sides(around.a, around.b, {})
     return [{"kind": KINDS["shown"], "template": "", "sides": sides, "how": None, "heads": []}]

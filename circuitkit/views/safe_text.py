@@ -104,3 +104,12 @@ def number(value: float | None, digits: int = 3) -> str:
         return "–"
     text = f"{value:z,.{digits}f}" if abs(value) < 1e5 else f"{value:.2e}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, as a contribution is printed.
+
+    >>> signed(0.5), signed(-0.25)
+    ('+0.50', '−0.25')
+    """
+    return f"{value:+z.{digits}f}".replace("-", "\N{MINUS SIGN}")
