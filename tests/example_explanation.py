@@ -120,6 +120,7 @@ def example_explanation(circuit: Circuit, **changes: Any) -> Explanation:
         examples=(
             example(circuit, **changes),
             example(circuit, "typical"),
+            example(circuit, "distractor", distractors=(" [",)),
             example(circuit, "out_of_distribution"),
             example(circuit, "worst"),
         ),

@@ -24,7 +24,9 @@ from circuitkit.circuit.explanation import (
 def random_explanation(circuit: Circuit, seed: int = 0, **changes: Any) -> Explanation:
     """An explanation of a circuit with surroundings: every link and node has a number."""
     random = Random(seed)
-    kinds: tuple[ExampleKind, ...] = ("shown", "typical", "out_of_distribution", "worst")
+    kinds: tuple[ExampleKind, ...] = (
+        "shown", "typical", "distractor", "out_of_distribution", "worst",
+    )  # fmt: skip
     fields: dict[str, Any] = {
         "circuit_sha256": circuit.sha256,
         "n_pairs": 512,

@@ -11,9 +11,10 @@ from circuitkit.checkpoints.token_names import token_names
 from circuitkit.circuit import CircuitFolder, Explanation
 from circuitkit.circuit.explanation import FILE
 from circuitkit.errors import CircuitError
+from circuitkit.explaining.chosen_pairs import ChosenPair, shortest
 from circuitkit.explaining.circuit_flows import measure_flows
 from circuitkit.explaining.contexts import find_contexts
-from circuitkit.explaining.explain import _Explainer, shortest
+from circuitkit.explaining.explain import _Explainer
 from circuitkit.explaining.token_paths import _ways
 from circuitkit.extraction import (
     ExtractConfig,
@@ -50,7 +51,7 @@ def test_paths_and_what_is_constant_add_up_to_the_logit_difference(option):
     explainer, pairs = random_explainer(option)
     own = masked_differences(explainer.model, pairs, explainer.nodes, explainer.values)
     for i, explained in enumerate(explainer.explained(pairs)):
-        example = explainer.example(explained, pairs[i : i + 1], "shown")
+        example = explainer.example(explained, ChosenPair("shown", pairs[i : i + 1]))
         for side, d in zip("ab", own.view(2, -1)[:, i].tolist(), strict=True):
             listed = sum(getattr(path.adds, side) for path in example.paths)
             rest = getattr(example.constant, side) + getattr(example.rest, side)
@@ -113,7 +114,7 @@ def test_a_node_on_no_path_has_what_is_lost_without_it():
     explainer, pairs = random_explainer("plain")
     whole = masked_differences(explainer.model, pairs, explainer.nodes, explainer.values)
     explained = explainer.explained(pairs)[0]
-    example = explainer.example(explained, pairs[:1], "shown")
+    example = explainer.example(explained, ChosenPair("shown", pairs[:1]))
     looking = [n for n in explainer.nodes if n.site.place in ("q", "k")]
     assert {str(node) for node in looking} <= set(example.by_ablation)
     for node in looking[:6]:
@@ -170,7 +171,7 @@ def test_the_strongest_paths_are_those_that_were_planted(name, tmp_path):
         names=token_names(checkpoint),
     )  # fmt: skip
     pair = shortest(checkpoint.ask(task, "test", 16))
-    found = explainer.example(explainer.explained(pair)[0], pair, "shown")
+    found = explainer.example(explainer.explained(pair)[0], ChosenPair("shown", pair))
     most = max(abs(path.adds.both) for path in found.paths)
     strong = {
         (path.source.a, *(hop.part for hop in path.hops))

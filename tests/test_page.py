@@ -36,6 +36,7 @@ from circuitkit.views.page_data import script_json
 from circuitkit.views.page_evidence import evidence, trust
 from circuitkit.views.page_mechanism import mechanism, speaks_for
 from circuitkit.views.page_svg import picture
+from circuitkit.views.paths_diagram import paths_diagram
 from circuitkit.views.reported import Reported
 from circuitkit.views.svg import render
 
@@ -53,6 +54,8 @@ HOSTILE = (
     ),
     *("=cmd()", "#import", "javascript:alert(1)", "\\u003c", "中文"),
 )
+
+PICTURE = "data:image/svg+xml;base64,"
 
 MEGABYTES_150 = 3 * 10**6
 
@@ -130,7 +133,7 @@ def test_nothing_is_asked_of_any_other_place(html):
     assert "http" not in html.replace("http-equiv", "")
     for _, attributes in elements.found:
         for name in ("src", "href", "xlink:href", "action", "srcset", "data", "poster"):
-            assert (attributes.get(name) or "#").startswith(("#", "data:,"))
+            assert (attributes.get(name) or "#").startswith(("#", "data:,", PICTURE))
     assert "@import" not in html
     assert "url(" not in html
 
@@ -214,10 +217,20 @@ def test_no_string_becomes_an_element(text):
     html = hostile_page(text)
     elements = Elements(html)
     assert [a.get("type") for a in elements.of("script")] == ["application/json", None]
-    assert {tag for tag, _ in elements.found}.isdisjoint({"img", "iframe", "object", "embed"})
+    assert {tag for tag, _ in elements.found}.isdisjoint({"iframe", "object", "embed"})
+    assert [image["src"].startswith(PICTURE) for image in elements.of("img")] == [True]
     assert not any(name.startswith("on") for _, a in elements.found for name in a)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]", html)
     assert "<!--" not in html
+
+
+def test_the_picture_of_the_paths_is_that_of_page_one():
+    """As an image; a circuit without an explanation has none."""
+    circuit = random_circuit(40)
+    (image,) = Elements(page_html([shown(circuit)])).of("img")
+    drawn = paths_diagram(circuit, random_explanation(circuit)).svg
+    assert base64.b64decode(image["src"].removeprefix(PICTURE)).decode() == drawn
+    assert Elements(page_html([shown(circuit, explanation=None)])).of("img") == []
 
 
 @settings(max_examples=25)

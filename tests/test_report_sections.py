@@ -183,7 +183,10 @@ def test_examples_say_what_circuit_and_model_answer():
     circuit = example_circuit()
     found = examples(example_explanation(circuit))
     assert [each["title"] for each in found] == [
-        *("A typical pair", "Out of distribution", "The worst pair"),
+        "A typical pair",
+        "With a distractor: '␣[' is the cue of other pairs",
+        "Out of distribution",
+        "The worst pair",
     ]
     a, b = found[0]["prompts"]
     assert (a["difference"], a["model_difference"], a["right"]) == ("2.10", "3.00", True)

@@ -25,7 +25,7 @@ Role = Literal["cue", "offset", "constant"]
 """``cue``: it turns with the answer. ``offset``: it favours the same token in both prompts.
 ``constant``: neither."""
 
-ExampleKind = Literal["shown", "typical", "out_of_distribution", "worst"]
+ExampleKind = Literal["shown", "typical", "distractor", "out_of_distribution", "worst"]
 
 
 class Adds(BaseModel):
@@ -117,7 +117,9 @@ class Example(BaseModel):
     differences. ``links`` has what flows through every edge, as ``"SOURCE>TARGET"``: an edge
     between nodes, ``token:TEXT>NODE``, a head's ``V>WRITE``, a write and a later read of its
     channel, and ``NODE>answer``. ``nodes`` has what flows through every node. A query or key
-    has what is lost without it: ``by_ablation`` names those.
+    has what is lost without it: ``by_ablation`` names those. ``distractors`` are tokens that both
+    prompts share and that are the cue of other pairs; they are named in the example chosen for
+    them.
     """
 
     model_config = STRICT
@@ -131,6 +133,7 @@ class Example(BaseModel):
     nodes: dict[str, Adds]
     links: dict[str, Adds]
     by_ablation: tuple[str, ...]
+    distractors: tuple[str, ...] = ()
 
     def explained(self, n_paths: int) -> float:
         """How much of the mean logit difference the first paths and what is constant add up to.

@@ -20,14 +20,13 @@ from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import (
     Adds,
     Example,
-    ExampleKind,
     Explanation,
     NodeNote,
     Role,
     Run,
 )
 from circuitkit.compiled import CompiledCircuit, FoldedModel
-from circuitkit.errors import TaskError
+from circuitkit.explaining.chosen_pairs import ChosenPair, choose_pairs
 from circuitkit.explaining.circuit_flows import Flows, measure_flows, on_no_path, share_out
 from circuitkit.explaining.circuit_parts import CircuitParts
 from circuitkit.explaining.contexts import find_contexts
@@ -45,15 +44,13 @@ from circuitkit.model import (
 )
 from circuitkit.model.other_prompt import shared_prefix
 from circuitkit.nodes import Node, NodeSet, Site
-from circuitkit.task import Split, Task
+from circuitkit.task import Task
 
 N_PAIRS = 24
 """Test pairs over which the roles of nodes are measured."""
 
 _LOOKED_AT = 256
 """Test pairs among which the typical and the worst are found."""
-
-_SHOWN_FROM = 64
 
 N_DECIMALS = 6
 """What things add is rounded to so many decimals, in nats."""
@@ -93,8 +90,9 @@ def explain(
         names=token_names(checkpoint),
     )  # fmt: skip
     test = checkpoint.ask(task, "test", _LOOKED_AT)
-    few, chosen = test[:N_PAIRS], _chosen(explainer, checkpoint, task, test)
-    explained = explainer.explained(sum((pair for _, pair in chosen), few))
+    losses = pair_losses(explainer.differences(test, explainer.nodes))
+    few, chosen = test[:N_PAIRS], choose_pairs(checkpoint, task, test, losses)
+    explained = explainer.explained(sum((each.pair for each in chosen), few))
     contexts = find_contexts(model, sample, nodes, explainer.names, circuit.seed)
     notes = _notes(explained[: len(few)], [str(node) for node in nodes])
     return Explanation(
@@ -105,44 +103,10 @@ def explain(
             for name, (role, adds) in notes.items()
         },
         examples=tuple(
-            explainer.example(some, pair, kind)
-            for some, (kind, pair) in zip(explained[len(few) :], chosen, strict=True)
+            explainer.example(some, each)
+            for some, each in zip(explained[len(few) :], chosen, strict=True)
         ),
     )
-
-
-def _chosen(
-    explainer: _Explainer, checkpoint: Checkpoint, task: Task, test: EncodedPairs
-) -> list[tuple[ExampleKind, EncodedPairs]]:
-    """The pair of the report, one of median loss, one out of distribution, the worst."""
-    losses = pair_losses(explainer.differences(test, explainer.nodes))
-    order = losses.argsort(stable=True)
-    chosen: list[tuple[ExampleKind, EncodedPairs]] = [
-        ("shown", shown_pair(checkpoint, task)),
-        ("typical", test[order[len(order) // 2][None]]),
-    ]
-    if other := _out_of_distribution(checkpoint, task):
-        chosen.append(("out_of_distribution", shortest(other)))
-    return [*chosen, ("worst", test[order[-1:]])]
-
-
-def _out_of_distribution(checkpoint: Checkpoint, task: Task) -> EncodedPairs | None:
-    split: Split = "ood"
-    try:
-        return checkpoint.ask(task, split, _SHOWN_FROM)
-    except TaskError:  # it has none
-        return None
-
-
-def shown_pair(checkpoint: Checkpoint, task: Task) -> EncodedPairs:
-    """The pair that a report shows: the shortest of a few selection pairs."""
-    return shortest(checkpoint.ask(task, "select", _SHOWN_FROM))
-
-
-def shortest(pairs: EncodedPairs) -> EncodedPairs:
-    """The pair of fewest tokens, the easiest to read."""
-    lengths = pairs.last.view(2, -1).sum(0)
-    return pairs[lengths.argmin()[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +174,9 @@ class _Explainer:
         node = NodeSet.of([Node.parse(name)], self.nodes.widths)
         return self.differences(pairs, self.nodes - node)
 
-    def example(self, explained: _Explained, pair: EncodedPairs, kind: ExampleKind) -> Example:
+    def example(self, explained: _Explained, chosen: ChosenPair) -> Example:
         """One pair and how the circuit answers it."""
+        pair = chosen.pair
         sides, (a, b), own = explained.sides, explained.flows, explained.differences
         texts = (self.texts(sides[0]), self.texts(sides[1]))
         paths = find_paths(sides, Places(texts=texts, n_shared=int(shared_prefix(pair)[0])))
@@ -220,7 +185,8 @@ class _Explainer:
         whole = logit_differences(logits, pair).tolist()
         listed = [sum(path.adds.a for path in paths), sum(path.adds.b for path in paths)]
         return Example(
-            kind=kind, template=pair.templates[0],
+            kind=chosen.kind, template=pair.templates[0],
+            distractors=tuple(self.names[token] for token in chosen.distractors),
             a=self._run(sides[0], own[0], whole[0]), b=self._run(sides[1], own[1], whole[1]),
             paths=tuple(paths),
             constant=_adds(own[0] - a.total, own[1] - b.total),

@@ -14,7 +14,7 @@ from torch import Tensor
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.token_names import token_names
 from circuitkit.circuit import Side, Surroundings
-from circuitkit.explaining.explain import shown_pair
+from circuitkit.explaining.chosen_pairs import shown_pair
 from circuitkit.extraction.induced_edges import n_edges
 from circuitkit.extraction.masked_model import gates_of
 from circuitkit.model import (

@@ -28,6 +28,7 @@ from circuitkit.views.diagram import diagram
 from circuitkit.views.page_data import circuit_data, script_json
 from circuitkit.views.page_svg import Picture, picture
 from circuitkit.views.page_text import circuit_text
+from circuitkit.views.paths_diagram import paths_diagram
 from circuitkit.views.reported import Reported
 from circuitkit.views.svg import render
 
@@ -95,8 +96,18 @@ def _drawn(circuit: Circuit, prefix: str) -> Picture:
 
 
 def _text(each: Reported, drawn: Picture) -> dict[str, Any]:
-    said = circuit_text(each)
-    return {**said, "svg": Markup(drawn.markup), "width": drawn.width}
+    said, svg = circuit_text(each), Markup(drawn.markup)
+    return {**said, "svg": svg, "width": drawn.width, "picture": _strongest_paths(each)}
+
+
+def _strongest_paths(each: Reported) -> dict[str, Any] | None:
+    """The picture of page one: an image, so that no name in it meets one of the diagram."""
+    explanation = each.explanation
+    if explanation is None or not each.circuit.nodes or not explanation.examples:
+        return None
+    drawing = paths_diagram(each.circuit, explanation)
+    source = f"data:image/svg+xml;base64,{b64encode(drawing.svg.encode()).decode()}"
+    return {"source": source, "width": round(drawing.width * 4 / 3), "caption": drawing.caption}
 
 
 def _shared(i: int, j: int, circuits: Sequence[Reported]) -> dict[str, Any]:

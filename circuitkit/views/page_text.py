@@ -5,16 +5,17 @@ In: a circuit, its validation, its explanation. Out: dictionaries that the templ
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from circuitkit.circuit import Circuit, Side
+from circuitkit.circuit import Circuit, Surroundings
 from circuitkit.circuit.explanation import Example
-from circuitkit.views.example_pair import cues
 from circuitkit.views.findings_section import fooled, methods
 from circuitkit.views.ladder_section import ladder
 from circuitkit.views.page_evidence import asked, evidence, trust
 from circuitkit.views.page_mechanism import mechanism
 from circuitkit.views.page_nodes import node_cards
+from circuitkit.views.prompt_section import KINDS, both_ways, prompt, title
 from circuitkit.views.report_data import OUTCOMES
 from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import commands
@@ -22,13 +23,8 @@ from circuitkit.views.safe_text import number, prose, token_texts
 from circuitkit.views.search_section import made, method, target
 
 REPORT_COMMAND = "circuitkit report DIR --format html"
-
-KINDS = {
-    "shown": "the pair shown",
-    "typical": "typical",
-    "out_of_distribution": "out of distribution",
-    "worst": "the worst answer",
-}
+WHOLE = sys.maxsize
+"""A page shows every token of a prompt."""
 
 
 def circuit_text(reported: Reported) -> dict[str, Any]:
@@ -74,42 +70,24 @@ def _examples(reported: Reported) -> list[dict[str, Any]]:
         return [_explained(example, n_constant) for example in reported.explanation.examples]
     if not (around := reported.circuit.surroundings):
         return []
-    sides = _sides(around.a, around.b, {})
-    return [{"kind": KINDS["shown"], "template": "", "sides": sides, "how": None, "heads": []}]
+    only = {"title": KINDS["shown"], "template": "", "sides": _sides(around)}
+    return [{**only, "how": None, "heads": []}]
 
 
 def _explained(example: Example, n_constant: int) -> dict[str, Any]:
     a, b = example.a, example.b
     literals = token_texts((*a.tokens, *b.tokens, a.answer, b.answer), 24)
-    of_model = {"a": a.model_logit_difference, "b": b.model_logit_difference}
     return {
-        "kind": KINDS[example.kind],
+        "title": title(example),
         "template": prose(example.template, 80),
-        "sides": _sides(a, b, of_model),
+        "sides": _sides(example),
         "how": mechanism(example, n_constant, literals),
         "heads": _heads(example),
     }
 
 
-def _sides(a: Side, b: Side, of_model: dict[str, float]) -> list[dict[str, Any]]:
-    literals = token_texts((*a.tokens, *b.tokens, a.answer, b.answer), 24)
-    return [
-        {
-            "name": name,
-            "tokens": _tokens(side, other, literals),
-            "answer": literals[side.answer],
-            "foil": literals[other.answer],
-            "difference": number(side.logit_difference, 2),
-            "right": side.logit_difference > 0,
-            "model": number(of_model.get(name), 2),
-        }
-        for name, side, other in (("a", a, b), ("b", b, a))
-    ]
-
-
-def _tokens(side: Side, other: Side, literals: dict[str, str]) -> list[dict[str, Any]]:
-    cue = set(cues(side, other))
-    return [{"text": literals[token], "cue": i in cue} for i, token in enumerate(side.tokens)]
+def _sides(pair: Surroundings | Example) -> list[dict[str, Any]]:
+    return [prompt(*way, limit=WHOLE, width=24) for way in both_ways(pair)]
 
 
 def _heads(example: Example) -> list[dict[str, Any]]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from circuitkit.circuit import Side, Surroundings
-from circuitkit.circuit.explanation import Example, Explanation
+from circuitkit.circuit.explanation import Example, ExampleKind, Explanation
 from circuitkit.views.example_pair import cues
 from circuitkit.views.heatmap import shown_positions
-from circuitkit.views.safe_text import number, prose, token_texts
+from circuitkit.views.safe_text import number, prose, token_text, token_texts
 
-KINDS = {
-    "shown": "The pair of page one",
+KINDS: dict[ExampleKind, str] = {
+    "shown": "The pair shown first",
     "typical": "A typical pair",
+    "distractor": "With a distractor",
     "out_of_distribution": "Out of distribution",
     "worst": "The worst pair",
 }
@@ -23,6 +24,15 @@ ON_PAGE_ONE = 24
 def both_ways(pair: Surroundings | Example) -> tuple[tuple[str, Side, Side], ...]:
     """Each prompt of a pair, with its name and the other."""
     return ("a", pair.a, pair.b), ("b", pair.b, pair.a)
+
+
+def title(example: Example) -> str:
+    """What a pair is shown for."""
+    if not example.distractors:
+        return KINDS[example.kind]
+    tokens = " and ".join(map(token_text, example.distractors[:3]))
+    cue = "is the cue" if len(example.distractors) == 1 else "are cues"
+    return f"{KINDS[example.kind]}: {tokens} {cue} of other pairs"
 
 
 def prompt(name: str, side: Side, other: Side, limit: int = 200, width: int = 32) -> dict[str, Any]:
@@ -50,7 +60,7 @@ def examples(explanation: Explanation) -> list[dict[str, Any]]:
     """Every example after the first, in words and prompts."""
     return [
         {
-            "title": KINDS[example.kind],
+            "title": title(example),
             "template": prose(example.template, 60),
             "prompts": [prompt(*way) for way in both_ways(example)],
         }
