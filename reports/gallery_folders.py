@@ -25,7 +25,7 @@ SPARSE, DENSE = "tinypython-sparse", "tinypython-dense"
 
 NUMBERS = "numbers.json"
 COMPLETE = "for_while"
-"""The task whose folders hold the report and the tables too."""
+"""The task whose folders hold the PDF, the explanation and the tables too."""
 
 DENSE_EXAMPLES = ("for_while", "if_equals")
 """Dense circuits that are kept; they are so large that a diagram shows nothing."""
@@ -46,8 +46,8 @@ MOST_DRAWN = 80
 REDRAWN = ("circuit.dot", "paths.dot", "nodes.csv", "edges.csv", "findings.csv", REPORT)
 """What ``circuitkit report`` makes again in a moment, besides the diagrams."""
 
-EXPLAINED = (EXPLANATION, REPORT_HTML)
-"""Kept of one task: 37 explanations take 15 MB, and ``circuitkit validate`` writes them again."""
+EXPLAINED = (EXPLANATION,)
+"""Kept of one task: 37 explanations take 15 MB, and a page shows all that is in them."""
 
 LEFT_OUT = ("edges", "surroundings")
 
@@ -59,8 +59,8 @@ def kept(folder: Path) -> tuple[str, ...]:
         whole = folder.name in DENSE_EXAMPLES
         return (*(VALIDATED if whole else (NUMBERS, VALIDATION)), *climbed)
     if folder.name == COMPLETE:
-        return (*VALIDATED, *climbed, DIAGRAM, PATHS, *REDRAWN, *EXPLAINED)
-    drawn = (PATHS, *((DIAGRAM,) if numbers(folder)["n_edges"] <= MOST_DRAWN else ()))
+        return (*VALIDATED, *climbed, DIAGRAM, PATHS, REPORT_HTML, *REDRAWN, *EXPLAINED)
+    drawn = (PATHS, REPORT_HTML, *((DIAGRAM,) if numbers(folder)["n_edges"] <= MOST_DRAWN else ()))
     return (*VALIDATED, *climbed, *drawn)
 
 

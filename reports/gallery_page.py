@@ -47,10 +47,10 @@ the tokens to the answers.
 FOOT = """\
 ## What is kept
 
-Of the sparse checkpoints, the folder of `{complete}` holds the PDF, the page (`report.html`: save it and
-open it in a browser), the explanation and the tables too. The other folders hold the picture of the paths
-and what `circuitkit validate` needs; that writes the explanation again, and `circuitkit report DIR` the
-rest. A circuit of more than {most_drawn} edges has no full diagram here. `smallest.json` and `smallest.validation.json` are
+Of the sparse checkpoints, every folder holds the picture of the paths, the page (`report.html`: save it and
+open it in a browser) and what `circuitkit validate` needs. The folder of `{complete}` holds the PDF, the
+explanation and the tables too; of the others `circuitkit validate DIR` writes the explanation again, and
+`circuitkit report DIR` the rest. A circuit of more than {most_drawn} edges has no full diagram here. `smallest.json` and `smallest.validation.json` are
 the smallest circuit and the verdict on it (`circuitkit validate DIR --rung smallest`), where
 `circuit.json` is a trusted one. `ladder.csv` has a row for each rung, also for one that was not reached.
 Of `pruning.json`, `{unread}` are left out: every node's rank and every step's loss.

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from gallery_folders import (
-    DENSE, DIAGRAM, GALLERY, NUMBERS, PATHS, REDRAWN, REPORT, REPORT_HTML, SMALLEST,
+    DENSE, DIAGRAM, EXPLANATION, GALLERY, NUMBERS, PATHS, REDRAWN, REPORT, REPORT_HTML, SMALLEST,
     SMALLEST_VALIDATION, VALIDATION, is_found, keep_less, kept,
 )  # fmt: skip
 from gallery_page import index
@@ -34,6 +34,7 @@ from circuitkit.checkpoints.bundled import bundled_checkpoints
 from circuitkit.checkpoints.competence_json import Competence
 from circuitkit.files import write_whole
 from circuitkit.findings import DEFAULT_CLAIMS, Validation
+from circuitkit.validation.validate_folder import explain_folder
 
 UNREFINED = (f"{DENSE}/var_swap",)
 """Too large to be made 1-minimal: a quarter of an hour is not enough for one restart of four."""
@@ -83,6 +84,8 @@ def report(folder: Path, *, whole: bool) -> None:
     names = {DIAGRAM, PATHS, REPORT, REPORT_HTML, *REDRAWN}
     wanted = {REPORT, REPORT_HTML} if whole else names & set(kept(folder))
     missing = {name for name in wanted if not (folder / name).exists()}
+    if missing and folder.parent.name != DENSE and not (folder / EXPLANATION).exists():
+        explain_folder(folder)
     if missing - {REPORT_HTML}:
         run("report", folder, "-q")
     if REPORT_HTML in missing:

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from circuitkit import Circuit, CircuitFolder, Validation, load_checkpoint
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.validation.validate_folder import thorough_inputs
+from circuitkit.views.page import SCRIPTS, _shipped
+from circuitkit.views.page_evidence import trust
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
@@ -24,7 +27,8 @@ from minimality import Selected
 from shown import GALLERY, Shown, shown_folders
 
 SMALL = [f"tinypython-nano/{task}" for task in ("final_kwarg", "if_ternary")]
-AT_MOST_BYTES = 14_000_000
+AT_MOST_BYTES = 40_000_000
+PAGED = [folder for folder in shown_folders() if folder.parent.name != gallery_folders.DENSE]
 NUMBERED = [path.parent for path in sorted(GALLERY.glob("*/*/numbers.json"))]
 EXAMPLE = GALLERY / "tinypython-dense" / "if_equals"
 
@@ -106,6 +110,21 @@ def test_the_limit_is_one_of_everything_in_the_gallery(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "file").write_bytes(b"x" * 100)
     assert size(tmp_path) == 3 * 4096 + 100
+
+
+@pytest.mark.parametrize("folder", PAGED, ids=name_of)
+def test_a_page_is_of_its_circuit_and_of_the_page_as_it_is_now(folder):
+    """Its nodes are the circuit's, its verdict the folder's; style and scripts are those shipped.
+
+    To make it again: delete it and run ``python reports/make_gallery.py CHECKPOINT/TASK``.
+    """
+    html = (folder / "report.html").read_bytes().decode()
+    circuit, validation = Circuit.load(folder), Validation.load(folder)
+    _, data = html.split('<script type="application/json" id="data">', 1)
+    (shown,) = json.loads(data.partition("</script>")[0])
+    assert list(shown["nodes"]) == list(map(str, circuit.nodes))
+    assert all(line in html for line in map(escape, trust(validation)))
+    assert all(_shipped(name) in html for name in ("page.css", *SCRIPTS))
 
 
 def test_the_index_is_what_the_folders_say():
@@ -195,6 +214,15 @@ class Commands:
     def __init__(self):
         self.ran = []
 
+    @classmethod
+    def put_into(cls, monkeypatch):
+        """Nothing is explained either."""
+        commands = cls()
+        monkeypatch.setattr(make_gallery, "run", commands)
+        explained = lambda folder: (folder / "explanation.json").write_text("")  # noqa: E731
+        monkeypatch.setattr(make_gallery, "explain_folder", explained)
+        return commands
+
     def __call__(self, verb, *arguments):
         folder = next(path for path in arguments if isinstance(path, Path))
         options = [a for a in arguments if str(a).startswith("--") and a not in ("--task", "--out")]
@@ -226,8 +254,7 @@ NAMES = ("tinypython-dense/var_if", "tinypython-dense/with_as", "tinypython-nano
 @pytest.mark.parametrize("whole", [True, False], ids=["elsewhere", "in the gallery"])
 def test_everything_missing_is_made_and_then_once(tmp_path, monkeypatch, whole):
     """All are found before one is validated; a second run makes nothing, nor removes any."""
-    commands = Commands()
-    monkeypatch.setattr(make_gallery, "run", commands)
+    commands = Commands.put_into(monkeypatch)
     paths = [tmp_path / name for name in NAMES]
     make_gallery.make(paths, 1, whole=whole)
     verbs = [verb for verb, *_ in commands.ran]
@@ -244,8 +271,7 @@ def test_everything_missing_is_made_and_then_once(tmp_path, monkeypatch, whole):
 
 def test_both_rungs_are_made_and_of_a_dense_model_the_smallest(tmp_path, monkeypatch):
     """Both are validated, and kept with their verdicts."""
-    commands = Commands()
-    monkeypatch.setattr(make_gallery, "run", commands)
+    commands = Commands.put_into(monkeypatch)
     dense, nano = tmp_path / NAMES[0], tmp_path / NAMES[2]
     make_gallery.make([dense, nano], 1, whole=False)
     assert ("extract", NAMES[0], "--resume", "--rung") in commands.ran
@@ -258,8 +284,7 @@ def test_both_rungs_are_made_and_of_a_dense_model_the_smallest(tmp_path, monkeyp
 
 def test_the_long_suite_is_run_once_where_it_is_asked_for(tmp_path, monkeypatch):
     """On the tasks of the list, never in a dense model; the verdict holds its claims afterwards."""
-    commands = Commands()
-    monkeypatch.setattr(make_gallery, "run", commands)
+    commands = Commands.put_into(monkeypatch)
     paths = [tmp_path / name for name in (*NAMES, "tinypython-nano/var_if")]
     make_gallery.make(paths, 1, whole=True)
     assert not any("--thorough" in ran for ran in commands.ran)

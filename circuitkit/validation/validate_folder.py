@@ -85,6 +85,19 @@ def validate_folder(
     return validation
 
 
+def explain_folder(folder: str | Path) -> None:
+    """Write how the circuit of a folder comes to its answer, as ``extract`` left it or anew.
+
+    Raises:
+        CircuitError: if the folder holds no circuit, or what it was made from is not there.
+        MismatchError: if checkpoint, task, reference or means are not those of the circuit.
+    """
+    opened = CircuitFolder.open(folder)
+    circuit, model = opened.circuit, checkpoint_of(opened, opened.circuit)
+    means = Means.load(opened.path, model.architecture.widths)
+    _explain(opened, model, circuit, means, _reference(opened, model, circuit, means, None))
+
+
 def _explain(
     folder: CircuitFolder, checkpoint: Checkpoint, circuit: Circuit, means: Means, sample: Tensor
 ) -> None:
