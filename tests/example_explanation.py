@@ -34,7 +34,7 @@ def adds(a: float, b: float) -> Adds:
 LOOK = Look(prompt="a", at=10, looks_at=2, attention=0.83)
 THROUGH_THE_HEAD = TokenPath(
     source=source(" [[", " ["),
-    hops=(Hop(part="head 1.5", nodes=("1.attn.v:82", "1.attn.resid_delta:12"), look=LOOK),),
+    hops=(Hop(part="head 1.5", nodes=("1.attn.v:82", "1.attn.resid_delta:12"), looks=(LOOK,)),),
     channels=("final_resid:12", "final_resid:40"),
     adds=adds(1.5, 0.1),
 )

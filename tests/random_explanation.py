@@ -103,7 +103,7 @@ def _path(circuit: Circuit, a: Run, b: Run, size: float, random: Random) -> Toke
     ends = [name for name in names if name.startswith("final_resid")]
     hops = (
         Hop(part="head 0.2", nodes=tuple(random.sample(inside, min(2, len(inside)))),
-            look=Look(prompt="a", at=len(a.tokens) - 1, looks_at=at, attention=0.83)),
+            looks=(Look(prompt="a", at=len(a.tokens) - 1, looks_at=at, attention=0.83),)),
         Hop(part="neurons 1", nodes=tuple(random.sample(inside, min(1, len(inside))))),
     )  # fmt: skip
     return TokenPath(

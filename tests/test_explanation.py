@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
 from tiny import OPTIONS, encoded_pairs, random_nodes, random_values, tiny_model
@@ -15,7 +16,7 @@ from circuitkit.explaining.chosen_pairs import ChosenPair, shortest
 from circuitkit.explaining.circuit_flows import measure_flows
 from circuitkit.explaining.contexts import find_contexts
 from circuitkit.explaining.explain import _Explainer
-from circuitkit.explaining.token_paths import _ways
+from circuitkit.explaining.token_paths import _named, _ways
 from circuitkit.extraction import (
     ExtractConfig,
     PruningConfig,
@@ -26,7 +27,7 @@ from circuitkit.extraction.edge_pruning import cut_edges
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.model import record_tap
-from circuitkit.nodes import NodeSet
+from circuitkit.nodes import NodeSet, Site
 from circuitkit.planted import plant
 from circuitkit.planted.catalogue import MECHANISMS
 from circuitkit.progress import silent
@@ -180,6 +181,17 @@ def test_the_strongest_paths_are_those_that_were_planted(name, tmp_path):
     }
     assert strong == SHOWN[name]
     assert found.explained(5) >= 0.8
+
+
+def test_a_path_names_the_nodes_of_both_prompts():
+    """Also those that carry it in one prompt alone; a node that carries nothing is not named."""
+    kept, site = np.array([3, 5, 9, 11]), Site.parse("final_resid")
+    in_a, in_b = np.array([0.0, 2.2, 1.1, 0.0]), np.array([3.9, 0.5, 0.0, 0.1])
+    names = ["final_resid:3", "final_resid:5", "final_resid:9"]
+    assert _named(kept, site, [in_a, in_b]) == names
+    assert _named(kept, site, [in_b]) == names[:1]
+    assert _named(kept, site, [np.zeros(4)]) == []
+    assert _named(kept[:0], site, [np.zeros(0)]) == []
 
 
 @pytest.fixture(scope="module")

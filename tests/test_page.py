@@ -39,6 +39,7 @@ from circuitkit.views.page_svg import picture
 from circuitkit.views.paths_diagram import paths_diagram
 from circuitkit.views.reported import Reported
 from circuitkit.views.svg import render
+from circuitkit.views.trust_section import SCALE
 
 HOSTILE = (
     *("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!--", "]]>"),
@@ -344,7 +345,7 @@ def test_the_lines_of_the_mechanism_and_the_rest_are_the_whole():
 def test_trust_is_two_lines():
     """The grade in words with what is shown and what is not, then the weakest finding."""
     first, second = trust(example_validation(example_circuit()))
-    assert first.startswith("Grade C: sufficient and necessary")
+    assert first.startswith(f"Grade C ({SCALE}): sufficient and necessary")
     assert "it answers as the model does" in first
     assert second.startswith("Weakest finding, minimal: some nodes do not matter (0.710")
     assert len(trust(None)) == 1

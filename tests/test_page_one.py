@@ -10,8 +10,10 @@ from example_explanation import (
     CONSTANT,
     LOOK,
     STRAIGHT,
+    THROUGH_NEURONS,
     THROUGH_THE_HEAD,
     adds,
+    example,
     example_explanation,
     note,
     run,
@@ -21,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitkit.circuit import Circuit
-from circuitkit.circuit.explanation import Explanation, Hop, TokenPath
+from circuitkit.circuit.explanation import Explanation, Hop, Look, TokenPath
 from circuitkit.errors import MismatchError
 from circuitkit.files import shipped_folder
 from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
@@ -30,7 +32,7 @@ from circuitkit.views.mechanism_section import mechanism
 from circuitkit.views.report import typeset, write_report
 from circuitkit.views.report_data import page
 from circuitkit.views.reported import Reported
-from circuitkit.views.trust_section import CLAIMS, claim_words, trust
+from circuitkit.views.trust_section import CLAIMS, SCALE, claim_words, trust
 
 ODD = st.text(max_size=60) | st.sampled_from(
     [
@@ -54,12 +56,12 @@ def test_a_line_follows_its_path_from_token_to_answer():
     """Where the head looks, through which channels, for which answer, and what it adds."""
     first, second, third, *_ = lines()
     assert " → ".join(first["steps"]) == (
-        "token '␣[[' in a → head 1.5 (looks from '␣2' at it, 0.83 of its attention) → "
+        "token '␣[[' in a → head 1.5 (looks from '␣2' at it, 0.83 of its attention in a) → "
         "channels 12, 40 → ']]' over ']'"
     )
     assert (first["adds"], first["push"]) == (["+1.50", "+0.10"], "a")
     assert second["steps"] == [
-        "token '␣[[' in a and '␣[' in b", "neurons 0 (212)", "channel 9", "']' over ']]'",
+        "token '␣[[' in a and '␣[' in b", "neurons 0 (neuron 212)", "channel 9", "']' over ']]'",
     ]  # fmt: skip
     assert third["steps"][0] == "token '␣2'"
     assert third["steps"][-1] == "the right answer in both"
@@ -68,9 +70,38 @@ def test_a_line_follows_its_path_from_token_to_answer():
 def test_a_head_that_looks_elsewhere_says_where():
     """A hop whose head does not look at the path's own token names the token it looks at."""
     look = LOOK.model_copy(update={"looks_at": 3})
-    hop = Hop(part="head 1.5", nodes=(), look=look)
+    hop = Hop(part="head 1.5", nodes=(), looks=(look,))
     (first, *_) = lines(paths=(THROUGH_THE_HEAD.model_copy(update={"hops": (hop,)}),))
-    assert first["steps"][1] == "head 1.5 (looks from '␣2' at '3', 0.83 of its attention)"
+    assert first["steps"][1] == "head 1.5 (looks from '␣2' at '3', 0.83 of its attention in a)"
+
+
+def test_a_head_says_where_it_looks_in_both_prompts():
+    """Once where it is the same; with each prompt's share of its attention."""
+    same = Look(prompt="b", at=9, looks_at=2, attention=0.7)
+    hop = Hop(part="head 1.5", nodes=(), looks=(LOOK, same))
+    path = THROUGH_THE_HEAD.model_copy(update={"hops": (hop,)})
+    assert lines(paths=(path,))[0]["steps"][1] == (
+        "head 1.5 (looks from '␣2' at it, 0.83 of its attention in a and 0.70 in b)"
+    )
+    other = hop.model_copy(update={"looks": (LOOK, same.model_copy(update={"looks_at": 1}))})
+    path = THROUGH_THE_HEAD.model_copy(update={"hops": (other,)})
+    assert lines(paths=(path,))[0]["steps"][1].endswith(
+        "0.83 of its attention in a; from '␣2' at '␣=', 0.70 of its attention in b)"
+    )
+
+
+@pytest.mark.parametrize(("in_b", "is_said"), [(0.1, True), (1.0, False)])
+def test_what_gates_a_token_that_both_prompts_share_is_said(in_b, is_said):
+    """Where it adds in one prompt alone: what the neurons are at the last token of each."""
+    (neuron,) = THROUGH_NEURONS.hops[0].nodes
+    shown = example(example_circuit())
+    runs = {
+        side: run.model_copy(update={"activations": {**run.activations, neuron: (0.5, value)}})
+        for side, run, value in (("a", shown.a, 1.25), ("b", shown.b, 0.0))
+    }
+    path = STRAIGHT.model_copy(update={"hops": THROUGH_NEURONS.hops, "adds": adds(2.0, in_b)})
+    said = lines(paths=(path,), **runs)[0]["steps"][1]
+    assert said == "neurons 0 (neuron 212)" + ", where 212 is 1.25 in a and 0.00 in b" * is_said
 
 
 def test_the_lines_add_up_to_the_logit_difference():
@@ -87,7 +118,7 @@ def test_there_are_at_most_five_paths_and_the_others_are_the_rest():
     many = tuple(STRAIGHT.model_copy(update={"adds": adds(0.2, 0.2)}) for _ in range(9))
     rows = mechanism(example_explanation(circuit, paths=many))["rows"]
     assert len([row for row in rows if row["push"] != "none"]) == 5
-    assert rows[-1]["steps"] == ["The rest: 4 weaker paths and what no path explains"]
+    assert rows[-1]["steps"] == ["The rest: 4 weaker paths, and what no path explains"]
     assert rows[-1]["adds"] == ["+0.90", "+0.90"]
 
 
@@ -113,11 +144,11 @@ def test_a_path_too_slight_for_a_line_is_in_the_rest():
 
 
 def test_it_is_said_how_much_the_lines_explain():
-    """As a share of the mean logit difference, and with what does not depend on the tokens."""
+    """How far they are off, as a share of the mean logit difference, and with the constant."""
     said = mechanism(example_explanation(example_circuit()))["said"]
     assert said == (
-        "The first 3 lines add up to +1.95 of the 2.10 nats of logit difference (the mean of a "
-        "and b): they explain 93 % of it; with what does not depend on the tokens, 95 %."
+        "The first 3 lines add up to +1.95 nats, of 2.10 nats of logit difference (means of a and "
+        "b): 7 % off, 5 % with what comes from no token."
     )
 
 
@@ -130,8 +161,8 @@ def test_without_paths_nothing_is_said_to_be_explained():
 
 def test_constant_nodes_are_one_line():
     """With their number, and the answer that they favour."""
-    (row,) = (row for row in lines() if row["steps"][0].startswith("What does not"))
-    assert f"{len(CONSTANT)} nodes are the same in a and b" in row["steps"][0]
+    (row,) = (row for row in lines() if row["steps"][0].startswith("From no token"))
+    assert f"{len(CONSTANT)} nodes are the same in both" in row["steps"][0]
     assert row["steps"][1] == "']' over ']]'"
 
 
@@ -145,12 +176,15 @@ def test_the_grade_stands_with_its_meaning_and_its_weakest_finding():
     """In words: its meaning, what fails, what is open; then the weakest with its number."""
     said = trust(example_validation(example_circuit(), "C-redundant"))
     assert said["passes"] is False
-    assert said["grade_words"].startswith(f"Grade C-redundant: {GRADES['C-redundant']}. Also shown")
+    assert said["grade_words"].startswith(
+        f"Grade C-redundant ({SCALE}): {GRADES['C-redundant']}. Also shown"
+    )
     assert "But: some nodes do not matter." in said["grade_words"]
     assert "Not shown: it follows the model out of distribution" in said["grade_words"]
     assert said["weakest_words"] == (
-        "Weakest finding, minimal: some nodes do not matter (0.710 [0.660, 0.760] fraction; "
-        "passes when ≥ 0.80 of nodes significant)."
+        "Weakest finding, minimal: some nodes do not matter (0.710 [0.660, 0.760] fraction; 7 of "
+        "24 nodes are passengers: 0.attn.act_in:54, 0.attn.v:37 and 5 more; passes when ≥ 0.80 of "
+        "nodes significant)."
     )
 
 
@@ -204,7 +238,7 @@ def crowded(n_nodes: int) -> tuple[Circuit, Explanation]:
     around = {"question": "Is this a very long question? " * 9, "source": "a source " * 12}
     circuit = random_circuit(n_nodes, around={**around, "tokens_a": tokens, "tokens_b": tokens})
     look = LOOK.model_copy(update={"at": 59, "looks_at": 50})
-    hops = tuple(Hop(part=f"head 1.{i}", nodes=(), look=look) for i in range(3))
+    hops = tuple(Hop(part=f"head 1.{i}", nodes=(), looks=(look,)) for i in range(3))
     path = TokenPath(source=source("token_02 and more", "token_02"), hops=hops,
                      channels=("final_resid:1234",) * 5, adds=adds(1, 0.2))  # fmt: skip
     links = {f"{e.source}>{e.target}": adds(1, 0.2) for e in circuit.edges}
@@ -283,7 +317,7 @@ def test_no_string_of_an_explanation_breaks_the_report(cue, answer, part, templa
     tokens = (*around.a.tokens[:2], cue, *around.a.tokens[3:])
     a = run(around.a.model_copy(update={"tokens": tokens, "answer": answer}))
     a = a.model_copy(update={"attention": {part: (0.5,)}})
-    hop = Hop(part=part, nodes=(template,), look=LOOK)
+    hop = Hop(part=part, nodes=(template,), looks=(LOOK,))
     path = TokenPath(source=source(cue, answer), hops=(hop,), channels=(part,), adds=adds(1, 0))
     explanation = example_explanation(circuit, a=a, paths=(path,), template=template)
     contexts = note().highest[0].model_copy(update={"tokens": (cue, answer, part)})

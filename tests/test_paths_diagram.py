@@ -156,8 +156,22 @@ def test_what_adds_little_is_left_out_and_counted():
     circuit = example_circuit()
     drawing = paths_diagram(circuit, example_explanation(circuit))
     assert "final_resid:9->answer a" not in groups(drawing.svg, "edge")
-    assert "2 links" in drawing.caption
+    assert "2 lines" in drawing.caption
     assert "less than 0.11 nats" in drawing.caption
+
+
+def test_the_caption_explains_what_is_drawn_and_nothing_else():
+    """A dotted line, neurons and q, k and v only where there are any."""
+    circuit = example_circuit()
+    plain = paths_diagram(circuit, example_explanation(circuit)).caption
+    assert "a neuron" in plain
+    assert "dotted" not in plain
+    against = {**LINKS, "0.attn.v:33>0.attn.resid_delta:61": adds(-1.7, -1.3)}
+    assert "dotted" in paths_diagram(circuit, example_explanation(circuit, links=against)).caption
+    only = {"token: 2>final_resid:40": adds(0.5, 0.4), "final_resid:40>answer": adds(0.5, 0.4)}
+    few = paths_diagram(circuit, example_explanation(circuit, links=only)).caption
+    assert "a neuron" not in few
+    assert "q, k and v" not in few
 
 
 def test_no_node_floats():
@@ -191,7 +205,7 @@ def test_a_frame_says_where_its_head_looks():
     """From which token, at which, with how much of its attention."""
     boxes = groups(drawn(), "node")
     labels = [words(g) for name, g in boxes.items() if name.endswith(" label")]
-    assert ["head 1.5", "'␣2' looks", "at '␣[['", f"{LOOK.attention}"] in labels
+    assert ["head 1.5", "'␣2' looks", "at '␣[['", f"{LOOK.attention} in a"] in labels
     assert ["neurons 0"] in labels
 
 
@@ -199,9 +213,9 @@ def test_queries_and_keys_that_matter_are_drawn_with_what_they_read():
     """They add nothing themselves: thin grey links, a dashed line between the two."""
     circuit = example_circuit()
     nodes = {"1.attn.q:83": adds(1, 0), "1.attn.k:83": adds(1, 0), "1.attn.act_in:17": adds(1, 0)}
-    svg = drawn(nodes=nodes, by_ablation=tuple(nodes), paths=(
-        THROUGH_THE_HEAD.model_copy(update={"hops": (Hop(part="head 1.5", nodes=(), look=LOOK),)}),
-    ))  # fmt: skip
+    hop = Hop(part="head 1.5", nodes=(), looks=(LOOK,))
+    path = THROUGH_THE_HEAD.model_copy(update={"hops": (hop,)})
+    svg = drawn(nodes=nodes, by_ablation=tuple(nodes), paths=(path,))
     edges = groups(svg, "edge")
     assert str(Node.parse("1.attn.k:83")) in map(str, circuit.nodes)
     assert "1.attn.act_in:17->1.attn.k:83" in edges

@@ -74,21 +74,22 @@ class Hop(BaseModel):
     """A part of the model that a path goes through.
 
     ``part`` is a head (``head 0.3``: layer, head), neurons (``neurons 1``: layer) or
-    ``bigram table``; ``nodes`` are its nodes that carry most of the path, in order of flow: of a
-    head values and writes, of neurons the neurons and writes.
+    ``bigram table``; ``nodes`` are its nodes that carry most of the path in either prompt, in
+    order of flow: of a head values and writes, of neurons the neurons and writes. ``looks`` says
+    where a head looks, first in the prompt in which the path adds more.
     """
 
     model_config = STRICT
     part: str
     nodes: tuple[str, ...]
-    look: Look | None = None
+    looks: tuple[Look, ...] = ()
 
 
 class TokenPath(BaseModel):
     """A way from a token to the answer, summed over the channels that it goes through.
 
     No hops: the token is read where the answer is. ``channels`` are the nodes of
-    ``final_resid`` that it ends in, the one that adds most first.
+    ``final_resid`` that it ends in in either prompt, the one that adds most first.
     """
 
     model_config = STRICT

@@ -8,7 +8,7 @@ first, with the nodes that carry it. Source: ours (docs/reports.md#contributions
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +38,9 @@ _LISTED = 5e-3
 
 _CARRIES = 0.25
 """A node is named if it carries this share of what the strongest node of its site does."""
+
+_CARRIES_A_PROMPT = 0.1
+"""A prompt is followed if the path adds this share there of what it adds in the other."""
 
 _MOST_NAMED = 3
 
@@ -156,61 +159,86 @@ def _written(run: PromptRun) -> Stream:
 
 
 def _path(sides: Sides, places: Places, way: Way | None, place: Place, found: _Found) -> TokenPath:
-    side = max((0, 1), key=lambda s: abs(found.total(s)))
-    run, at = sides[side], found.adds[side]
-    starts = np.zeros(len(run.tokens))
-    starts[list(at)] = 1.0
-    hops, channels = (
-        (_TABLE, []) if way is None else _follow(run, way, starts, place.kind, "ab"[side])
-    )
+    hops, channels = (_TABLE, ()) if way is None else _named_along(sides, way, place, found)
     return TokenPath(
         source=TokenSource(
             kind=place.kind, a=place.a, b=place.b,  # pyright: ignore[reportArgumentType]
             a_at=places.positions(place, 0), b_at=places.positions(place, 1),
         ),
-        hops=tuple(hops), channels=tuple(channels),
+        hops=hops, channels=channels,
         adds=Adds(a=round(found.total(0), 6), b=round(found.total(1), 6)),
     )  # fmt: skip
 
 
-_TABLE = [Hop(part="bigram table", nodes=())]
+_TABLE = (Hop(part="bigram table", nodes=()),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Followed:
+    """A path in one prompt: by part what its nodes carry and where a head looks, and its end."""
+
+    carried: list[dict[Site, Array]]
+    looks: list[Look | None]
+    at_end: Array
+
+
+def _named_along(
+    sides: Sides, way: Way, place: Place, found: _Found
+) -> tuple[tuple[Hop, ...], tuple[str, ...]]:
+    """The nodes that carry a path in either prompt, and where it ends."""
+    shown = [s for s in (0, 1) if abs(found.total(s)) >= _CARRIES_A_PROMPT * found.largest]
+    shown.sort(key=lambda side: -abs(found.total(side)))
+    followed = [_follow(sides[side], way, found.adds[side], place.kind, side) for side in shown]
+    parts = sides[0].parts
+    hops = []
+    for i, part in enumerate(way):
+        nodes = [
+            node
+            for site in followed[0].carried[i]
+            for node in _named(parts.kept[site], site, [each.carried[i][site] for each in followed])
+        ]
+        looks = tuple(look for each in followed if (look := each.looks[i]))
+        hops.append(Hop(part=str(part), nodes=tuple(nodes), looks=looks))
+    ends = _named(parts.kept[FINAL_RESID], FINAL_RESID, [each.at_end for each in followed])
+    return tuple(hops), tuple(ends)
 
 
 def _follow(
-    run: PromptRun, way: Way, starts: Array, kind: Kind, prompt: str
-) -> tuple[list[Hop], list[str]]:
-    """The nodes that carry a path from its first positions to the answer."""
+    run: PromptRun, way: Way, starts_at: Mapping[int, float], kind: Kind, side: int
+) -> _Followed:
+    """What the nodes of each part carry of a path from its first positions to the answer."""
+    starts = np.zeros(len(run.tokens))
+    starts[list(starts_at)] = 1.0
     streams = [at_answer(run)]
     for part in way[::-1]:
         streams.append(back(run, part, streams[-1]).stream)
-    reached, hops = np.zeros_like(streams[0]), []
+    reached, carried, looks = np.zeros_like(streams[0]), [], []
     for i, part in enumerate(way):
         after = streams[len(way) - 1 - i]
         sensitive = back(run, part, after).sites
         here = forth(run, part, reached, starts if i == 0 else None, kind)
-        nodes = [
-            node
+        carried.append({
+            site: (here.sites[site] * sensitive[site]).sum(0)
             for site in sorted(here.sites)
             if site.place != "act_in"
-            for node in _named(run, site, (here.sites[site] * sensitive[site]).sum(0))
-        ]
-        look = None if part.head is None else _look(run, part, here, after, starts, prompt)
-        hops.append(Hop(part=str(part), nodes=tuple(nodes), look=look))
+        })  # fmt: skip
+        is_head = part.head is not None
+        looks.append(_look(run, part, here, after, starts, "ab"[side]) if is_head else None)
         reached = here.stream
-    kept = run.parts.kept[FINAL_RESID]
-    at_end = reached[run.last, kept]
+    at_end = reached[run.last, run.parts.kept[FINAL_RESID]]
     if not way:
         at_end = run.added(FINAL_RESID)[run.last, :, 0 if kind == "token" else 1]
-    return hops, _named(run, FINAL_RESID, at_end * run.direction)
+    return _Followed(carried=carried, looks=looks, at_end=at_end * run.direction)
 
 
-def _named(run: PromptRun, site: Site, carried: Float[Array, " kept"]) -> list[str]:
-    """The nodes that carry most, the strongest first."""
-    if not carried.size or not np.abs(carried).max():
+def _named(kept: Array, site: Site, carried: Sequence[Float[Array, " kept"]]) -> list[str]:
+    """The nodes that carry most in either prompt, the strongest first."""
+    if not len(kept):
         return []
-    order = np.argsort(-np.abs(carried), kind="stable")[:_MOST_NAMED]
-    strong = [i for i in order if abs(carried[i]) >= _CARRIES * abs(carried[order[0]])]
-    return [str(Node(site, int(run.parts.kept[site][i]))) for i in strong]
+    most = np.abs(np.stack(carried)).max(0)
+    order = np.argsort(-most, kind="stable")[:_MOST_NAMED]
+    strong = [i for i in order if 0 < most[i] >= _CARRIES * most[order[0]]]
+    return [str(Node(site, int(kept[i]))) for i in strong]
 
 
 def _look(

@@ -19,12 +19,12 @@ def part_of(circuit: Circuit, node: Node) -> str:
 
 
 def looks(example: Example) -> dict[str, Look]:
-    """Where each head looks on the strongest path through it."""
+    """Where each head looks on the strongest path through it, in its stronger prompt."""
     found: dict[str, Look] = {}
     for path in example.paths:
         for hop in path.hops:
-            if hop.look:
-                found.setdefault(hop.part, hop.look)
+            if hop.looks:
+                found.setdefault(hop.part, hop.looks[0])
     return found
 
 
@@ -39,4 +39,4 @@ def frame_label(example: Example, part: str) -> str:
     if not (look := looks(example).get(part)):
         return prose(part, 30)
     at, looks_at = (token_at(example, look.prompt, i) for i in (look.at, look.looks_at))
-    return f"{prose(part, 30)}\n{at} looks\nat {looks_at}\n{look.attention:.2f}"
+    return f"{prose(part, 30)}\n{at} looks\nat {looks_at}\n{look.attention:.2f} in {look.prompt}"

@@ -118,6 +118,6 @@ def _hidden(n_links: int, least: float, n_nodes: int) -> str:
     if not n_links and not n_nodes:
         return "Everything but constant nodes is drawn."
     left = [
-        f"{n} {name}{'s' * (n != 1)}" for n, name in ((n_links, "link"), (n_nodes, "node")) if n
+        f"{n} {name}{'s' * (n != 1)}" for n, name in ((n_links, "line"), (n_nodes, "node")) if n
     ]
     return f"Not drawn: {' and '.join(left)} that add less than {number(least, 2)} nats."

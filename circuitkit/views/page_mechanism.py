@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuitkit.circuit.explanation import Adds, Example, Hop, Run, TokenPath
+from circuitkit.circuit.explanation import Adds, Example, Hop, Look, Run, TokenPath
 from circuitkit.views.mechanism_section import N_PATHS, how_much
 from circuitkit.views.safe_text import number, prose, signed
 
@@ -60,15 +60,14 @@ def _line(path: TokenPath, example: Example, literals: Literals) -> dict[str, An
 
 
 def _hop(hop: Hop, example: Example, literals: Literals) -> dict[str, Any]:
-    look = hop.look
-    shown = None
-    if look is not None:
-        tokens = _run(example, look.prompt).tokens
-        at, seen = (
-            literals[tokens[i]] if i < len(tokens) else "?" for i in (look.at, look.looks_at)
-        )
-        shown = {"at": at, "seen": seen, "share": f"{100 * look.attention:.0f} %"}
-    return {"part": prose(hop.part, 40), "nodes": _some(hop.nodes), "look": shown}
+    looks = [_look(look, _run(example, look.prompt).tokens, literals) for look in hop.looks]
+    return {"part": prose(hop.part, 40), "nodes": _some(hop.nodes), "looks": looks}
+
+
+def _look(look: Look, tokens: Sequence[str], literals: Literals) -> dict[str, str]:
+    at, seen = (literals[tokens[i]] if i < len(tokens) else "?" for i in (look.at, look.looks_at))
+    share = f"{100 * look.attention:.0f} %"
+    return {"at": at, "seen": seen, "share": share, "prompt": look.prompt}
 
 
 def _some(names: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ of its node; tokens, answers and the grey box are ``token 0``, ``answer a`` and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,12 +77,13 @@ def write_paths(circuit: Circuit, explanation: Explanation, folder: str | Path) 
 
 
 def _drawn(sketch: Sketch, explanation: Explanation) -> Drawing:
-    body = tuple(_parts(sketch, explanation))
+    links = [real for link in (*sketch.links, *_constant(explanation)) for real in to_answers(link)]
+    body = tuple(_parts(sketch, explanation, links))
     svg = render(_picture(body))
     size_found = re.search(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     assert size_found, "Graphviz states the size of every picture"
     width, height = map(float, size_found.groups())
-    caption = f"{legend(explanation.examples[0])} {sketch.caption}"
+    caption = f"{_legend(explanation.examples[0], sketch, links)} {sketch.caption}"
     return Drawing(body, svg, width, height, caption)
 
 
@@ -95,18 +96,38 @@ def _picture(body: tuple[str, ...], caption: str = "") -> graphviz.Digraph:
     return picture
 
 
-def legend(example: Example) -> str:
-    """Say what the lines mean."""
+def _legend(example: Example, sketch: Sketch, links: Sequence[Link]) -> str:
+    """Say what the lines and boxes mean, as far as there are any."""
     a, b = token_text(example.a.answer), token_text(example.b.answer)
-    return (
-        f"A solid blue line pushes for {a}, a dashed orange one for {b}, a double line for the "
-        "right answer of each prompt, a dotted one against it; wide lines add more. "
-        "A thin grey line decides where a head looks, which compares queries and keys (dashed "
-        "black). ch: a channel, read (grey) or written (white); n: a neuron; q, k, v: of a head."
-    )
+    pushes = {push(link.adds) for link in links if link.adds}
+    kinds = {box.kind for boxes in sketch.frames.values() for box in boxes}
+    also = [
+        *(["a double line for the right answer of each prompt"] if "right" in pushes else []),
+        *(["a dotted one against it"] if "wrong" in pushes else []),
+    ]
+    said = [
+        ", ".join([f"A solid blue line pushes for {a}, a dashed orange one for {b}", *also]),
+        "wide lines add more, and a number says how much, in the prompt where it is more",
+    ]
+    looks = "A thin grey line decides where a head looks"
+    compares = "a dashed black one joins a query and the key it is compared with"
+    if any(link.adds is None for link in links):
+        said.append(f"{looks}; {compares}" if sketch.pairings else looks)
+    boxes = ", ".join(text for kind, text in _BOXES.items() if kind in kinds)
+    said += [f"Boxes: {boxes}"] if boxes else []
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in said)
 
 
-def _parts(sketch: Sketch, explanation: Explanation) -> Iterator[str]:
+_BOXES = {
+    "read": "grey ch is a channel that is read",
+    "write": "white ch one that is written",
+    "neuron": "n a neuron",
+    "q": "q, k and v channels of a head",
+}
+"""What the label of a box means, by its kind."""
+
+
+def _parts(sketch: Sketch, explanation: Explanation, links: Sequence[Link]) -> Iterator[str]:
     example = explanation.examples[0]
     yield from token_row.draw(sketch.tokens)
     for i, (label, boxes) in enumerate(sketch.frames.items()):
@@ -114,7 +135,6 @@ def _parts(sketch: Sketch, explanation: Explanation) -> Iterator[str]:
         if label:
             yield dot.frame(f"frame {i}", label, [box.name for box in boxes])
     yield from _answers(example)
-    links = [real for link in (*sketch.links, *_constant(explanation)) for real in to_answers(link)]
     top = max((size(link.adds) for link in links if link.adds), default=1.0) or 1.0
     for link in links:
         yield _flow(link, top)

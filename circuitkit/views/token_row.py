@@ -112,7 +112,7 @@ def _box(box: TokenBox) -> str:
     also = ["last"] if box.is_last else []
     if box.prompt is None:
         times = len(box.source.a_at)
-        also += [f"{times} times"] if times > 1 else []
+        also += [f"at {times} places"] if times > 1 else []
         return dot.box(box.name, "\n".join([box.text, *also]), "#FFFFFF", color="#FFFFFF")
     where = f"cue in {box.prompt}" if box.is_cue else f"in {box.prompt}"
     label = "\n".join([box.text, ", ".join([where, *also])])

@@ -47,6 +47,7 @@ CLAIMS: dict[str, tuple[str, str]] = {
 """What each claim says when it passes and when it fails, the most important first."""
 
 MAX_PHRASES = 2
+SCALE = "best first: A, B, C, C-redundant, F"
 _IN_THE_GRADE = ("sufficient", "necessary", "integrity", "competent")
 
 
@@ -55,7 +56,7 @@ def trust(validation: Validation) -> dict[str, Any]:
     grade = validation.grade
     return {
         "passes": validation.passes,
-        "grade_words": f"Grade {grade}: {GRADES[grade]}. {_found(validation)}".strip(),
+        "grade_words": f"Grade {grade} ({SCALE}): {GRADES[grade]}. {_found(validation)}".strip(),
         "weakest_words": _weakest(validation),
     }
 
@@ -79,7 +80,7 @@ def _found(validation: Validation) -> str:
 
 def _listed(found: list[Finding]) -> str:
     more = len(found) - MAX_PHRASES
-    also = [f"{more} more"] if more > 0 else []
+    also = [f"{more} more claim{'s' * (more > 1)}"] if more > 0 else []
     return "; ".join([*(claim_words(finding) for finding in found[:MAX_PHRASES]), *also])
 
 
@@ -92,4 +93,9 @@ def _weakest(validation: Validation) -> str:
         return f"Weakest finding, {name}: not tested; {prose(weakest.note, 160)}."
     settled = "it is not settled that " if weakest.outcome == "inconclusive" else ""
     limit = f"; passes when {prose(weakest.threshold, 120)}" if weakest.threshold else ""
-    return f"Weakest finding, {name}: {settled}{clause} ({effect_words(weakest)}{limit})."
+    measured = "; ".join(filter(None, (effect_words(weakest), prose(_first_clause(weakest), 120))))
+    return f"Weakest finding, {name}: {settled}{clause} ({measured}{limit})."
+
+
+def _first_clause(finding: Finding) -> str:
+    return finding.note.partition(";")[0].partition(". ")[0]
