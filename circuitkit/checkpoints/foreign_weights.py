@@ -1,0 +1,184 @@
+"""The tensors of a folder in another format, as the engine's: strictly, by name.
+
+In: a ``Layout``. Out: a ``Survey`` of every name (nothing is read), then float32 tensors. A file
+is mapped anew after each ``_MAPPED_BYTES`` read, so that little more than the model itself lies in memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from circuitkit.checkpoints.layout import Dropped, Layout
+from circuitkit.checkpoints.strict_tensors import (
+    EMBEDDING,
+    HEAD,
+    as_float32,
+    check_tensors,
+    expected_shapes,
+)
+from circuitkit.checkpoints.weight_files import WeightFiles, check_index, mapped_tensors
+from circuitkit.errors import CheckpointError
+
+_MAPPED_BYTES = 128 * 2**20
+
+
+class Source(NamedTuple):
+    """Where a tensor of the model lies: a file, a name there, and whether to transpose it."""
+
+    path: Path
+    name: str
+    transposed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Every tensor of a set of weights: read from where, renamed, dropped, of which type."""
+
+    weights: WeightFiles
+    sources: dict[str, Source]
+    dropped: tuple[Dropped, ...]
+    types: dict[str, int]
+
+    @property
+    def renamed(self) -> list[tuple[str, str]]:
+        """The tensors whose name in the file is another than in the model."""
+        return [(s.name, ours) for ours, s in self.sources.items() if s.name != ours]
+
+
+def survey(layout: Layout) -> Survey:
+    """Look at every name, shape and type of the first set of weights; read none.
+
+    Raises:
+        CheckpointError: if there are no weights, or a tensor is missing, unexpected or wrong.
+    """
+    if not layout.weights:
+        raise CheckpointError(
+            f"{layout.config.parent}: {layout.recognised}; its weights are missing. Put them "
+            f"beside {layout.config.name}."
+        )
+    try:
+        return _survey(layout, layout.weights[0])
+    except CheckpointError as error:
+        raise CheckpointError(f"{layout.config.parent}: {layout.recognised}; refused:\n{error}") from None
+
+
+def _survey(layout: Layout, weights: WeightFiles) -> Survey:
+    sources: dict[str, Source] = {}
+    found: dict[str, Tensor] = {}
+    dropped: list[Dropped] = []
+    held: dict[str, Path] = {}
+    for path in weights.files:
+        for name, tensor in mapped_tensors(path).items():
+            if name in held:
+                raise CheckpointError(f"{name} is in {held[name]} and in {path}; expected it once.")
+            held[name] = path
+            place = layout.place(name)
+            if isinstance(place, Dropped):
+                dropped.append(place)
+                continue
+            if place.name in sources:
+                raise CheckpointError(
+                    f"{path}: {sources[place.name].name} and {name} are the same tensor of the "
+                    "model; expected one of them. Delete the one that is left over."
+                )
+            sources[place.name] = Source(path, name, place.transposed)
+            turned = tensor.t() if place.transposed and tensor.ndim == 2 else tensor
+            found[place.name] = torch.empty(turned.shape, dtype=tensor.dtype, device="meta")
+    check_index(weights, held)
+    types = Counter(str(found[name].dtype).removeprefix("torch.") for name in sources)
+    _check(layout, weights.path, found, list(held))
+    return Survey(weights=weights, sources=sources, dropped=tuple(dropped), types=dict(types))
+
+
+def _check(layout: Layout, path: Path, found: dict[str, Tensor], names: list[str]) -> None:
+    expected = expected_shapes(layout.architecture)
+    complete = {n: torch.empty(expected[n], device="meta") for n in layout.zeros} | found
+    if layout.architecture.tied_unembedding:
+        for one, other in ((HEAD, EMBEDDING), (EMBEDDING, HEAD)):
+            if one in found:
+                complete.setdefault(other, found[one])
+    hint = _hint(found, names)
+    check_tensors(path, layout.architecture, expected, complete, layout.config.name, hint)
+
+
+def _hint(found: dict[str, Tensor], names: list[str]) -> str:
+    """What the file holds instead, as far as names and shapes say."""
+    first = {name.partition(".")[0] for name in names}
+    if len(first) == 1 and first & {"module", "_orig_mod", "model", "base_model"}:
+        return f" Every name begins with {first.pop()!r}: save the model inside that wrapper."
+    if any(name.startswith("blocks.") for name in names):
+        return " Its names are those of TransformerLens; expected those of the model it was made from."
+    layers = {name.split(".")[2] for name in found if name.startswith("transformer.h.")}
+    width = found[EMBEDDING].shape[-1:] if EMBEDDING in found else ()
+    shown = f" of width {width[0]}" if width else ""
+    return f" The file holds {len(layers)} layers{shown}. Is it another model's?" if layers else ""
+
+
+def read_foreign(layout: Layout) -> dict[str, Tensor]:
+    """Every tensor of the model, in float32.
+
+    Raises:
+        CheckpointError: as ``survey``, if a value is not finite, a tied pair differs, or two sets of
+            weights in the folder do.
+    """
+    found = survey(layout)
+    tensors = {ours: as_float32(path, name, t) for ours, path, name, t in _mapped(found)}
+    for other in layout.weights[1:]:
+        _compare(tensors, found, _survey(layout, other))
+    expected = expected_shapes(layout.architecture)
+    if layout.architecture.tied_unembedding:
+        _tie(found.weights.path, tensors)
+    for name in layout.zeros - tensors.keys():
+        tensors[name] = torch.zeros(expected[name])
+    return tensors
+
+
+def _mapped(found: Survey) -> Iterator[tuple[str, Path, str, Tensor]]:
+    """The tensors one by one, with the model's name, the file and its name there."""
+    in_files = sorted(found.sources.items(), key=lambda item: found.weights.files.index(item[1].path))
+    for path, group in groupby(in_files, key=lambda item: item[1].path):
+        mapped, n_bytes = mapped_tensors(path), 0
+        for ours, (_, name, transposed) in group:
+            if n_bytes > _MAPPED_BYTES:
+                mapped.clear()
+                mapped, n_bytes = mapped_tensors(path), 0
+            tensor = mapped[name]
+            n_bytes += tensor.numel() * tensor.element_size()
+            yield ours, path, name, tensor.t() if transposed else tensor
+            del tensor
+
+
+def _compare(tensors: dict[str, Tensor], first: Survey, other: Survey) -> None:
+    for ours, path, name, tensor in _mapped(other):
+        same = ours in tensors and torch.equal(tensors[ours], as_float32(path, name, tensor))
+        if not same:
+            raise CheckpointError(
+                f"{path.parent} holds two sets of weights, {first.weights.path.name} and "
+                f"{other.weights.path.name}, which differ in {ours}. Move away the one that you do "
+                "not mean."
+            )
+
+
+def _tie(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Give the pair that is one tensor both of its names.
+
+    Raises:
+        CheckpointError: if both are there and differ.
+    """
+    head, embedding = tensors.get(HEAD), tensors.get(EMBEDDING)
+    if head is not None and embedding is not None and not torch.equal(head, embedding):
+        raise CheckpointError(
+            f"{path}: {HEAD} differs from {EMBEDDING}, to which the config ties it. If the model "
+            "is untied, say so in the config."
+        )
+    shared = embedding if embedding is not None else head
+    assert shared is not None
+    tensors[HEAD] = tensors[EMBEDDING] = shared
