@@ -28,6 +28,7 @@ from circuitkit.checkpoints.native import (
     read_reference,
     read_weights,
 )
+from circuitkit.checkpoints.near_misses import near_miss
 from circuitkit.checkpoints.tokenizer_file import find_tokenizer, read_tokenizer
 from circuitkit.errors import CheckpointError
 from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
@@ -149,8 +150,13 @@ def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
     if isinstance(name_or_path, Checkpoint):
         return name_or_path
     folder = find_checkpoint(as_path(name_or_path, "checkpoint: a bundled name or a folder"))
-    layout = None if is_native(folder) else foreign_layout(folder)
-    return _load_native(folder) if layout is None else _load_foreign(folder, layout)
+    if is_native(folder):
+        return _load_native(folder)
+    if layout := foreign_layout(folder):
+        return _load_foreign(folder, layout)
+    if message := near_miss(folder):
+        raise CheckpointError(message)
+    return _load_native(folder)
 
 
 def _load_native(folder: Path) -> Checkpoint:

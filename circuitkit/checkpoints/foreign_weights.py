@@ -1,7 +1,8 @@
 """The tensors of a folder in another format, as the engine's: strictly, by name.
 
 In: a ``Layout``. Out: a ``Survey`` of every name (nothing is read), then float32 tensors. A file
-is mapped anew after each ``_MAPPED_BYTES`` read, so that little more than the model itself lies in memory.
+is mapped anew after each ``_MAPPED_BYTES`` read, so
+that little more than the model itself lies in memory.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from circuitkit.checkpoints.strict_tensors import (
     check_tensors,
     expected_shapes,
 )
+from circuitkit.checkpoints.torch_file import is_of_old_torch
 from circuitkit.checkpoints.weight_files import WeightFiles, check_index, mapped_tensors
 from circuitkit.errors import CheckpointError
 
 _MAPPED_BYTES = 128 * 2**20
+_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
+"""As safetensors names them."""
 
 
 class Source(NamedTuple):
@@ -43,6 +47,8 @@ class Survey:
     """Every tensor of a set of weights: read from where, renamed, dropped, of which type."""
 
     weights: WeightFiles
+    others: tuple[WeightFiles, ...]
+    remarks: tuple[str, ...]
     sources: dict[str, Source]
     dropped: tuple[Dropped, ...]
     types: dict[str, int]
@@ -67,35 +73,60 @@ def survey(layout: Layout) -> Survey:
     try:
         return _survey(layout, layout.weights[0])
     except CheckpointError as error:
-        raise CheckpointError(f"{layout.config.parent}: {layout.recognised}; refused:\n{error}") from None
+        raise CheckpointError(
+            f"{layout.config.parent}: {layout.recognised}; refused:\n{error}"
+        ) from None
 
 
 def _survey(layout: Layout, weights: WeightFiles) -> Survey:
     sources: dict[str, Source] = {}
     found: dict[str, Tensor] = {}
     dropped: list[Dropped] = []
-    held: dict[str, Path] = {}
+    names = _held(weights)
+    for name, (path, tensor) in names.items():
+        place = layout.place(name)
+        if isinstance(place, Dropped):
+            dropped.append(place)
+        elif place.name in sources:
+            raise CheckpointError(
+                f"{path}: {sources[place.name].name} and {name} are the same tensor of the model; "
+                "expected one of them. Delete the one that is left over."
+            )
+        else:
+            sources[place.name] = Source(path, name, place.transposed)
+            found[place.name] = tensor.t() if place.transposed and tensor.ndim == 2 else tensor
+    _check(layout, weights.path, found, list(names))
+    old = [w for w in layout.weights if w is not weights and is_of_old_torch(w.path)]
+    return Survey(
+        weights=weights,
+        others=tuple(w for w in layout.weights if w is not weights and w not in old),
+        remarks=tuple(_remarks(layout, found, old)),
+        sources=sources,
+        dropped=tuple(dropped),
+        types=dict(Counter(_TYPES[tensor.dtype] for tensor in found.values())),
+    )
+
+
+def _held(weights: WeightFiles) -> dict[str, tuple[Path, Tensor]]:
+    """Every name in the files of a set with its file and, on the meta device, its tensor."""
+    held: dict[str, tuple[Path, Tensor]] = {}
     for path in weights.files:
         for name, tensor in mapped_tensors(path).items():
             if name in held:
-                raise CheckpointError(f"{name} is in {held[name]} and in {path}; expected it once.")
-            held[name] = path
-            place = layout.place(name)
-            if isinstance(place, Dropped):
-                dropped.append(place)
-                continue
-            if place.name in sources:
                 raise CheckpointError(
-                    f"{path}: {sources[place.name].name} and {name} are the same tensor of the "
-                    "model; expected one of them. Delete the one that is left over."
+                    f"{name:.80} is in {held[name][0]} and in {path.name}; expected it once. Are "
+                    "the files of two saves mixed?"
                 )
-            sources[place.name] = Source(path, name, place.transposed)
-            turned = tensor.t() if place.transposed and tensor.ndim == 2 else tensor
-            found[place.name] = torch.empty(turned.shape, dtype=tensor.dtype, device="meta")
-    check_index(weights, held)
-    types = Counter(str(found[name].dtype).removeprefix("torch.") for name in sources)
-    _check(layout, weights.path, found, list(held))
-    return Survey(weights=weights, sources=sources, dropped=tuple(dropped), types=dict(types))
+            held[name] = path, torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    check_index(weights, {name: path for name, (path, _) in held.items()})
+    return held
+
+
+def _remarks(layout: Layout, found: dict[str, Tensor], old: list[WeightFiles]) -> Iterator[str]:
+    for name in sorted(layout.zeros - found.keys()):
+        yield f"{name} is not in the file: zeros"
+    for other in old:
+        yield f"{other.path.name} is in the format of torch before 1.6: it was not compared"
 
 
 def _check(layout: Layout, path: Path, found: dict[str, Tensor], names: list[str]) -> None:
@@ -115,7 +146,9 @@ def _hint(found: dict[str, Tensor], names: list[str]) -> str:
     if len(first) == 1 and first & {"module", "_orig_mod", "model", "base_model"}:
         return f" Every name begins with {first.pop()!r}: save the model inside that wrapper."
     if any(name.startswith("blocks.") for name in names):
-        return " Its names are those of TransformerLens; expected those of the model it was made from."
+        return (
+            " Its names are those of TransformerLens; expected those of the model it was made from."
+        )
     layers = {name.split(".")[2] for name in found if name.startswith("transformer.h.")}
     width = found[EMBEDDING].shape[-1:] if EMBEDDING in found else ()
     shown = f" of width {width[0]}" if width else ""
@@ -126,12 +159,12 @@ def read_foreign(layout: Layout) -> dict[str, Tensor]:
     """Every tensor of the model, in float32.
 
     Raises:
-        CheckpointError: as ``survey``, if a value is not finite, a tied pair differs, or two sets of
-            weights in the folder do.
+        CheckpointError: as ``survey``, if a value is not finite, a tied pair differs, or two sets
+            of weights in the folder do.
     """
     found = survey(layout)
     tensors = {ours: as_float32(path, name, t) for ours, path, name, t in _mapped(found)}
-    for other in layout.weights[1:]:
+    for other in found.others:
         _compare(tensors, found, _survey(layout, other))
     expected = expected_shapes(layout.architecture)
     if layout.architecture.tied_unembedding:
@@ -143,7 +176,9 @@ def read_foreign(layout: Layout) -> dict[str, Tensor]:
 
 def _mapped(found: Survey) -> Iterator[tuple[str, Path, str, Tensor]]:
     """The tensors one by one, with the model's name, the file and its name there."""
-    in_files = sorted(found.sources.items(), key=lambda item: found.weights.files.index(item[1].path))
+    in_files = sorted(
+        found.sources.items(), key=lambda item: found.weights.files.index(item[1].path)
+    )
     for path, group in groupby(in_files, key=lambda item: item[1].path):
         mapped, n_bytes = mapped_tensors(path), 0
         for ours, (_, name, transposed) in group:

@@ -125,7 +125,11 @@ def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
         CheckpointError: if it is missing, corrupt or does not fit the model.
     """
     if not path.exists():
-        raise CheckpointError(f"{path} is missing: the checkpoint has no reference sample of text.")
+        raise CheckpointError(
+            f"{path} is missing: the checkpoint has no reference sample of text, over which means "
+            "are measured. Give one with --reference (in Python reference=): a text file, a folder "
+            "of text, or token ids in a .safetensors."
+        )
     try:
         with safe_open(regular_file(path, CheckpointError, _TENSORS), framework="pt") as file:
             names = list(file.keys())

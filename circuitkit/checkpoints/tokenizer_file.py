@@ -17,7 +17,6 @@ from circuitkit.checkpoints.byte_level_bpe import find_pair, read_byte_level_bpe
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text
 
-
 _MOST_PADDED = 1024
 """Models round their vocabulary up, by fewer ids than this."""
 

@@ -87,6 +87,12 @@ def _check_archive(path: Path) -> None:
         )
 
 
+def is_of_old_torch(path: Path) -> bool:
+    """Whether a file is in the format of torch before 1.6."""
+    with regular_file(path, CheckpointError, _EXPECTED).open("rb") as file:
+        return file.read(len(_BEFORE_1_6)) == _BEFORE_1_6
+
+
 def refuse_pointer(path: Path) -> None:
     """Refuse the few lines of text that Git LFS leaves in place of a large file.
 

@@ -18,9 +18,7 @@ NAME = "Gao et al. 2025"
 _CONFIG, _WEIGHTS = "beeg_config.json", "final_model.pt"
 _MASK = re.compile(r"transformer\.h\.\d+\.attn\.bias")
 
-SPLIT = (
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """How the release's tokenizer cuts text before it merges."""
 
 SITE_KIND = {

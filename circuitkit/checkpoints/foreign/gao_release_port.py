@@ -14,8 +14,9 @@ from circuitkit.checkpoints.foreign.gao_release import (
     place_released,
     read_architecture,
 )
-from circuitkit.checkpoints.foreign_config import ForeignConfig, drop_transformers_keys, peek
+from circuitkit.checkpoints.foreign_config import ForeignConfig, peek
 from circuitkit.checkpoints.layout import Dropped, Format, Layout, Placed, recognised_as
+from circuitkit.checkpoints.transformers_keys import drop_transformers_keys
 from circuitkit.checkpoints.weight_files import find_weights
 
 NAME = "Gao et al. 2025 (Hugging Face port)"

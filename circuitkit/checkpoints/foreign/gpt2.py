@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from circuitkit.checkpoints.foreign_config import ForeignConfig, drop_transformers_keys, peek
+from circuitkit.checkpoints.foreign_config import ForeignConfig, peek
 from circuitkit.checkpoints.layout import Dropped, Format, Layout, Placed, recognised_as
+from circuitkit.checkpoints.transformers_keys import drop_transformers_keys
 from circuitkit.checkpoints.weight_files import find_weights
 from circuitkit.model import Architecture
 
