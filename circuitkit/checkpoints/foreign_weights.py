@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from circuitkit.checkpoints.layout import Dropped, Layout
+from circuitkit.checkpoints.layout import Dropped, Layout, Placed
 from circuitkit.checkpoints.strict_tensors import (
     EMBEDDING,
     HEAD,
@@ -94,8 +94,8 @@ def _survey(layout: Layout, weights: WeightFiles) -> Survey:
             )
         else:
             sources[place.name] = Source(path, name, place.transposed)
-            found[place.name] = tensor.t() if place.transposed and tensor.ndim == 2 else tensor
-    _check(layout, weights.path, found, list(names))
+            found[place.name] = tensor
+    _check(layout, weights.path, found, sources)
     old = [w for w in layout.weights if w is not weights and is_of_old_torch(w.path)]
     return Survey(
         weights=weights,
@@ -129,15 +129,28 @@ def _remarks(layout: Layout, found: dict[str, Tensor], old: list[WeightFiles]) -
         yield f"{other.path.name} is in the format of torch before 1.6: it was not compared"
 
 
-def _check(layout: Layout, path: Path, found: dict[str, Tensor], names: list[str]) -> None:
-    expected = expected_shapes(layout.architecture)
-    complete = {n: torch.empty(expected[n], device="meta") for n in layout.zeros} | found
+def _check(
+    layout: Layout, path: Path, found: dict[str, Tensor], sources: dict[str, Source]
+) -> None:
+    """Compare with what the model has, in the shapes of the file."""
+    expected = {
+        name: shape[::-1] if _is_transposed(layout, name) else shape
+        for name, shape in expected_shapes(layout.architecture).items()
+    }
+    complete = {n: torch.empty(expected[n], device="meta") for n in layout.zeros}
+    complete |= {n if n in expected else sources[n].name: t for n, t in found.items()}
     if layout.architecture.tied_unembedding:
         for one, other in ((HEAD, EMBEDDING), (EMBEDDING, HEAD)):
             if one in found:
                 complete.setdefault(other, found[one])
-    hint = _hint(found, names)
+    hint = _hint(found, [source.name for source in sources.values()])
     check_tensors(path, layout.architecture, expected, complete, layout.config.name, hint)
+
+
+def _is_transposed(layout: Layout, name: str) -> bool:
+    """Whether the files hold a tensor of the model transposed."""
+    place = layout.place(name)
+    return isinstance(place, Placed) and place.transposed
 
 
 def _hint(found: dict[str, Tensor], names: list[str]) -> str:
