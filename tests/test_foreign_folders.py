@@ -256,22 +256,40 @@ def without(*names):
 C_PROJ = "transformer.h.1.attn.c_proj.weight"
 WTE = "transformer.wte.weight"
 WRONG_WEIGHTS = {
-    "missing": (without(C_PROJ), rf"lacks 1 tensor that config\.json calls for:\n  {C_PROJ} \(8, 8\)"),
+    "missing": (
+        without(C_PROJ),
+        rf"lacks 1 tensor that config\.json calls for:\n  {C_PROJ} \(8, 8\)",
+    ),
     "no embedding": (without(WTE), r"lacks 2 tensors .*"),
-    "unexpected": (lambda t: t | {"score.weight": torch.ones(2, 8)}, r"holds 1 tensor .* not know:\n  score\.weight"),
+    "unexpected": (
+        lambda t: t | {"score.weight": torch.ones(2, 8)},
+        r"holds 1 tensor .* not know:\n  score\.weight",
+    ),
     "misshapen": (
         lambda t: t | {"transformer.h.1.mlp.c_fc.weight": torch.ones(32, 8)},
         r"transformer\.h\.1\.mlp\.c_fc\.weight is \(32, 8\), expected \(8, 32\)",
     ),
-    "quantised": (lambda t: t | {C_PROJ: torch.ones(8, 8, dtype=torch.int8)}, r"cannot be weights.*is int8"),
-    "two names": (lambda t: t | {"wpe.weight": torch.ones(9, 8)}, r"wpe\.weight .*are the same tensor"),
-    "a wrapper": (lambda t: {f"module.{n}": v for n, v in t.items()}, r"Every name begins with 'module'"),
-    "TransformerLens": (lambda t: {"blocks.0.attn.W_Q": torch.ones(2, 8, 4)}, r"names are those of TransformerLens"),
+    "quantised": (
+        lambda t: t | {C_PROJ: torch.ones(8, 8, dtype=torch.int8)},
+        r"cannot be weights.*is int8",
+    ),
+    "two names": (
+        lambda t: t | {"wpe.weight": torch.ones(9, 8)},
+        r"wpe\.weight .*are the same tensor",
+    ),
+    "a wrapper": (
+        lambda t: {f"module.{n}": v for n, v in t.items()},
+        r"Every name begins with 'module'",
+    ),
+    "TransformerLens": (
+        lambda t: {"blocks.0.attn.W_Q": torch.ones(2, 8, 4)},
+        r"names are those of TransformerLens",
+    ),
     "a layer less": (
         lambda t: {n: v for n, v in t.items() if ".h.1." not in n},
         r"config says n_layer = 2, d_model = 8\. The file holds 1 layers of width 8",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", WRONG_WEIGHTS)
@@ -319,7 +337,7 @@ def test_two_sets_of_weights_must_be_one(tmp_path):
     checkpoint = load_checkpoint(folder)
     with pytest.raises(
         CheckpointError,
-        match=r"two sets of weights, model\.safetensors and pytorch_model\.bin, which differ in transformer\.",
+        match=r"model\.safetensors and pytorch_model\.bin, which differ in transformer\.",
     ):
         checkpoint.load_model()
 
@@ -341,15 +359,27 @@ def edit_index(folder, change):
 
 
 INDICES = {
-    "a name too many": (lambda m: m.update({"x": m[WTE]}), r"differ in 1 tensors: x is in model-0000\d-of-00002\.safetensors by the index, in None"),
+    "a name too many": (
+        lambda m: m.update({"x": m[WTE]}),
+        r"differ in 1 tensors: x is in model-0000\d\S* by the index, in None",
+    ),
     "a name too few": (lambda m: m.pop(WTE), rf"{WTE} is in None by the index"),
-    "the other file": (lambda m: m.update({WTE: m["transformer.wpe.weight"]}), r"differ in 1 tensors"),
-    "a missing shard": (lambda m: m.update({WTE: "model-3.safetensors"}), r"names 3 files, and 1 are missing: model-3"),
-    "a path outside": (lambda m: m.update({WTE: "../other/model.safetensors"}), r"names the file '\.\./other/model\.safetensors', expected names of files in its own folder"),
+    "the other file": (
+        lambda m: m.update({WTE: m["transformer.wpe.weight"]}),
+        r"differ in 1 tensors",
+    ),
+    "a missing shard": (
+        lambda m: m.update({WTE: "model-3.safetensors"}),
+        r"names 3 files, and 1 are missing: model-3",
+    ),
+    "a path outside": (
+        lambda m: m.update({WTE: "../other/model.safetensors"}),
+        r"names the file '\.\./other/model\.safetensors', expected names of files in",
+    ),
     "an absolute path": (lambda m: m.update({WTE: "/etc/passwd"}), r"names the file '/etc/passwd'"),
     "no text": (lambda m: m.update({WTE: 3}), r"expected a weight_map from names"),
     "nothing": (lambda m: m.clear(), r"expected a weight_map from names"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", INDICES)

@@ -67,8 +67,8 @@ def survey(layout: Layout) -> Survey:
     """
     if not layout.weights:
         raise CheckpointError(
-            f"{layout.config.parent}: {layout.recognised}; its weights are missing. Put them "
-            f"beside {layout.config.name}."
+            f"{layout.config.parent}: {layout.recognised}; its weights are missing: "
+            f"{' or '.join(layout.named)}. Put them beside {layout.config.name}."
         )
     try:
         return _survey(layout, layout.weights[0])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from circuitkit.checkpoints.weight_files import WeightFiles
+from circuitkit.checkpoints.weight_files import SINGLE_FILES, WeightFiles
 from circuitkit.model import Architecture
 
 
@@ -43,8 +43,9 @@ class Layout:
     """How a folder of another format is read.
 
     ``evidence`` is what it was recognised by. ``weights`` are all sets of weights in the folder,
-    which must agree; the first is read. ``zeros`` are tensors of the model that the format has
-    none for, ``split`` the pattern by which its tokenizer cuts text before merging (None: GPT-2's).
+    which must agree; the first is read; ``named`` are the names that it may have. ``zeros`` are
+    tensors of the model that the format has none for, ``split`` the pattern by which its tokenizer
+    cuts text before merging (None: GPT-2's).
     """
 
     format: str
@@ -53,6 +54,7 @@ class Layout:
     architecture: Architecture
     weights: tuple[WeightFiles, ...]
     place: Place
+    named: tuple[str, ...] = SINGLE_FILES
     zeros: frozenset[str] = frozenset()
     dropped: tuple[Dropped, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()

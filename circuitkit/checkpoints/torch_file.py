@@ -43,9 +43,9 @@ def read_torch_file(path: Path) -> Any:
 
 
 def _why_not(path: Path, error: Exception) -> str:
-    if refused := re.search(r"(?:GLOBAL|Unsupported (?:class|global):?) ([\w.]+)", str(error)):
+    if refused := re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", str(error)):
         return (
-            f"{path} holds a {refused[1]}, which is not read: to make one, code would have to run. "
+            f"{path} holds a {refused[1] or refused[2]}, which is not read: to make one, code would have to run. "
             "Where you trust the file, load it in torch and save model.state_dict() alone."
         )
     reason = (str(error).splitlines() or [""])[0][:200]

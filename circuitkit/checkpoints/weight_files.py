@@ -20,7 +20,6 @@ from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text, regular_file
 
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
-INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _MOST_SHARDS = 1000
 
 
@@ -48,7 +47,7 @@ def find_weights(folder: Path, names: Sequence[str] = SINGLE_FILES) -> list[Weig
         CheckpointError: if an index is wrong, or a file that it names is missing.
     """
     single = [folder / name for name in names if (folder / name).exists()]
-    indices = [folder / name for name in INDICES if (folder / name).exists()]
+    indices = [path for name in names if (path := folder / f"{name}.index.json").exists()]
     found = [WeightFiles(path=path, files=(path,)) for path in single]
     found += [_indexed(path) for path in indices]
     return sorted(found, key=lambda weights: "safetensors" not in weights.path.name)

@@ -55,6 +55,7 @@ def _layout(folder: Path, evidence: str) -> Layout:
         architecture=arch,
         weights=tuple(find_weights(folder, [_WEIGHTS])),
         place=place_released,
+        named=(_WEIGHTS,),
         zeros=ZEROS,
         dropped=tuple(config.dropped),
         renamed=tuple(config.renamed),
