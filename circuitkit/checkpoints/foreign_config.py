@@ -18,6 +18,7 @@ from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text
 from circuitkit.model import Architecture
 from circuitkit.provenance import first_problem
+from circuitkit.views.safe_text import prose
 
 T = TypeVar("T")
 _MAX_BYTES = 2**20
@@ -149,7 +150,9 @@ class ForeignConfig:
     def refuse_rest(self) -> None:
         """Refuse every key that is left."""
         if self.rest:
-            shown = ", ".join(f"{key:.60} {value!r:.60}" for key, value in [*self.rest.items()][:6])
+            shown = ", ".join(
+                f"{prose(key, 60)} {value!r:.60}" for key, value in [*self.rest.items()][:6]
+            )
             more = f", … ({len(self.rest) - 6} more)" if len(self.rest) > 6 else ""
             raise self.refuse(
                 f"{shown}{more}: not known, and may change what the model computes. If it does "

@@ -14,6 +14,7 @@ from circuitkit.checkpoints.foreign_config import peek
 from circuitkit.checkpoints.native import CONFIG, is_native
 from circuitkit.checkpoints.weight_files import mapped_tensors
 from circuitkit.errors import CheckpointError
+from circuitkit.views.safe_text import prose
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _OTHERS = {
@@ -58,11 +59,12 @@ def _of_config(folder: Path, config: dict) -> str | None:
         return None
     kind = config.get("model_type")
     if isinstance(kind, str):
+        kind = prose(kind, 60)
         return (
-            f"{folder}: recognised as a {kind:.60} model ({CONFIG}: model_type {kind:.60}), which "
-            f"is not run. {_expected()}"
+            f"{folder}: recognised as a {kind} model ({CONFIG}: model_type {kind}), which is not "
+            f"run. {_expected()}"
         )
-    keys = ", ".join(f"{key:.40}" for key in [*config][:6])
+    keys = ", ".join(prose(key, 40) for key in [*config][:6])
     return (
         f"{folder}: {CONFIG} names neither a model_type nor a format; its keys are {keys}"
         f"{', …' if len(config) > 6 else ''}. {_expected()} If it is a GPT-2, add "

@@ -41,7 +41,7 @@ def read_tokenizer(path: Path, vocab_size: int) -> TokenizerFile:
     try:
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
-        raise CheckpointError(f"{path} is not a tokenizer: {error}. Restore it.") from None
+        raise CheckpointError(f"{path} is not a tokenizer: {error!s:.300}. Restore it.") from None
     return _fitted(path, tokenizer, vocab_size)
 
 

@@ -45,8 +45,8 @@ def read_torch_file(path: Path) -> Any:
 def _why_not(path: Path, error: Exception) -> str:
     if refused := re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", str(error)):
         return (
-            f"{path} holds a {refused[1] or refused[2]}, which is not read: to make one, code would have to run. "
-            "Where you trust the file, load it in torch and save model.state_dict() alone."
+            f"{path} holds a {refused[1] or refused[2]}, which is not read: it takes code to make "
+            "one. Where you trust the file, load it in torch and save model.state_dict() alone."
         )
     reason = (str(error).splitlines() or [""])[0][:200]
     return (

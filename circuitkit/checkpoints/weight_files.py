@@ -7,6 +7,7 @@ files so that they take no memory until they are read.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from circuitkit.files import read_text, regular_file
 
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 _MOST_SHARDS = 1000
+_NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +58,10 @@ def find_weights(folder: Path, names: Sequence[str] = SINGLE_FILES) -> list[Weig
 def _indexed(path: Path) -> WeightFiles:
     shard_of = _read_index(path)
     names = sorted(set(shard_of.values()))
-    outside = [name for name in names if Path(name).name != name or name in ("", ".", "..")]
-    if outside or any("\0" in name or "\\" in name for name in names):
+    if wrong := [name for name in names if not _NAME.fullmatch(name)]:
         raise CheckpointError(
-            f"{path} names the file {(outside or names)[0]!r:.80}, expected names of files in its "
-            "own folder; no path is followed."
+            f"{path} names the file {wrong[0]!r:.80}, expected names of files in its own folder; no "
+            "path is followed."
         )
     missing = [name for name in names if not (path.parent / name).exists()]
     if missing:
