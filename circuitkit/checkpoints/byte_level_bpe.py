@@ -56,7 +56,8 @@ def read_byte_level_bpe(vocabulary: Path, merges: Path, split: str | None) -> To
         tokenizer = Tokenizer(BPE(vocab=ids, merges=_read_merges(merges)))
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(
-            f"{vocabulary} and {merges.name} are no tokenizer: {error!s:.300}. Are they of two models?"
+            f"{vocabulary} and {merges.name} are no tokenizer: {error!s:.300}. Are they of two "
+            "models?"
         ) from None
     if split is None:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

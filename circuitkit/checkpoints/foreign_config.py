@@ -52,12 +52,11 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def peek(path: Path) -> dict[str, Any]:
     """The object of a config, empty where there is none to read: to recognise a folder by."""
-    if not path.exists():
-        return {}
     try:
-        return read_object(path)
-    except CheckpointError:
+        found = json.loads(read_text(path, CheckpointError, "a config", limit=_MAX_BYTES))
+    except (CheckpointError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 class ForeignConfig:

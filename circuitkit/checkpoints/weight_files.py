@@ -60,8 +60,8 @@ def _indexed(path: Path) -> WeightFiles:
     names = sorted(set(shard_of.values()))
     if wrong := [name for name in names if not _NAME.fullmatch(name)]:
         raise CheckpointError(
-            f"{path} names the file {wrong[0]!r:.80}, expected names of files in its own folder; no "
-            "path is followed."
+            f"{path} names the file {wrong[0]!r:.80}, expected names of files in its own folder; "
+            "no path is followed."
         )
     missing = [name for name in names if not (path.parent / name).exists()]
     if missing:
