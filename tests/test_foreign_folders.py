@@ -19,8 +19,7 @@ from foreign_folders import (
 from safetensors.torch import load_file, save_file
 from tiny import random_tokens
 
-from circuitkit.checkpoints import foreign, load_checkpoint
-from circuitkit.checkpoints.convert import convert_checkpoint
+from circuitkit.checkpoints import convert_checkpoint, foreign, load_checkpoint
 from circuitkit.checkpoints.foreign import foreign_formats
 from circuitkit.checkpoints.inspection import inspect_checkpoint
 from circuitkit.cli import circuitkit

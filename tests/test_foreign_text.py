@@ -7,8 +7,7 @@ from foreign_folders import ADDED, GPT2, write_gpt2, write_release
 from tiny import tiny_tokenizer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from circuitkit.checkpoints import load_checkpoint
-from circuitkit.checkpoints.convert import convert_checkpoint
+from circuitkit.checkpoints import convert_checkpoint, load_checkpoint
 from circuitkit.checkpoints.foreign.gao_release import SPLIT
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.errors import CheckpointError, TaskError

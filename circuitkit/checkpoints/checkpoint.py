@@ -144,6 +144,8 @@ class Checkpoint:
 def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
     """Read a bundled checkpoint by name, or a folder; a checkpoint is returned as it is.
 
+    The folder is circuitkit's own, or in another format that is read (docs/formats.md).
+
     Raises:
         CheckpointError: if it is no whole, consistent checkpoint of a format that is read.
     """

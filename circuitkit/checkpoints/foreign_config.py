@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from circuitkit.checkpoints.layout import Dropped
+from circuitkit.checkpoints.layout import Dropped, Layout, Place, recognised_as
+from circuitkit.checkpoints.weight_files import SINGLE_FILES, find_weights
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text
 from circuitkit.model import Architecture
@@ -66,15 +67,17 @@ class ForeignConfig:
         CheckpointError: (every method) with what the folder was recognised as, the key and value.
     """
 
-    def __init__(self, path: Path, recognised: str) -> None:
-        self.path, self.recognised = path, recognised
+    def __init__(self, path: Path, name: str, evidence: str) -> None:
+        self.path, self.name, self.evidence = path, name, evidence
         self.rest = read_object(path)
         self.dropped: list[Dropped] = []
         self.renamed: list[tuple[str, str]] = []
 
     def refuse(self, why: str) -> CheckpointError:
         """The error to raise, said of this folder."""
-        return CheckpointError(f"{self.path.parent}: {self.recognised}; refused: {why}")
+        return CheckpointError(
+            f"{self.path.parent}: {recognised_as(self.name, self.evidence)}; refused: {why}"
+        )
 
     def rename(self, old: str, new: str) -> None:
         """Read the key ``old`` as ``new``; both may be there if they agree."""
@@ -164,3 +167,28 @@ class ForeignConfig:
             return Architecture(**values)
         except ValidationError as error:
             raise self.refuse(f"{first_problem(error)}.") from None
+
+    def layout(
+        self,
+        architecture: Architecture,
+        place: Place,
+        *,
+        named: tuple[str, ...] = SINGLE_FILES,
+        zeros: frozenset[str] = frozenset(),
+        split: str | None = None,
+    ) -> Layout:
+        """The layout of the config's folder, once every key was asked for."""
+        self.refuse_rest()
+        return Layout(
+            format=self.name,
+            evidence=self.evidence,
+            config=self.path,
+            architecture=architecture,
+            weights=tuple(find_weights(self.path.parent, named)),
+            place=place,
+            named=named,
+            zeros=zeros,
+            dropped=tuple(self.dropped),
+            renamed=tuple(self.renamed),
+            split=split,
+        )

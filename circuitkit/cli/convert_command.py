@@ -30,7 +30,7 @@ def convert(checkpoint: str, out: Path, reference: Path | None, *, as_json: bool
       circuitkit convert path/to/gpt2 --out out/gpt2 --reference path/to/text
       circuitkit inspect out/gpt2
     """
-    from circuitkit.checkpoints.convert import convert_checkpoint
+    from circuitkit.checkpoints import convert_checkpoint
 
     written = convert_checkpoint(checkpoint, out, reference=reference)
     if as_json:

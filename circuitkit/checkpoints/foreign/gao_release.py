@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.checkpoints.foreign_config import ForeignConfig
-from circuitkit.checkpoints.layout import Dropped, Format, Layout, Placed, recognised_as
-from circuitkit.checkpoints.weight_files import find_weights
+from circuitkit.checkpoints.layout import Dropped, Format, Layout, Placed
 from circuitkit.model import Architecture
 
 NAME = "Gao et al. 2025"
@@ -45,22 +44,9 @@ def place_released(name: str) -> Placed | Dropped:
 
 
 def _layout(folder: Path, evidence: str) -> Layout:
-    config = ForeignConfig(folder / _CONFIG, recognised_as(NAME, evidence))
+    config = ForeignConfig(folder / _CONFIG, NAME, evidence)
     arch = read_architecture(config)
-    config.refuse_rest()
-    return Layout(
-        format=NAME,
-        evidence=evidence,
-        config=config.path,
-        architecture=arch,
-        weights=tuple(find_weights(folder, [_WEIGHTS])),
-        place=place_released,
-        named=(_WEIGHTS,),
-        zeros=ZEROS,
-        dropped=tuple(config.dropped),
-        renamed=tuple(config.renamed),
-        split=SPLIT,
-    )
+    return config.layout(arch, place_released, named=(_WEIGHTS,), zeros=ZEROS, split=SPLIT)
 
 
 def read_architecture(config: ForeignConfig) -> Architecture:

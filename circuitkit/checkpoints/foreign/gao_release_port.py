@@ -15,9 +15,8 @@ from circuitkit.checkpoints.foreign.gao_release import (
     read_architecture,
 )
 from circuitkit.checkpoints.foreign_config import ForeignConfig, peek
-from circuitkit.checkpoints.layout import Dropped, Format, Layout, Placed, recognised_as
+from circuitkit.checkpoints.layout import Dropped, Format, Layout, Placed
 from circuitkit.checkpoints.transformers_keys import drop_transformers_keys
-from circuitkit.checkpoints.weight_files import find_weights
 
 NAME = "Gao et al. 2025 (Hugging Face port)"
 _CONFIG = "config.json"
@@ -36,7 +35,7 @@ def _place(name: str) -> Placed | Dropped:
 
 
 def _layout(folder: Path, evidence: str) -> Layout:
-    config = ForeignConfig(folder / _CONFIG, recognised_as(NAME, evidence))
+    config = ForeignConfig(folder / _CONFIG, NAME, evidence)
     for old, new in (
         ("hidden_size", "d_model"), ("num_attention_heads", "n_head"),
         ("num_hidden_layers", "n_layer"), ("max_position_embeddings", "block_size"),
@@ -45,31 +44,18 @@ def _layout(folder: Path, evidence: str) -> Layout:
         config.rename(old, new)
     arch = read_architecture(config)
     _drop_the_rest(config)
-    return Layout(
-        format=NAME,
-        evidence=evidence,
-        config=config.path,
-        architecture=arch,
-        weights=tuple(find_weights(folder)),
-        place=_place,
-        zeros=ZEROS,
-        dropped=tuple(config.dropped),
-        renamed=tuple(config.renamed),
-        split=SPLIT,
-    )
+    return config.layout(arch, _place, zeros=ZEROS, split=SPLIT)
 
 
 def _drop_the_rest(config: ForeignConfig) -> None:
     config.only(None, ["unembed_rank"], "an unembedding of low rank")
     config.only(False, ["enable_fp8_linear"], "8-bit products")
     config.only(False, ["scale_invariance"], "another norm")
-    is_scaled = config.rest.get("mup", False)
     config.only(False, ["mup"], "scaled outputs")
-    config.drop([] if is_scaled else ["mup_width_multiplier"], "of mup, which is off")
+    config.drop(["mup_width_multiplier"], "of mup, which is off")
     config.drop(["afrac_ste", "afrac_ste_only_non_neurons"], "of gradients through top-k")
     config.drop(["auto_map"], "the code beside the weights is not run")
     drop_transformers_keys(config)
-    config.refuse_rest()
 
 
 FORMAT = Format(

@@ -10,9 +10,8 @@ import re
 from pathlib import Path
 
 from circuitkit.checkpoints.foreign_config import ForeignConfig, peek
-from circuitkit.checkpoints.layout import Dropped, Format, Layout, Placed, recognised_as
+from circuitkit.checkpoints.layout import Dropped, Format, Layout, Placed
 from circuitkit.checkpoints.transformers_keys import drop_transformers_keys
-from circuitkit.checkpoints.weight_files import find_weights
 from circuitkit.model import Architecture
 
 NAME = "GPT-2"
@@ -46,19 +45,10 @@ def _place(name: str) -> Placed | Dropped:
 
 
 def _layout(folder: Path, evidence: str) -> Layout:
-    config = ForeignConfig(folder / _CONFIG, recognised_as(NAME, evidence))
+    config = ForeignConfig(folder / _CONFIG, NAME, evidence)
     arch = _architecture(config)
-    return Layout(
-        format=NAME,
-        evidence=evidence,
-        config=config.path,
-        architecture=arch,
-        weights=tuple(find_weights(folder)),
-        place=_place,
-        zeros=frozenset({"final_logits_bias"}),
-        dropped=tuple(config.dropped),
-        renamed=tuple(config.renamed),
-    )
+    _drop_the_rest(config)
+    return config.layout(arch, _place, zeros=frozenset({"final_logits_bias"}))
 
 
 def _architecture(config: ForeignConfig) -> Architecture:
@@ -85,7 +75,6 @@ def _architecture(config: ForeignConfig) -> Architecture:
         "positions": "learned",
         "tied_unembedding": config.flag("tie_word_embeddings", default=True),
     }
-    _drop_the_rest(config)
     return config.architecture(**values)
 
 
@@ -100,8 +89,10 @@ def _drop_the_rest(config: ForeignConfig) -> None:
     )
     summary = ("activation", "proj_to_labels", "type", "use_proj")
     config.drop([f"summary_{key}" for key in summary], "of a head that classifies")
+    config.drop(
+        ["n_special", "predict_special_tokens", "output_past"], "of old files, changes no logit"
+    )
     drop_transformers_keys(config)
-    config.refuse_rest()
 
 
 FORMAT = Format(
