@@ -77,6 +77,19 @@ def test_a_converted_checkpoint_has_the_sample_that_was_given(tmp_path):
     assert torch.equal(beside.load_reference(), tokens)
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_the_command_converts(tmp_path, options):
+    """It prints the folder, or also the hash of what it wrote."""
+    folder, out = write_release(tmp_path / "model"), tmp_path / "ours"
+    done = CliRunner().invoke(circuitkit, ["convert", str(folder), "--out", str(out), *options])
+    assert done.exit_code == 0
+    told = json.loads(done.stdout) if options else {"path": done.stdout.strip()}
+    assert told["path"] == str(out)
+    written = load_checkpoint(out)
+    assert told.get("sha256", written.sha256) == written.sha256
+    assert written.name == "model"
+
+
 def test_conversion_replaces_no_folder_of_others(tmp_path):
     """Not the checkpoint itself, not another format, not other files."""
     write_gpt2(tmp_path / "model")
@@ -369,7 +382,7 @@ INDICES = {
     ),
     "a missing shard": (
         lambda m: m.update({WTE: "model-3.safetensors"}),
-        r"names 3 files, and 1 are missing: model-3",
+        r"names 3 files; missing: model-3",
     ),
     "a path outside": (
         lambda m: m.update({WTE: "../other/model.safetensors"}),

@@ -129,6 +129,10 @@ BROKEN = {
         ),
         r"has token id 300, but config\.json says vocab_size = 300",
     ),
+    "a blank before": (
+        lambda f: (f / "tokenizer_config.json").write_text('{"add_prefix_space": true}'),
+        r"tokenizer_config\.json asks for a blank before every text",
+    ),
     "of another vocabulary": (
         lambda f: (f / "tokenizer.json").write_text(tiny_tokenizer().to_str()),
         r"tokenizer\.json has 11 tokens, and the model 300; .*Is it another model's tokenizer",

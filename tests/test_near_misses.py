@@ -124,7 +124,7 @@ MISSES = {
     no_model_type: r"neither a model_type nor a format; its keys are n_embd, n_layer\..*\"gpt2\"",
     missing_weights: r"recognised as a GPT-2 .*; its weights are missing: model\.s.*Put",
     missing_release: r"recognised as a Gao et al\..*weights are missing: final_model\.pt\. Put",
-    missing_shard: r"names 2 files, and 1 are missing: model-00002.*Download or copy them",
+    missing_shard: r"names 2 files; missing: model-00002.*Download or copy them",
     another_size: r"(?s)lacks 12 tensors.*says n_layer = 3, .*holds 2 layers of width 8\. Is it an",
     transformer_lens: r"tensors of a TransformerLens model, .*Save the model that it was made from",
     adapter: r"adapter \(adapter_config\.json\) without the model .*merge_and_unload",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from circuitkit.checkpoints.byte_level_bpe import find_pair, read_byte_level_bpe
+from circuitkit.checkpoints.foreign_config import peek
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text
 
@@ -55,22 +56,32 @@ def find_tokenizer(folder: Path, vocab_size: int, split: str | None) -> Tokenize
     path = folder / "tokenizer.json"
     pair = None if path.exists() else find_pair(folder)
     if pair is None:
-        found = read_tokenizer(path, vocab_size)
-    else:
-        path = pair[0]
-        found = _fitted(path, read_byte_level_bpe(*pair, split), vocab_size)
-    files = pair or ((path,) if found.tokenizer else ())
+        return _of_this_model(path, read_tokenizer(path, vocab_size), vocab_size)
+    settings = folder / "tokenizer_config.json"
+    if peek(settings).get("add_prefix_space"):
+        raise CheckpointError(
+            f"{settings} asks for a blank before every text (add_prefix_space), which is not put "
+            "there. Save the tokenizer as tokenizer.json, or take that setting out."
+        )
+    found = _fitted(pair[0], read_byte_level_bpe(*pair, split), vocab_size)
+    return _of_this_model(pair[0], found._replace(files=pair), vocab_size)
+
+
+def _of_this_model(path: Path, found: TokenizerFile, vocab_size: int) -> TokenizerFile:
+    """Refuse a tokenizer of far fewer tokens than the model has; say how many are missing."""
     if found.tokenizer is None:
         return found
     n_tokens = found.tokenizer.get_vocab_size(with_added_tokens=True)
-    if vocab_size - n_tokens >= min(_MOST_PADDED, -(-vocab_size // 2)):
+    n_missing = vocab_size - n_tokens
+    if n_missing >= min(_MOST_PADDED, -(-vocab_size // 2)):
         raise CheckpointError(
             f"{path} has {n_tokens:,} tokens, and the model {vocab_size:,}; expected as many, or a "
             f"model padded by fewer than {_MOST_PADDED:,}. Is it another model's tokenizer?"
         )
-    padded = f"{path.name}: has {n_tokens:,} tokens; the model's other {vocab_size - n_tokens:,} "
-    notes = (f"{padded}cannot be written as text",) if n_tokens < vocab_size else ()
-    return TokenizerFile(found.tokenizer, (*found.warnings, *notes), files)
+    if n_missing <= 0:
+        return found
+    note = f"{path.name}: has {n_tokens:,} tokens; the model's other {n_missing:,} "
+    return found._replace(warnings=(*found.warnings, f"{note}cannot be written as text"))
 
 
 def _fitted(path: Path, tokenizer: Tokenizer, vocab_size: int) -> TokenizerFile:

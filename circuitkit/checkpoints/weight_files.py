@@ -66,7 +66,7 @@ def _indexed(path: Path) -> WeightFiles:
     missing = [name for name in names if not (path.parent / name).exists()]
     if missing:
         raise CheckpointError(
-            f"{path} names {len(names)} files, and {len(missing)} are missing: "
+            f"{path} names {len(names)} files; missing: "
             f"{', '.join(missing[:6])}{', …' if len(missing) > 6 else ''}. Download or copy them."
         )
     files = tuple(path.parent / name for name in names)
