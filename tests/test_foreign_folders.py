@@ -194,6 +194,16 @@ REFUSED_GPT2 = {
 }
 
 
+@pytest.mark.parametrize(
+    "key", ["scale_attn_weights", "n_head", "layer_norm_epsilon", "tie_word_embeddings"]
+)
+def test_null_is_no_default_where_it_would_mean_another_model(tmp_path, key):
+    """It is refused as any other value; of ``n_inner`` it is the default."""
+    folder = edit(write_gpt2(tmp_path / "model"), n_inner=None, **{key: None})
+    with pytest.raises(CheckpointError, match=rf"refused: {key} None"):
+        load_checkpoint(folder)
+
+
 @pytest.mark.parametrize("key", REFUSED_GPT2)
 def test_a_switch_of_gpt2_that_is_not_run_is_refused(tmp_path, key):
     """By key and value, whatever the weights are."""

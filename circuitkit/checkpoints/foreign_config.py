@@ -88,10 +88,10 @@ class ForeignConfig:
             raise self.refuse(f"{old} is {value!r:.80} and {new} {self.rest[new]!r:.80}.")
         self.renamed.append((old, new))
 
-    def size(self, key: str, default: int) -> int:
-        """A whole number from 1 to 2^20; null is the default."""
-        value = self.rest.pop(key, None)
-        if value is None:
+    def size(self, key: str, default: int, *, null_is_default: bool = False) -> int:
+        """A whole number from 1 to 2^20."""
+        value = self.rest.pop(key, _ABSENT)
+        if value is _ABSENT or (value is None and null_is_default):
             return default
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_SIZE:
             raise self.refuse(
@@ -100,10 +100,10 @@ class ForeignConfig:
         return value
 
     def number(self, key: str, default: float | None) -> float | None:
-        """A number; null is the default."""
-        value = self.rest.pop(key, None)
-        if value is None:
-            return default
+        """A number, or null where that is the default."""
+        value = self.rest.pop(key, default)
+        if value is None and default is None:
+            return None
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self.refuse(f"{key} {value!r:.80}; expected a number.")
         return value
@@ -130,12 +130,13 @@ class ForeignConfig:
         return value
 
     def only(self, expected: Any, keys: Iterable[str], why: str) -> None:
-        """Drop keys that have this value, or null or nothing; another changes the function."""
+        """Drop keys that have this value; another changes the function. Null is as false."""
         for key in keys:
             value = self.rest.pop(key, _ABSENT)
             if value is _ABSENT:
                 continue
-            if value is not None and (type(value), value) != (type(expected), expected):
+            is_off = value is None and not expected
+            if not is_off and (type(value), value) != (type(expected), expected):
                 raise self.refuse(
                     f"{key} {value!r:.80}: {why}, which is not run; expected "
                     f"{json.dumps(expected)}."

@@ -58,7 +58,7 @@ def read_architecture(config: ForeignConfig) -> Architecture:
     config.rename("n_mlp", "d_mlp")
     config.rename("n_embd", "d_model")
     d_model, n_head = config.size("d_model", 768), config.size("n_head", 12)
-    d_position = config.size("d_pos_emb", 0)
+    d_position = config.size("d_pos_emb", 0, null_is_default=True)
     is_rms = config.flag("rms_norm", default=False)
     values: dict[str, Any] = {
         "vocab_size": config.size("vocab_size", 50304),
@@ -66,8 +66,8 @@ def read_architecture(config: ForeignConfig) -> Architecture:
         "n_layer": config.size("n_layer", 12),
         "d_model": d_model,
         "n_head": n_head,
-        "d_head": config.size("d_head", d_model // n_head),
-        "d_mlp": config.size("d_mlp", 4 * d_model),
+        "d_head": config.size("d_head", d_model // n_head, null_is_default=True),
+        "d_mlp": config.size("d_mlp", 4 * d_model, null_is_default=True),
         "norm": "rmsnorm" if is_rms else "layernorm",
         "norm_eps": None if is_rms else 1e-5,
         "activation": config.choice("activation_type", {"gelu": "gelu", "relu": "relu"}, "gelu"),

@@ -68,7 +68,7 @@ def _architecture(config: ForeignConfig) -> Architecture:
         "d_model": width,
         "n_head": n_head,
         "d_head": width // n_head,
-        "d_mlp": config.size("n_inner", 4 * width),
+        "d_mlp": config.size("n_inner", 4 * width, null_is_default=True),
         "norm": "layernorm",
         "norm_eps": config.number("layer_norm_epsilon", 1e-5),
         "activation": config.choice("activation_function", _ACTIVATIONS, "gelu_new"),
