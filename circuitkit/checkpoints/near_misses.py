@@ -5,7 +5,6 @@ In: a folder. Out: a message, or None where the reader of our own format says wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -100,8 +99,11 @@ def _is_recognised(folder: Path) -> bool:
     return is_native(folder) or any(f.evidence(folder) for f in foreign_formats())
 
 
-def _entries(folder: Path) -> Iterator[Path]:
-    return islice(folder.iterdir(), _MOST_ENTRIES)
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(islice(folder.iterdir(), _MOST_ENTRIES))
+    except OSError:  # one may not look into it: it is as if empty
+        return []
 
 
 def _folders(folder: Path) -> list[Path]:
