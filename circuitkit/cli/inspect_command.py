@@ -16,7 +16,8 @@ def inspect(checkpoint: str, *, as_json: bool) -> None:
     """Show what a checkpoint is made of, and anything odd.
 
     Its format, architecture, L0 per matrix, dead neurons and activations, which are counted
-    over the first 16,384 tokens of its reference sample.
+    over the first 16,384 tokens of its reference sample. Of a folder in another format
+    (docs/formats.md) also what was renamed, dropped and cast.
 
     \b
     Example:
