@@ -10,17 +10,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from circuitkit.errors import TaskError
+from circuitkit.errors import PairError, TaskError
 
 Split = Literal["train", "select", "test", "ood"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+EMPTY = "an empty prompt or answer"
+SAME_ANSWER = "the same answer on both sides"
+SAME_PROMPT = "the same prompt on both sides"
+
 
 @contextmanager
 def naming_place(where: str) -> Iterator[None]:
-    """A TaskError from within gets its place in front."""
+    """A TaskError from within gets its place in front, and stays of its kind."""
     try:
         yield
+    except PairError as error:
+        raise PairError(f"{where}: {error}", error.reason) from None
     except TaskError as error:
         raise TaskError(f"{where}: {error}") from None
 
@@ -44,9 +50,9 @@ class Prompt:
         if not isinstance(self.answer, kind):
             raise TaskError(f"answer {self.answer!r}: expected {kind.__name__}, as the prompt is")
         if self.answer == "":
-            raise TaskError("the answer is empty; expected one token of text")
+            raise PairError("the answer is empty; expected one token of text", EMPTY)
         if not self.text and not self.tokens:
-            raise TaskError("the prompt is empty; expected something to answer")
+            raise PairError("the prompt is empty; expected something to answer", EMPTY)
         for text in (self.text, self.answer):
             if isinstance(text, str) and not text.isascii():
                 _check_encodable(text)
@@ -71,9 +77,13 @@ class Pair:
         if (self.a.text is None) != (self.b.text is None):
             raise TaskError("one side is text, the other tokens; expected the same kind")
         if self.a.answer == self.b.answer:
-            raise TaskError(f"both sides answer {self.a.answer!r}; expected two answers")
+            raise PairError(
+                f"both sides answer {self.a.answer!r}; expected two answers", SAME_ANSWER
+            )
         if (self.a.text, self.a.tokens) == (self.b.text, self.b.tokens):
-            raise TaskError(f"both sides ask {self.a.text or self.a.tokens!r}; expected two")
+            raise PairError(
+                f"both sides ask {self.a.text or self.a.tokens!r}; expected two", SAME_PROMPT
+            )
 
     def __repr__(self) -> str:
         sides = (f"{(s.text or s.tokens)!r:.40} -> {s.answer!r}" for s in (self.a, self.b))
@@ -88,4 +98,6 @@ def _check_encodable(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise TaskError(f"{text!r}: half a character at {error.start}; expected text") from None
+        raise PairError(
+            f"{text!r}: half a character at {error.start}; expected text", "half a character"
+        ) from None
