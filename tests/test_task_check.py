@@ -210,9 +210,16 @@ def test_what_cannot_be_asked_is_refused(tmp_path, checkpoint, name):
         check_task(checkpoint, task, 64)
 
 
-def test_a_line_that_cannot_be_asked_is_refused(tmp_path, letters):
-    """With file, line and key."""
+def test_a_line_that_cannot_be_asked_is_left_out(tmp_path, letters):
+    """With file, line and key; a split of which nothing is left is a problem."""
     task = fixed(tmp_path, [("test", "ab", "ba"), ("train", "abc", "abcdefghi")])
-    message = r"mine\.jsonl: line 2: b.prompt \(template train1\): a prompt is 10 tokens, but"
-    with pytest.raises(TaskError, match=message):
-        check_task(letters, task)
+    result = check_task(letters, task)
+    assert result["n_pairs"] == 1
+    (pair,) = result["unusable"]["pairs"]
+    where = "mine.jsonl: line 2: b.prompt (template train1): a prompt is 10 tokens, but"
+    assert where in pair["problem"]
+    (problem,) = [each for each in result["problems"] if each.startswith("train")]
+    assert problem == (
+        "train: no pair is left: 1 of 1 pairs of the file cannot be used and are left out: "
+        "1 with a prompt that is too long (line 2)"
+    )

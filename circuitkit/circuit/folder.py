@@ -34,7 +34,7 @@ SEARCH = "search.json"
 LADDER = "ladder.csv"
 SMALLEST_VALIDATION = "smallest.validation.json"
 _SOURCES = "sources.json"
-_TASK_COPIES = ("task.toml", "task.jsonl")
+_TASK_COPIES = ("task.toml", "task.jsonl", "task.csv")
 _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),

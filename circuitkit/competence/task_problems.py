@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from circuitkit.checkpoints.competence_json import MIN_ACCURACY as ACCURACY
 from circuitkit.statistics.decision import MIN_CLUSTERS
-from circuitkit.task import Leaks, Task
+from circuitkit.task import SPLITS, Leaks, Split, Task
 from circuitkit.task.pair_sources import FixedPairs
+from circuitkit.task.unusable import UnusablePair
 
 MOST_LEAKS = {"last_token": 0.60, "bag_of_tokens": 0.90, "length": 0.75}
 """Such a share has to be declared in the file."""
@@ -43,6 +44,24 @@ def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
         f"[leaks] {name} = {said:.2f} in the file, but {shares[name]:.2f} measured: correct it"
         for name, said in declared.model_dump().items()
         if abs(said - shares[name]) > DECLARED_WITHIN
+    ]
+
+
+def unusable_pairs(task: Task) -> tuple[UnusablePair, ...]:
+    """The pairs of a file that ask nothing, then those that a checkpoint cannot be asked."""
+    pairs = task.origin
+    return (*pairs.unusable, *pairs.not_asked) if isinstance(pairs, FixedPairs) else ()
+
+
+def file_problems(task: Task) -> list[str]:
+    """Rows of a file that ask nothing, and splits of which nothing is left to ask."""
+    if not isinstance(task.origin, FixedPairs):
+        return []
+    empty: list[Split] = [split for split in SPLITS if not task.templates(split)]
+    lost = {split: left_out for split in empty if (left_out := task.origin.left_out(split))}
+    return [
+        *(task.notes[:1] if task.origin.unusable else ()),  # the first note is of these rows
+        *(f"{split}: no pair is left: {left_out}" for split, left_out in lost.items()),
     ]
 
 

@@ -100,7 +100,7 @@ def _check_length(row: Sequence[int], side: Prompt, n_ctx: int) -> None:
         shown = side.text or " ".join(map(str, side.tokens or ()))
         raise PairError(
             f"a prompt is {len(row)} tokens, but the checkpoint reads at most {n_ctx}: "
-            f"{shown[:60]!r}… Shorten the template or its draws.",
+            f"{shown[:60]!r}… Shorten it, or the template that it is drawn from.",
             "a prompt that is too long",
         )
     if not row:

@@ -62,7 +62,8 @@ class Prompt:
 class Pair:
     """Two prompts; the right answer of each is the foil of the other.
 
-    ``written`` is its place in a file, up to the key: for messages, not part of the pair.
+    ``written`` is its place in a file, up to the key, ``line`` its line in a file of pairs: for
+    messages, not part of the pair.
 
     Raises:
         TaskError: if the prompts or the answers are the same, or of two kinds.
@@ -72,6 +73,7 @@ class Pair:
     b: Prompt
     template: str
     written: str = field(default="", compare=False, repr=False)
+    line: int = field(default=0, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.a.text is None) != (self.b.text is None):
