@@ -168,6 +168,24 @@ def test_too_few_templates_are_a_problem(tmp_path, letters):
     assert "1 test templates; fewer than 12 cap the grade: add forms" in problems
 
 
+def test_a_second_answer_that_is_not_right_after_the_second_prompt_is_a_problem(
+    tmp_path, letters, monkeypatch
+):
+    """As in files whose foil is any wrong answer; of a built-in task it is none."""
+
+    def only_first(model, pairs, tap):
+        return torch.tensor([3.0] * len(pairs) + [-3.0] * len(pairs))
+
+    monkeypatch.setattr(ability, "tapped_differences", only_first)
+    problems = check_task(letters, fixed(tmp_path, [("test", "ab", "ba")]))["problems"]
+    said = "the second answer (foil) has to be the right one after the second prompt"
+    assert [each for each in problems if each.endswith(said)]
+    monkeypatch.undo()
+    do_well(monkeypatch)
+    assert not [p for p in check_task(letters, fixed(tmp_path, [("test", "ab", "ba")]))["problems"]
+                if p.endswith(said)]  # fmt: skip
+
+
 def test_lengths_and_answers_are_counted(tmp_path, letters):
     """Lengths over every split, with the start token; answers of the test split."""
     pairs = [("train", "a", "b"), ("select", "abcdefgh", "b"), ("test", "ab", "ba")]

@@ -25,7 +25,7 @@ from circuitkit.checkpoints.native import (
     read_weights,
 )
 from circuitkit.checkpoints.tokenizer_file import read_tokenizer
-from circuitkit.errors import CheckpointError
+from circuitkit.errors import CheckpointError, PairError
 from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
 from circuitkit.model.pair_reader import unusable
@@ -128,7 +128,7 @@ class Checkpoint:
             return task
         known = _last_usable.get(self.sha256)
         if known is None or all(task.origin is not each for each in known):
-            faults = {
+            faults: dict[Split, dict[int, PairError]] = {
                 split: unusable(pairs, self.tokenizer, **self._reading)
                 for split, pairs in task.origin.listed.items()
             }

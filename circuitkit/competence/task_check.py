@@ -18,11 +18,12 @@ import numpy as np
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.pair_remarks import remarks, repeated_prompts
-from circuitkit.competence.ability import measure_ability
+from circuitkit.competence.ability import ability_of, accuracy_of_sides, differences_of
 from circuitkit.competence.task_problems import (
     ability_problems,
     file_problems,
     leak_problems,
+    side_problems,
     unusable_pairs,
 )
 from circuitkit.model import EncodedPairs
@@ -36,9 +37,9 @@ from circuitkit.task.unusable import by_reason
 def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[str, Any]:
     """Properties of the task for this checkpoint, and its problems in words.
 
-    Pairs of a file that cannot be asked are left out and listed under ``unusable``. Loss and accuracy are on the test split, with 90 % intervals; lengths and duplicates
-    on ``n_pairs`` of every split; leaks as ``measure_leaks`` has them, None without
-    pairs to fit them on.
+    Pairs of a file that cannot be asked are left out and listed under ``unusable``. Loss and
+    accuracy are on the test split, with 90 % intervals; lengths and duplicates on ``n_pairs`` of
+    every split; leaks as ``measure_leaks`` has them, None without pairs to fit them on.
 
     Raises:
         TaskError: if a template of any split cannot be asked (a prompt does not fit, an answer
@@ -49,13 +50,15 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
     every = _ask(checkpoint, task, n_pairs)
     leaks = _leaks(checkpoint, task)
     asked = every["test"][:n_pairs]
-    ability = measure_ability(checkpoint.load_model(), asked)
+    differences = differences_of(checkpoint.load_model(), asked)
+    ability = ability_of(differences, asked.templates)
     done = {"loss_nats": _plain(ability.loss_nats), "accuracy": _plain(ability.accuracy)}
     problems = [
         *leak_problems(task, leaks),
         *file_problems(task),
         *remarks(every),
         *ability_problems(done["accuracy"], len(set(asked.templates))),
+        *side_problems(task, accuracy_of_sides(differences)),
     ]
     return {
         "task": task.name,

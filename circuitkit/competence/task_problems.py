@@ -19,6 +19,9 @@ MOST_LEAKS = {"last_token": 0.60, "bag_of_tokens": 0.90, "length": 0.75}
 
 DECLARED_WITHIN = 0.05
 
+SECOND_RARELY = 0.6
+"""A second answer that is preferred no more often is hardly the right one."""
+
 _MEND = {
     "last_token": "end both prompts in the same token",
     "bag_of_tokens": "add forms in which both sides hold the same tokens",
@@ -74,4 +77,16 @@ def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> 
     return [
         *([] if low is not None and low >= ACCURACY else [weak]),
         *([] if n_templates >= MIN_CLUSTERS else [few]),
+    ]
+
+
+def side_problems(task: Task, sides: tuple[float, float]) -> list[str]:
+    """A file whose second answers are wrong ones, but not those that its second prompts ask for."""
+    first, second = sides
+    if not isinstance(task.origin, FixedPairs) or first < ACCURACY or second > SECOND_RARELY:
+        return []
+    return [
+        f"the first answer is preferred after the first prompt in {first:.2f} of pairs, the second "
+        f"after the second in {second:.2f} only: the second answer (foil) has to be the right one "
+        "after the second prompt"
     ]

@@ -85,9 +85,7 @@ def unusable(pairs: Sequence[Pair], tokenizer: Any, **reading: Any) -> dict[int,
 def _refuse_equal(pair: Pair, key: str, reason: str, same: bool) -> None:
     """Two texts may be the same ids: then the model cannot distinguish them."""
     if same:
-        a, b = (
-            (side.text if key == "prompt" else side.answer) for side in (pair.a, pair.b)
-        )
+        a, b = ((side.text if key == "prompt" else side.answer) for side in (pair.a, pair.b))
         raise PairError(
             f"{pair.where(f'b.{key}')}: {a!r} and {b!r} are the same tokens "
             "for this checkpoint; expected two that differ.",

@@ -7,7 +7,7 @@ template. Rows that ask nothing are left out and counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def _such_as(labels: Sequence[str]) -> str:
 
 def _splits(reading: _Reading, templates: Sequence[str]) -> list[Split]:
     """As given, or dealt by template."""
-    given = [row.split for row in reading.rows if row.split is not None]
+    given: list[Split] = [row.split for row in reading.rows if row.split is not None]
     if _given(reading.rows, "split"):
         return given
     distinct = {(_sides(p), t) for p, t in zip(reading.pairs, templates, strict=True)}
@@ -138,7 +138,7 @@ def _splits(reading: _Reading, templates: Sequence[str]) -> list[Split]:
             "or a split for each pair."
         )
     reading.added.append("splits dealt by template")
-    splits = [dealt[template] for template in templates]
+    splits: list[Split] = [dealt[template] for template in templates]
     counts = Counter(splits)
     shown = ", ".join(f"{counts[split]} to {split}" for split in SHARES)
     reading.notes.append(
@@ -147,9 +147,7 @@ def _splits(reading: _Reading, templates: Sequence[str]) -> list[Split]:
     return splits
 
 
-def _apart(
-    reading: _Reading, templates: Sequence[str], splits: Sequence[Split]
-) -> list[str]:
+def _apart(reading: _Reading, templates: Sequence[str], splits: Sequence[Split]) -> list[str]:
     """Inferred templates that come in several of the file's splits count as one in each."""
     of: dict[str, set[Split]] = {}
     for template, split in zip(templates, splits, strict=True):

@@ -247,7 +247,7 @@ class DrawnPairs:
                     answer=_begin(answer, prompt, frame.margin),
                 )
         with naming_place(f"{form.where}, in frame {frame.name}"):
-            return Pair(**sides, template=template, written=f"{form.where}.")
+            return Pair(a=sides["a"], b=sides["b"], template=template, written=f"{form.where}.")
 
     def _parts(self, template: str) -> tuple[Form, Frame]:
         form, _, frame = template.partition("/")
