@@ -105,12 +105,14 @@ def _groups(rows: list[_Row]) -> Iterator[tuple[list[_Row], str]]:
 
 
 def _label(rows: Sequence[Words]) -> str:
+    """The words that are the same; a slot after a slot in one line is one with it."""
     parts: list[str] = []
     for words in map(set, zip(*rows, strict=True)):
+        blanks = min(word[: len(word) - len(word.lstrip())] for word in words)
         if len(words) == 1:
             parts.append(next(iter(words)))
-        elif not parts or not parts[-1].endswith(SLOT):
-            parts.append(f" {SLOT}" if any(word[0].isspace() for word in words) else SLOT)
+        elif not parts or not parts[-1].endswith(SLOT) or "\n" in blanks:
+            parts.append(f"{blanks}{SLOT}")
     return "".join(parts).strip(" ")
 
 
