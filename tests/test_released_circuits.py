@@ -2,14 +2,17 @@
 
 import json
 import math
+import re
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import cli
+from test_readme import test_commands_and_their_options_exist as command_exists
 
 import circuitkit as ck
 from circuitkit.checkpoints.viz_data import read_viz_data
@@ -19,6 +22,8 @@ from circuitkit.cli.released_circuit import convert_released_circuit, is_release
 from circuitkit.errors import CircuitError, CircuitkitError, MismatchError, UsageError
 from circuitkit.nodes import Node, NodeSet, transformer_sites
 from circuitkit.planted import plant
+from circuitkit.views.rerun_command import commands
+from circuitkit.views.search_section import method
 
 NAME = "neuron_chain"
 
@@ -193,6 +198,18 @@ def test_any_nodes_come_through(checkpoint, tmp_path_factory, data):
         assert losses == tuple(map(float, released.kept[site]))
 
 
+def test_a_report_says_that_it_was_imported_and_how(imported):
+    """The lines to copy make the same circuit again; no search is claimed."""
+    folder = ck.CircuitFolder(imported)
+    circuit, origin = folder.circuit, folder.origin
+    lines = commands(circuit, None, origin)
+    assert lines[-2].startswith("ck.import_circuit('viz_data.pt', ")
+    call = lines[-2].replace("'viz_data.pt'", repr(str(imported.parent / "release")))
+    call = call.replace("DIR", str(imported))
+    assert eval(call, {"ck": ck}).nodes == circuit.nodes
+    assert method(circuit) == "released by others and imported, not searched for"
+
+
 # What is refused
 
 
@@ -314,6 +331,36 @@ def test_a_damaged_file_is_read_or_refused(checkpoint, truth, tmp_path_factory, 
         read_viz_data(folder, checkpoint.architecture)
     except CircuitkitError as error:
         assert "viz_data.pt" in str(error)  # noqa: PT017
+
+
+# The page
+
+PAGE = (Path(__file__).parents[1] / "docs" / "released-circuits.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_code_of_the_page_runs(planted, truth, checkpoint, tmp_path, monkeypatch, capsys):
+    """On a file of the tests; the prompts of the file become a task with the answers given."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, viz_data(checkpoint, truth["nodes"]))
+    importing, making = (code for language, code in BLOCKS if language == "python")
+    task = str(planted / "task.jsonl")
+    code = importing.replace("path/to/model", str(planted)).replace("bracket_counting", task)
+    exec(code, {})
+    assert "circuit=" in capsys.readouterr().out
+    exec(making, {})
+    lines = [json.loads(line) for line in Path("samples.jsonl").read_text().splitlines()]
+    assert lines[0] == {
+        "prompt_a": [3, 0, 4], "answer_a": 3, "prompt_b": [3, 0, 7], "answer_b": 5
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line", [line for language, text in BLOCKS if not language for line in text.splitlines()]
+)
+def test_the_commands_of_the_page_exist(line):
+    """With their options."""
+    command_exists(line)
 
 
 # From the command line

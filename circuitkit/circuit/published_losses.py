@@ -20,6 +20,9 @@ from circuitkit.provenance import STRICT, Named, first_problem
 FORMAT = "circuitkit.published/1"
 FILE = "published.json"
 
+METHOD = "released"
+"""What ``Circuit.method`` says of a circuit that was imported and not searched for."""
+
 AS_PUBLISHED = (
     "as published, halved to the loss of a pair; on the samples and means of the release, and not "
     "reproduced by others"

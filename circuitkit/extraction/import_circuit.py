@@ -20,7 +20,7 @@ from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.reference import describe_reference, load_reference
 from circuitkit.checkpoints.viz_data import VizData, read_viz_data
 from circuitkit.circuit import Circuit, CircuitFolder, Minimality
-from circuitkit.circuit.published_losses import PublishedLosses
+from circuitkit.circuit.published_losses import METHOD, PublishedLosses
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.means import Means, means_of
 from circuitkit.extraction.measured_surroundings import describe_surroundings
@@ -34,9 +34,6 @@ from circuitkit.provenance import Named, record
 from circuitkit.task import Task, load_task
 from circuitkit.views.diagram import write_diagram
 from circuitkit.views.tables import write_tables
-
-METHOD = "released"
-"""What ``Circuit.method`` says of a circuit that was not searched for here."""
 
 Sample = Int[Tensor, "n length"]
 
