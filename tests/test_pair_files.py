@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import pickle
 from collections import Counter
 
 import pytest
@@ -13,15 +14,17 @@ from tiny import tiny_checkpoint
 
 import circuitkit as ck
 from circuitkit.competence.task_check import check_task
-from circuitkit.errors import TaskError
+from circuitkit.errors import PairError, TaskError
 from circuitkit.planted import plant
 from circuitkit.task import SPLITS, load_task, pair_rows
 from circuitkit.task.columns import COLUMNS
 from circuitkit.task.dealt_splits import SHARES, deal
 from circuitkit.task.inferred_templates import MOST_WORDS, infer_templates
 from circuitkit.task.pair_files import read_pairs
+from circuitkit.task.pairs import naming_place
 
 HEADER = ("prompt_a", "answer_a", "prompt_b", "answer_b")
+SOME = (*HEADER, "clean", "template", "split", "a", "b", "prompt", "answer", "")
 NAMES = ("John", "Mary", "Tom", "Ann", "Kim", "Bob Lee", "Sue", "Max")
 
 
@@ -325,6 +328,56 @@ def test_too_many_pairs_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("circuitkit.task.tasks.MAX_PAIR_BYTES", 1000)
     with pytest.raises(TaskError, match="at most 1,000 are read"):
         load_task(written(tmp_path, as_csv(EVERY)))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(SOME), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150)
+@given(
+    lines=st.lists(st.dictionaries(st.sampled_from(SOME), json_values), max_size=4),
+    data=st.binary(max_size=60),
+    text=st.text(st.sampled_from('",;pqxy1\n\r \t{}[]'), max_size=60),
+)
+def test_any_bytes_are_a_task_or_an_error_that_names_the_file(tmp_path_factory, lines, data, text):
+    """Never a crash, whatever a file holds."""
+    folder = tmp_path_factory.getbasetemp()
+    half = json.dumps(
+        {"prompt_a": "\ud800", "answer_a": "x", "prompt_b": "y", "template": "\udfff"}
+    )
+    for name, held in (
+        ("mine.jsonl", "\n".join([*map(json.dumps, lines), half]).encode()),
+        ("mine.jsonl", data), ("mine.csv", data), ("mine.csv", (HEAD + text).encode()),
+        ("mine.csv", text.encode()), ("mine.jsonl", text.encode()),
+    ):  # fmt: skip
+        try:
+            found = read_pairs(held, folder / name)
+        except TaskError as error:
+            assert name in str(error)  # noqa: PT017
+        else:
+            assert any(found.pairs.listed.values())
+
+
+def test_half_a_character_is_left_out(tmp_path):
+    """Where a program cut a text: no tokenizer reads it."""
+    half = dict(zip(HEADER, ["\ud800", "x", "q", "y"], strict=True))
+    found = read(tmp_path, as_jsonl(EVERY) + json.dumps(half), "mine.jsonl")
+    assert [pair.line for pair in found.pairs.unusable] == [81]
+    with pytest.raises(TaskError, match=r"line 1: template: .*half a character at 0"):
+        read(tmp_path, json.dumps(GIVEN | {"template": "\udfff"}), "mine.jsonl")
+
+
+def test_an_error_of_a_pair_keeps_its_reason():
+    """In another process too, and with its place before it."""
+    error = pickle.loads(pickle.dumps(PairError("too long", "a prompt that is too long")))
+    assert (str(error), error.reason) == ("too long", "a prompt that is too long")
+    with pytest.raises(PairError, match="line 3: too long") as caught, naming_place("line 3"):
+        raise error
+    assert caught.value.reason == error.reason
 
 
 # A checkpoint is asked

@@ -21,7 +21,7 @@ from circuitkit.errors import TaskError
 from circuitkit.provenance import STRICT
 from circuitkit.task.columns import PAIR_NAMES, parts_of
 from circuitkit.task.formats import decode, invalid
-from circuitkit.task.pairs import Pair, Prompt, Split
+from circuitkit.task.pairs import Pair, Prompt, Split, check_encodable, naming_place
 
 MAX_BYTES = 2**24
 MAX_PAIRS = 50_000
@@ -173,9 +173,12 @@ def _json_fields(line: str, where: str) -> Any:
 
 def _row(fields: Any, line: int, where: str) -> Row:
     try:
-        return Row(line=line, where=where, fields=_Fields.model_validate(fields))
+        read = _Fields.model_validate(fields)
     except ValidationError as error:
         raise invalid(error, where) from None
+    with naming_place(f"{where}: template"):
+        check_encodable(read.template or "")
+    return Row(line=line, where=where, fields=read)
 
 
 def _refuse_array(text: str, path: Path) -> None:

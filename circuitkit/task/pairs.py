@@ -55,7 +55,7 @@ class Prompt:
             raise PairError("the prompt is empty; expected something to answer", EMPTY)
         for text in (self.text, self.answer):
             if isinstance(text, str) and not text.isascii():
-                _check_encodable(text)
+                check_encodable(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,12 @@ class Pair:
         return f"{self.written}{key} (template {self.template})"
 
 
-def _check_encodable(text: str) -> None:
+def check_encodable(text: str) -> None:
+    """Refuse half of a character, which some programs cut texts to and no encoding has.
+
+    Raises:
+        PairError: if the text holds one.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:
