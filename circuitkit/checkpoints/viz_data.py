@@ -154,7 +154,7 @@ def _kept(circuit: dict[Any, Any], arch: Architecture) -> dict[Site, tuple[int, 
 
 def _site(key: Any) -> Site:
     try:
-        return Site.parse(key) if isinstance(key, str) else Site.parse(repr(key)[:60])
+        return Site.parse((key if isinstance(key, str) else repr(key))[:60])
     except ValueError as error:
         raise _WrongPartError(str(error)) from None
 
@@ -214,7 +214,8 @@ def _node_losses(
         raise _WrongPartError(f"importances.ch_interv_losses is a {type(held).__name__}")
     found: dict[Site, tuple[float, ...]] = {}
     for key, losses in held.items():
-        site, what = _site(key), f"importances.ch_interv_losses[{key}]"
+        site = _site(key)
+        what = f"importances.ch_interv_losses[{site}]"
         n_kept = len(kept.get(site, ()))
         if isinstance(losses, Tensor):
             _check_tensor(losses, what, 1, arch.widths.get(site, 0), _FLOATS)
