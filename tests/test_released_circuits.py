@@ -170,7 +170,11 @@ def test_another_circuit_in_the_folder_takes_the_published_losses_away(imported,
 def test_what_may_be_absent_may_be_absent(checkpoint, truth, tmp_path):
     """Losses, samples, sizes; a loss that is no finite number is none."""
     held = viz_data(checkpoint, truth["nodes"])
-    held["importances"] = {"loss": math.nan, "ch_interv_losses": {"0.mlp.act_in": [math.inf]}}
+    held["importances"] = {
+        "loss": math.nan,
+        "interv_loss": 10**400,
+        "ch_interv_losses": {"0.mlp.act_in": [math.inf]},
+    }
     released = read_viz_data(written(tmp_path, held), checkpoint.architecture)
     assert (released.loss, released.intervention_loss, released.samples) == (None, None, ())
     assert released.edge_losses == ()

@@ -9,15 +9,23 @@ Stored losses are left as they are here: twice our pair loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from circuitkit.checkpoints.stored_values import (
+    FLOATS,
+    INTEGERS,
+    WrongPartError,
+    channels_of,
+    check_tensor,
+    number_of,
+    site_of,
+)
 from circuitkit.checkpoints.torch_file import read_torch_file
 from circuitkit.errors import CheckpointError, CircuitError, MismatchError
 from circuitkit.files import as_path, regular_file
@@ -29,8 +37,6 @@ _EXPECTED = "a released circuit (viz_data.pt)"
 _MAX_BYTES = 8 * 2**30
 _MAX_SAMPLE_TOKENS = 2**20
 _PRUNE_CONFIG = "prune_config"
-_INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 Tokens = tuple[int, ...]
 
@@ -75,12 +81,8 @@ def read_viz_data(path: str | Path, arch: Architecture) -> VizData:
     held = _open(path)
     try:
         return _read(path, held, arch)
-    except _WrongPartError as wrong:
+    except WrongPartError as wrong:
         raise CircuitError(f"{path}: {wrong}. Is it {_EXPECTED}?") from None
-
-
-class _WrongPartError(Exception):
-    """What is wrong with a part of the file; the path is put before it."""
 
 
 def _open(path: Path) -> dict[Any, Any]:
@@ -103,8 +105,8 @@ def _read(path: Path, held: dict[Any, Any], arch: Architecture) -> VizData:
     return VizData(
         path=path,
         kept=kept,
-        loss=_number(importances.get("loss"), "importances.loss"),
-        intervention_loss=_number(importances.get("interv_loss"), "importances.interv_loss"),
+        loss=number_of(importances.get("loss"), "importances.loss"),
+        intervention_loss=number_of(importances.get("interv_loss"), "importances.interv_loss"),
         node_losses=_node_losses(importances.get("ch_interv_losses"), kept, arch),
         edge_losses=tuple(_edge_losses(importances.get("pair_data"), arch)),
         samples=_samples(importances.get("task_samples"), arch),
@@ -113,9 +115,9 @@ def _read(path: Path, held: dict[Any, Any], arch: Architecture) -> VizData:
 
 def _dict(held: Mapping[Any, Any], name: str) -> dict[Any, Any]:
     if name not in held:
-        raise _WrongPartError(f"it has no {name}; it holds {_keys(held)}")
+        raise WrongPartError(f"it has no {name}; it holds {_keys(held)}")
     if not isinstance(held[name], dict):
-        raise _WrongPartError(f"{name} is a {type(held[name]).__name__}, expected a dict")
+        raise WrongPartError(f"{name} is a {type(held[name]).__name__}, expected a dict")
     return held[name]
 
 
@@ -140,68 +142,17 @@ def _check_sizes(path: Path, config: Any, arch: Architecture) -> None:
 def _kept(circuit: dict[Any, Any], arch: Architecture) -> dict[Site, tuple[int, ...]]:
     """The kept channels of every site; an older file has one key more, which is skipped."""
     widths = arch.widths
-    found = {_site(key): kept for key, kept in circuit.items() if key != _PRUNE_CONFIG}
+    found = {site_of(key): kept for key, kept in circuit.items() if key != _PRUNE_CONFIG}
     if odd := found.keys() ^ widths.keys():
         site = min(odd)
-        raise _WrongPartError(
+        raise WrongPartError(
             f"circuit_data has {'a' if site in found else 'no'} site {site}, and the checkpoint "
             f"has {'none' if site in found else 'one'}: it is of a model of other sizes"
         )
     return {
-        site: _channels(kept, f"circuit_data[{site}]", widths[site]) for site, kept in found.items()
+        site: channels_of(kept, f"circuit_data[{site}]", widths[site])
+        for site, kept in found.items()
     }
-
-
-def _site(key: Any) -> Site:
-    try:
-        return Site.parse((key if isinstance(key, str) else repr(key))[:60])
-    except ValueError as error:
-        raise _WrongPartError(str(error)) from None
-
-
-def _channels(held: Any, what: str, width: int) -> tuple[int, ...]:
-    """Distinct channels of a site. An empty tensor may be of any type."""
-    _check_tensor(held, what, 1, width, _INTEGERS if _is_full(held) else None)
-    channels = tuple(held.tolist()) if held.numel() else ()
-    outside = [c for c in channels if not 0 <= c < width]
-    if outside:
-        raise _WrongPartError(f"{what} has channel {outside[0]}; the site has {width}")
-    if len(set(channels)) < len(channels):
-        raise _WrongPartError(f"{what} has a channel twice")
-    return channels
-
-
-def _is_full(held: Any) -> bool:
-    """Whether something is a tensor that holds numbers."""
-    return isinstance(held, Tensor) and held.numel() > 0
-
-
-def _check_tensor(
-    held: Any, what: str, n_dims: int, most: int, dtypes: Sequence[torch.dtype] | None
-) -> None:
-    """A plain tensor of a size that can be read; before any of it is."""
-    if type(held) is not Tensor or held.layout != torch.strided or held.is_quantized:
-        raise _WrongPartError(f"{what} is a {type(held).__name__}, expected a plain tensor")
-    if held.ndim != n_dims or held.numel() > most:
-        raise _WrongPartError(
-            f"{what} is of shape {tuple(held.shape)}, expected {n_dims} axes and at most {most:,} "
-            "numbers"
-        )
-    if dtypes is not None and held.dtype not in dtypes:
-        kind = "integers" if dtypes is _INTEGERS else "real numbers"
-        raise _WrongPartError(f"{what} holds {held.dtype}, expected {kind}")
-
-
-def _number(held: Any, what: str) -> float | None:
-    """A number or a tensor of one; None if there is none, or it is not finite."""
-    if held is None:
-        return None
-    if isinstance(held, Tensor):
-        _check_tensor(held, what, held.ndim, 1, (*_INTEGERS, *_FLOATS))
-        held = held.reshape(-1).tolist()[0] if held.numel() else None
-    if isinstance(held, bool) or not isinstance(held, int | float | None):
-        raise _WrongPartError(f"{what} is a {type(held).__name__}, expected a number")
-    return float(held) if held is not None and isfinite(held) else None
 
 
 def _node_losses(
@@ -211,21 +162,21 @@ def _node_losses(
     if held is None:
         return {}
     if not isinstance(held, dict):
-        raise _WrongPartError(f"importances.ch_interv_losses is a {type(held).__name__}")
+        raise WrongPartError(f"importances.ch_interv_losses is a {type(held).__name__}")
     found: dict[Site, tuple[float, ...]] = {}
     for key, losses in held.items():
-        site = _site(key)
+        site = site_of(key)
         what = f"importances.ch_interv_losses[{site}]"
         n_kept = len(kept.get(site, ()))
         if isinstance(losses, Tensor):
-            _check_tensor(losses, what, 1, arch.widths.get(site, 0), _FLOATS)
+            check_tensor(losses, what, 1, arch.widths.get(site, 0), FLOATS)
         elif not isinstance(losses, list | tuple):
-            raise _WrongPartError(f"{what} is a {type(losses).__name__}, expected a list")
+            raise WrongPartError(f"{what} is a {type(losses).__name__}, expected a list")
         if len(losses) != n_kept:
-            raise _WrongPartError(
+            raise WrongPartError(
                 f"{what} is not a list of {n_kept} losses, one for each kept channel"
             )
-        numbers = [_number(loss, what) for loss in losses]
+        numbers = [number_of(loss, what) for loss in losses]
         found[site] = tuple(nan if number is None else number for number in numbers)
     return found
 
@@ -234,20 +185,20 @@ def _edge_losses(held: Any, arch: Architecture) -> Iterator[EdgeLosses]:
     if held is None:
         return
     if not isinstance(held, list | tuple):
-        raise _WrongPartError(f"importances.pair_data is a {type(held).__name__}, expected a list")
+        raise WrongPartError(f"importances.pair_data is a {type(held).__name__}, expected a list")
     for i, entry in enumerate(held):
         what = f"importances.pair_data[{i}]"
         if not isinstance(entry, list | tuple) or len(entry) != 4:
-            raise _WrongPartError(f"{what} is not [values, sources, targets, (site, site)]")
+            raise WrongPartError(f"{what} is not [values, sources, targets, (site, site)]")
         values, sources, targets, sites = entry
         if not isinstance(sites, list | tuple) or len(sites) != 2:
-            raise _WrongPartError(f"{what} does not name two sites")
-        source, target = map(_site, sites)
+            raise WrongPartError(f"{what} does not name two sites")
+        source, target = map(site_of, sites)
         n_in, n_out = (arch.widths.get(site, 0) for site in (source, target))
-        ins, outs = _channels(sources, what, n_in), _channels(targets, what, n_out)
-        _check_tensor(values, what, 2, n_in * n_out, _FLOATS)
+        ins, outs = channels_of(sources, what, n_in), channels_of(targets, what, n_out)
+        check_tensor(values, what, 2, n_in * n_out, FLOATS)
         if values.shape != (len(ins), len(outs)):
-            raise _WrongPartError(
+            raise WrongPartError(
                 f"{what} has values of shape {tuple(values.shape)} for {len(ins)} sources and "
                 f"{len(outs)} targets"
             )
@@ -260,12 +211,12 @@ def _samples(held: Any, arch: Architecture) -> tuple[tuple[Tokens, Tokens], ...]
         return ()
     what = "importances.task_samples"
     if not isinstance(held, list | tuple) or not held:
-        raise _WrongPartError(f"{what} is not (ids, activations)")
-    _check_tensor(held[0], what, 2, _MAX_SAMPLE_TOKENS, _INTEGERS)
+        raise WrongPartError(f"{what} is not (ids, activations)")
+    check_tensor(held[0], what, 2, _MAX_SAMPLE_TOKENS, INTEGERS)
     rows = [_stripped(row) for row in held[0].tolist()]
     wrong = [token for row in rows for token in row if not 0 <= token < arch.vocab_size]
     if wrong or len(rows) % 2:
-        raise _WrongPartError(
+        raise WrongPartError(
             f"{what} has token id {wrong[0]}, outside the vocabulary of {arch.vocab_size}"
             if wrong else f"{what} has {len(rows)} rows; expected two for each pair"
         )  # fmt: skip
