@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Means,
         PruningConfig,
         extract,
+        import_circuit,
         measure_means,
         run_extraction,
     )
@@ -60,6 +61,7 @@ _LAZY = {
     "compile_circuit": "compiled",
     "export": "exports",
     "extract": "extraction",
+    "import_circuit": "extraction",
     "load_checkpoint": "checkpoints",
     "load_config": "training",
     "load_task": "task",
@@ -105,6 +107,7 @@ __all__ = [
     "compile_circuit",
     "export",
     "extract",
+    "import_circuit",
     "load_checkpoint",
     "load_config",
     "load_task",

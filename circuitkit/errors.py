@@ -8,7 +8,8 @@ result, never exceptions.
 CircuitkitError            the command line turns each into one message, exit code 2
 ├── UsageError             arguments that cannot be combined, a folder in the way
 ├── CheckpointError        a folder that is not a whole, consistent checkpoint
-├── TaskError              a task file, template or pair that cannot be used
+├── TaskError              a task file or template that cannot be used
+│   └── PairError          one pair of it that cannot be used; the others may be
 ├── ConfigError            a training configuration with a wrong key or value
 ├── CorpusError            text to train on that is missing, empty or unreadable
 ├── TrainingError          a run that had to stop: a NaN loss, a full disk
@@ -37,6 +38,14 @@ class CheckpointError(CircuitkitError):
 
 class TaskError(CircuitkitError):
     """A task file, a template or a pair that cannot be used."""
+
+
+class PairError(TaskError):
+    """One pair of a task that cannot be used; ``reason`` is one of a few phrases, to count by."""
+
+    def __init__(self, message: str, reason: str = "other") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ConfigError(CircuitkitError):

@@ -1,6 +1,7 @@
 """Laws of asking: what a model is asked is what the task says, by ids, or it is refused."""
 
 import json
+import re
 
 import pytest
 from tiny import random_tokens, tiny_model
@@ -124,22 +125,44 @@ CANNOT_BE_ASKED = {
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("fault", CANNOT_BE_ASKED)
-def test_every_verb_refuses_what_cannot_be_asked(tmp_path, fault, split):
-    """In every split that it will use, ood too, before any search; with file, line and key."""
+def test_a_pair_that_cannot_be_asked_is_left_out(tmp_path, fault, split):
+    """Of its split, and of no other; the check has file, line, key and reason."""
     tokenizer, bad, message = CANNOT_BE_ASKED[fault]
     checkpoint = reader(tmp_path, tokenizer())
     good = good_lines(GOOD.get(tokenizer, GOOD[words]))
     task = written(tmp_path, *good, line(*bad, split, "bad"))
-    where = rf"mine\.jsonl: line 5: {message}"
+    asked = {each: checkpoint.ask(task, each, 8) for each in SPLITS}
+    assert [pair.line for pairs in asked.values() for pair in pairs.pairs] == [1, 2, 3, 4]
+    (note,) = remarks(asked)
+    assert note.startswith(f"{split}: 1 of 2 pairs of the file cannot be used and are left out: ")
+    result = check_task(checkpoint, task, 8)
+    (pair,) = result["unusable"]["pairs"]
+    assert (pair["line"], pair["split"], f"{pair['reason']} (line 5)" in note) == (5, split, True)
+    assert re.search(rf"mine\.jsonl: line 5: {message}", pair["problem"])
+    assert note in result["problems"]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("fault", ["melts", "too long", "answers of one id"])
+def test_a_split_of_which_nothing_is_left_is_refused(tmp_path, fault, split):
+    """By every verb that uses it, ood too, before any search; with file, line and key."""
+    tokenizer, bad, message = CANNOT_BE_ASKED[fault]
+    checkpoint = reader(tmp_path, tokenizer())
+    good = [each for each in good_lines(GOOD[tokenizer]) if each["split"] != split]
+    task = written(tmp_path, *good, line(*bad, split, "bad"))
+    where = rf"no pair of split {split} is left: 1 of 1 .*mine\.jsonl: line 4: {message}"
     for ask in (
         lambda: checkpoint.ask(task, split, 8),
-        lambda: check_task(checkpoint, task, 8),
         lambda: run_extraction(checkpoint, task),
+        *([lambda: check_task(checkpoint, task, 8)] if split == "test" else []),
     ):
         with pytest.raises(TaskError, match=where):
             ask()
     (row,) = measure_competence(checkpoint, 8, tasks=[tmp_path / "mine.jsonl"]).tasks
     assert (row.problem is not None) == (split == "test")
+    if split != "test":
+        problems = check_task(checkpoint, task, 8)["problems"]
+        assert any(each.startswith(f"{split}: no pair is left: 1 of 1 pairs") for each in problems)
 
 
 @pytest.mark.parametrize("tokenizer", GOOD)
@@ -233,17 +256,29 @@ def test_a_form_written_twice_is_one_form(tmp_path):
     line("mi up", "lo  na", (" left", " right"), template="other"),
     line("lo na", "mi up", (" up", " left"), template="other"),
 ])  # fmt: skip
-def test_one_prompt_with_two_answers_is_refused(tmp_path, split, other):
-    """By its ids, on either side, with both places."""
+def test_pairs_with_a_prompt_of_two_answers_are_left_out(tmp_path, split, other):
+    """Both of them: by its ids, on either side, with both places."""
     lines = good_lines(GOOD[words])
-    task = written(
-        tmp_path, *lines, line("lo na", "mi na", LEFT_RIGHT, split), {**other, "split": split}
-    )
+    bad = line("lo na", "mi na", LEFT_RIGHT, split), {**other, "split": split}
+    checkpoint, task = reader(tmp_path, words()), written(tmp_path, *lines, *bad)
+    assert len(checkpoint.ask(task, split, 8)) == 1
+    unusable = check_task(checkpoint, task)["unusable"]
+    assert unusable["reasons"] == {"a prompt with two right answers": 2}
+    both = r"line (5|6): [ab]\.answer .*is the right answer, but .* is in .*line (5|6): [ab]\.a"
+    assert all(re.search(both, pair["problem"]) for pair in unusable["pairs"])
+    with pytest.raises(TaskError, match=r"line (1|2): [ab]\.answer .*is the right answer, but"):
+        checkpoint.ask(written(tmp_path, *bad), split, 8)
+
+
+def test_pairs_that_are_given_are_refused_for_a_contradiction(tmp_path):
+    """Whoever gives the pairs themselves gets all of them or an error."""
     checkpoint = reader(tmp_path, words())
-    both = r"(?s)line (5|6): [ab]\.answer .*is the right answer, but .* is in .*line (5|6): [ab]\.a"
-    for ask in (lambda: check_task(checkpoint, task), lambda: run_extraction(checkpoint, task)):
-        with pytest.raises(TaskError, match=both):
-            ask()
+    pairs = written(
+        tmp_path, line("lo na", "mi na", LEFT_RIGHT),
+        line("lo na", "mi up", LEFT_RIGHT[::-1]),
+    ).up_to("test", 2)  # fmt: skip
+    with pytest.raises(TaskError, match="of the same prompt; expected one right answer"):
+        checkpoint.encode(pairs)
 
 
 def test_a_prompt_in_two_splits_is_said(tmp_path):

@@ -289,7 +289,7 @@ def test_a_task_is_shown(name):
     """Question, source, hash, leaks, a few pairs of every split, what each ood form breaks."""
     found = cli("tasks", "show", name, "--json").json
     assert list(found) == [
-        "name", "question", "source", "sha256", "n_templates", "leaks", "breaks", "pairs",
+        "name", "question", "source", "sha256", "n_templates", "leaks", "breaks", "notes", "pairs",
     ]  # fmt: skip
     assert set(found["pairs"]) == set(SPLITS)
     for pairs in found["pairs"].values():
@@ -318,7 +318,7 @@ def test_a_task_is_checked():
     ran = cli("tasks", "check", "if_equals", "--checkpoint", NANO, "--pairs", 64, "--json")
     assert list(ran.json) == [
         "task", "checkpoint", "n_pairs", "n_templates", "loss_nats", "accuracy", "n_tokens",
-        "answers", "duplicates", "leaks", "declared_leaks", "problems",
+        "answers", "duplicates", "unusable", "leaks", "declared_leaks", "notes", "problems",
     ]  # fmt: skip
     for name in ("loss_nats", "accuracy"):
         assert list(ran.json[name]) == ["mean", "low", "high"]
@@ -326,6 +326,7 @@ def test_a_task_is_checked():
     assert list(ran.json["n_tokens"]) == ["min", "median", "max"]
     assert ran.json["answers"] == {" ==": 0.5, " =": 0.5}
     assert tuple(ran.json["leaks"]) == LEAKS
+    assert ran.json["unusable"] == {"n_pairs": 0, "reasons": {}, "pairs": []}
     assert ran.code == (1 if ran.json["problems"] else 0)
 
 

@@ -16,7 +16,10 @@ from circuitkit.competence.task_check import check_task
 from circuitkit.competence.task_problems import DECLARED_WITHIN, MOST_LEAKS
 from circuitkit.statistics.decision import MIN_CLUSTERS
 from circuitkit.task import load_task
+from circuitkit.task.columns import COLUMNS
 from circuitkit.task.formats import TaskFile
+from circuitkit.task.inferred_templates import SAME_SHARE
+from circuitkit.task.pair_rows import MAX_BYTES, MAX_PAIRS
 from circuitkit.task.templates import FILTERS, FUNCTION_NAMES
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +30,7 @@ FILES = {info.split()[1]: text for info, text in BLOCKS if " " in info}
 COMMANDS = [line for info, text in BLOCKS if not info for line in text.splitlines()]
 PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
 TEN_LINES, IN_FULL = "flag_or_number.toml", "flag_or_number_in_full.toml"
+CSV = "flags.csv"
 
 
 @pytest.fixture
@@ -50,9 +54,9 @@ def reading(name, reader, folder):
 
 def test_every_block_is_known():
     """A file with its name, or commands: nothing on the page goes untested."""
-    assert {info.partition(" ")[0] for info, _ in BLOCKS} == {"", "toml", "jsonl"}
-    assert all(Path(name).suffix in (".toml", ".jsonl") for name in FILES)
-    assert {TEN_LINES, IN_FULL, "closing.jsonl", "ids.jsonl"} == set(FILES)
+    assert {info.partition(" ")[0] for info, _ in BLOCKS} == {"", "toml", "jsonl", "csv"}
+    assert all(Path(name).suffix in (".toml", ".jsonl", ".csv") for name in FILES)
+    assert {TEN_LINES, IN_FULL, CSV, "closing.jsonl", "ids.jsonl"} == set(FILES)
 
 
 def test_ten_lines_are_ten_lines():
@@ -73,7 +77,10 @@ def test_a_task_of_the_page_loads_and_draws(files, name):
 def test_a_task_of_the_page_is_shown_and_checked(files, reader, name):
     """By the command line, with a checkpoint that reads it."""
     shown = cli("tasks", "show", name)
-    assert (shown.code, shown.err) == (0, "")
+    assert shown.code == 0
+    assert [line[:16] for line in shown.err.splitlines()] == ["note: flags.csv "] * 2 * (
+        name == CSV
+    )
     checked = cli("tasks", "check", name, "--checkpoint", reading(name, reader, files), "--json")
     assert checked.code == 1, checked.err  # an untrained model
     assert any(problem.startswith("accuracy") for problem in checked.json["problems"])
@@ -93,6 +100,25 @@ def test_the_full_task_has_no_problem(files, reader, monkeypatch):
     result = check_task(load_checkpoint(reader), load_task(IN_FULL))
     assert result["problems"] == [], result["leaks"]
     assert load_task(IN_FULL).shortcuts == ("the word True means a flag: here it is False",)
+
+
+def test_the_csv_of_the_page_is_read_as_the_page_says(files, reader):
+    """Three templates, one a split; the pair that is left out, and where it begins."""
+    task = load_task(CSV)
+    assert [len(task.templates(split)) for split in ("train", "select", "test")] == [1, 1, 1]
+    (pair,) = check_task(load_checkpoint(reader), task)["unusable"]["pairs"]
+    assert (
+        f"the pair that begins in line {pair['line']}, whose answer ` == 9` is more than" in PROSE
+    )
+    assert "the answer ' == 9' is" in pair["problem"]
+
+
+def test_the_page_lists_every_name_of_a_column():
+    """And how much a file may hold."""
+    for names in COLUMNS.values():
+        assert f"| {', '.join(f'`{name}`' for name in names)} |" in PROSE
+    assert f"at most {MAX_PAIRS:,} pairs and {MAX_BYTES // 2**20} MiB" in PROSE
+    assert SAME_SHARE == 0.5  # "at least half of their words"
 
 
 @pytest.mark.parametrize("line", COMMANDS)

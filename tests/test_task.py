@@ -390,7 +390,7 @@ def test_an_unknown_name_is_refused_with_the_nearest():
     """A slip of the keyboard is answered with what was meant."""
     with pytest.raises(TaskError, match=r"no task 'bracket_count'.* names are bracket_counting"):
         load_task("bracket_count")
-    with pytest.raises(TaskError, match=r"a \.toml or a \.jsonl file.*if_equals"):
+    with pytest.raises(TaskError, match=r"a \.toml, a \.csv or a \.jsonl file.*if_equals"):
         load_task("zzz.yaml")
 
 

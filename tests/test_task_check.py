@@ -168,6 +168,24 @@ def test_too_few_templates_are_a_problem(tmp_path, letters):
     assert "1 test templates; fewer than 12 cap the grade: add forms" in problems
 
 
+def test_a_second_answer_that_is_not_right_after_the_second_prompt_is_a_problem(
+    tmp_path, letters, monkeypatch
+):
+    """As in files whose foil is any wrong answer; of a built-in task it is none."""
+
+    def only_first(model, pairs, tap):
+        return torch.tensor([3.0] * len(pairs) + [-3.0] * len(pairs))
+
+    monkeypatch.setattr(ability, "tapped_differences", only_first)
+    problems = check_task(letters, fixed(tmp_path, [("test", "ab", "ba")]))["problems"]
+    said = "the second answer (foil) has to be the right one after the second prompt"
+    assert [each for each in problems if each.endswith(said)]
+    monkeypatch.undo()
+    do_well(monkeypatch)
+    assert not [p for p in check_task(letters, fixed(tmp_path, [("test", "ab", "ba")]))["problems"]
+                if p.endswith(said)]  # fmt: skip
+
+
 def test_lengths_and_answers_are_counted(tmp_path, letters):
     """Lengths over every split, with the start token; answers of the test split."""
     pairs = [("train", "a", "b"), ("select", "abcdefgh", "b"), ("test", "ab", "ba")]
@@ -210,9 +228,16 @@ def test_what_cannot_be_asked_is_refused(tmp_path, checkpoint, name):
         check_task(checkpoint, task, 64)
 
 
-def test_a_line_that_cannot_be_asked_is_refused(tmp_path, letters):
-    """With file, line and key."""
+def test_a_line_that_cannot_be_asked_is_left_out(tmp_path, letters):
+    """With file, line and key; a split of which nothing is left is a problem."""
     task = fixed(tmp_path, [("test", "ab", "ba"), ("train", "abc", "abcdefghi")])
-    message = r"mine\.jsonl: line 2: b.prompt \(template train1\): a prompt is 10 tokens, but"
-    with pytest.raises(TaskError, match=message):
-        check_task(letters, task)
+    result = check_task(letters, task)
+    assert result["n_pairs"] == 1
+    (pair,) = result["unusable"]["pairs"]
+    where = "mine.jsonl: line 2: b.prompt (template train1): a prompt is 10 tokens, but"
+    assert where in pair["problem"]
+    (problem,) = [each for each in result["problems"] if each.startswith("train")]
+    assert problem == (
+        "train: no pair is left: 1 of 1 pairs of the file cannot be used and are left out: "
+        "1 with a prompt that is too long (line 2)"
+    )

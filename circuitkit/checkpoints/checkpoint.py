@@ -30,16 +30,21 @@ from circuitkit.checkpoints.native import (
 )
 from circuitkit.checkpoints.near_misses import near_miss
 from circuitkit.checkpoints.tokenizer_file import find_tokenizer, read_tokenizer
-from circuitkit.errors import CheckpointError
+from circuitkit.errors import CheckpointError, PairError
 from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
+from circuitkit.model.pair_reader import unusable
 from circuitkit.model.repeated_pairs import distinct
 from circuitkit.task import Pair, Split, Task
+from circuitkit.task.pair_sources import FixedPairs
 from circuitkit.views.notebook import panel
 from circuitkit.views.safe_text import prose
 
 _MOST_DRAWN = 8192
 """At most so many pairs are drawn to find enough without copies, unless more are asked for."""
+
+_last_usable: dict[str, tuple[FixedPairs, FixedPairs]] = {}
+"""The pairs of a file that were asked of a checkpoint last, and those of them that can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +114,36 @@ class Checkpoint:
         Raises:
             TaskError: if a pair cannot be asked as it is written, or two contradict each other.
         """
-        return encode_pairs(
-            pairs,
-            self.tokenizer,
-            start_token=self.start_token,
-            vocab_size=self.architecture.vocab_size,
-            n_ctx=self.architecture.n_ctx,
-        )
+        return encode_pairs(pairs, self.tokenizer, **self._reading)
+
+    @property
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "start_token": self.start_token,
+            "vocab_size": self.architecture.vocab_size,
+            "n_ctx": self.architecture.n_ctx,
+        }
+
+    def usable(self, task: Task) -> Task:
+        """The task without the pairs of its file that this checkpoint cannot be asked.
+
+        ``task.origin.left_out(split)`` says which and why. Templates are left as they are: one
+        that cannot be asked is an error when it is.
+
+        Raises:
+            TaskError: if the file is text, and there is no tokenizer.
+        """
+        if not isinstance(task.origin, FixedPairs):
+            return task
+        known = _last_usable.get(self.sha256)
+        if known is None or all(task.origin is not each for each in known):
+            faults: dict[Split, dict[int, PairError]] = {
+                split: unusable(pairs, self.tokenizer, **self._reading)
+                for split, pairs in task.origin.listed.items()
+            }
+            _last_usable.clear()
+            known = _last_usable[self.sha256] = task.origin, task.origin.without(faults)
+        return replace(task, origin=known[1])
 
     def ask(
         self, task: Task, split: Split, n: int, seed: int = 0, *, copies: bool = False
@@ -123,21 +151,23 @@ class Checkpoint:
         """Up to ``n`` pairs of a split, without copies and mirror images.
 
         With ``copies``, for learning masks, a pair may come twice; as evidence it is one.
-        A longer request begins with the same pairs.
+        A longer request begins with the same pairs. Pairs of a file that cannot be asked are
+        left out, and a note says so.
 
         Raises:
-            TaskError: if the split is empty or cannot be asked as it is written.
+            TaskError: if the split is empty, or no pair of it (a template: one pair) can be asked.
         """
+        task = self.usable(task)
         asked, wanted = self.encode(task.up_to(split, n, seed)), n
         found = asked if copies else distinct(asked, n)
         while len(found) < n and len(asked) == wanted < _MOST_DRAWN:
             wanted = min(2 * wanted, _MOST_DRAWN)
             asked = self.encode(task.up_to(split, wanted, seed))
             found = distinct(asked, n)
+        notes = [task.origin.left_out(split)]
         if merged := task.origin.merged(split):
-            note = f"{merged} of the file are copies or mirror images of others and count once"
-            return replace(found, notes=(*found.notes, note))
-        return found
+            notes += [f"{merged} of the file are copies or mirror images of others and count once"]
+        return replace(found, notes=(*found.notes, *filter(None, notes)))
 
 
 @checked_call

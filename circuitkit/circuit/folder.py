@@ -18,6 +18,7 @@ from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.circuit.circuit_json import SMALLEST, Circuit, Rung
 from circuitkit.circuit.explanation import FILE as EXPLANATION
 from circuitkit.circuit.explanation import Explanation
+from circuitkit.circuit.published_losses import FILE as PUBLISHED
 from circuitkit.errors import CircuitError
 from circuitkit.files import as_path, claim_folder, read_bounded, write_whole
 from circuitkit.findings import FILE as VALIDATION
@@ -34,12 +35,12 @@ SEARCH = "search.json"
 LADDER = "ladder.csv"
 SMALLEST_VALIDATION = "smallest.validation.json"
 _SOURCES = "sources.json"
-_TASK_COPIES = ("task.toml", "task.jsonl")
+_TASK_COPIES = ("task.toml", "task.jsonl", "task.csv")
 _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
     *(SMALLEST_THOROUGH, REPORT, REPORT_HTML, SMALLEST, SMALLEST_VALIDATION, LADDER),
-    *(EXPLANATION, "paths.dot", "paths.svg"),
+    *(EXPLANATION, "paths.dot", "paths.svg", PUBLISHED),
 )
 
 

@@ -23,7 +23,7 @@ from circuitkit.provenance import MAX_SEED
     "task",
     required=True,
     shell_complete=task_names,
-    help="A built-in name, a .toml or a .jsonl.",
+    help="A built-in name, a .toml, or a .csv or .jsonl of pairs.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), shell_complete=folders,
               help="Folder to write.")  # fmt: skip
@@ -81,6 +81,7 @@ def extract(
     from circuitkit.extraction import ExtractConfig, run_extraction
     from circuitkit.extraction.asks import check_asks
     from circuitkit.extraction.ladder import price_in_words
+    from circuitkit.task import load_task
 
     _check_device(device)
     if asks is not None:
@@ -88,12 +89,12 @@ def extract(
     config = ExtractConfig(
         target_loss_nats=target_loss, n_gradient_points=gradient_points, **settings
     )
-    opened = load_checkpoint(checkpoint)
-    print_notes(opened.warnings)
+    opened, asked = load_checkpoint(checkpoint), load_task(task)
+    print_notes((*opened.warnings, *asked.notes))
     try:
         with progress_bar(quiet=quiet) as progress:
             extraction = run_extraction(
-                opened, task, config, reference=reference, reference_tokens=reference_tokens,
+                opened, asked, config, reference=reference, reference_tokens=reference_tokens,
                 out=out, resume=resume, progress=progress,
             )  # fmt: skip
     except SavedInterrupt:

@@ -11,6 +11,7 @@ from circuitkit.cli.checkpoint_text import shown_ends
 from circuitkit.task import SPLITS, Leaks, Pair, Prompt, Split, Task
 
 _MOST_ANSWERS = 4
+_SHOWN_UNUSABLE = 3
 _UNTOLD = "-"
 
 _LEGEND = """\
@@ -32,6 +33,7 @@ def shown(task: Task, pairs: Mapping[Split, Sequence[Pair]]) -> dict[str, Any]:
         "source": task.source,
         "sha256": task.sha256,
         **_figures(task),
+        "notes": list(task.notes),
         "pairs": {split: [_sides(pair) for pair in found] for split, found in pairs.items()},
     }
 
@@ -96,9 +98,19 @@ def checked_lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"tokens      {tokens['min']} to {tokens['max']} a prompt, median {tokens['median']}"
     yield f"answers     {_answers(result['answers'])}"
     yield f"duplicates  {result['duplicates']}"
+    yield from _unusable_lines(result["unusable"])
     yield f"leaks       {_predicted_by(result['leaks'], 'not measured: no pairs of split train')}"
     yield f"declared    {_predicted_by(result['declared_leaks'], 'the file does not say')}"
     yield from (f"problem: {problem}" for problem in result["problems"])
+
+
+def _unusable_lines(unusable: Mapping[str, Any]) -> Iterator[str]:
+    """How many pairs of a file are left out, by reason, with the first few of each."""
+    yield f"unusable    {unusable['n_pairs']}"
+    for reason, n in unusable["reasons"].items():
+        found = [pair["problem"] for pair in unusable["pairs"] if pair["reason"] == reason]
+        yield f"  {n} with {reason}, such as"
+        yield from (f"    {problem}" for problem in found[:_SHOWN_UNUSABLE])
 
 
 def _predicted_by(leaks: Leaks | Mapping[str, float] | None, otherwise: str) -> str:

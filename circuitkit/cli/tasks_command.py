@@ -54,7 +54,8 @@ def list_tasks(*, as_json: bool) -> None:
 def show(task: str, *, as_json: bool) -> None:
     """Show a task: question, leaks, a few pairs of each split.
 
-    And what its forms out of distribution break. TASK is a built-in name, a .toml or a .jsonl.
+    And what its forms out of distribution break. TASK is a built-in name, a .toml, or a
+    .csv or .jsonl of pairs.
 
     \b
     Example:
@@ -64,6 +65,7 @@ def show(task: str, *, as_json: bool) -> None:
     from circuitkit.task import SPLITS, load_task
 
     loaded = load_task(task)
+    print_notes(loaded.notes)
     filled: list[Split] = [split for split in SPLITS if loaded.templates(split)]
     pairs: dict[Split, Sequence[Pair]] = {s: loaded.up_to(s, _SHOWN_PAIRS) for s in filled}
     if as_json:
@@ -83,13 +85,15 @@ def show(task: str, *, as_json: bool) -> None:
 def check(ctx: click.Context, task: str, checkpoint: str, n_pairs: int, *, as_json: bool) -> None:
     """Check that a checkpoint can be asked a task, and does it.
 
-    TASK is a built-in name, a .toml or a .jsonl. Answers are single tokens, prompts fit, no
-    prompt comes in two splits; how often less than the prompt predicts the answer; loss and
-    accuracy on the test split with 90 % intervals. Exit code 1 if there is a problem.
+    TASK is a built-in name, a .toml, or a .csv or .jsonl of pairs. Answers are single tokens,
+    prompts fit, no prompt comes in two splits; how often less than the prompt predicts the
+    answer; loss and accuracy on the test split with 90 % intervals. Pairs of a file that cannot
+    be used are listed with their lines, and left out. Exit code 1 if there is a problem.
 
     \b
     Example:
       circuitkit tasks check bracket_counting --checkpoint tinypython-nano
+      circuitkit tasks check mine.csv --checkpoint tinypython-nano
     """
     from circuitkit.checkpoints import load_checkpoint
     from circuitkit.cli.task_text import checked_lines
@@ -99,6 +103,7 @@ def check(ctx: click.Context, task: str, checkpoint: str, n_pairs: int, *, as_js
     loaded = load_checkpoint(checkpoint)
     print_notes(loaded.warnings)
     result = check_task(loaded, load_task(task), n_pairs)
+    print_notes(note for note in result["notes"] if note not in result["problems"])
     if as_json:
         print_json(result)
     else:

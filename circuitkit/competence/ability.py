@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.extraction.masked_model import tapped_differences
-from circuitkit.model import EncodedPairs, Transformer
+from circuitkit.model import EncodedPairs, Transformer, hits
 from circuitkit.model.per_pair import hits_of, losses_of
 from circuitkit.statistics.intervals import Estimate, mean_loss, proportion
 
@@ -23,7 +23,12 @@ class Ability(NamedTuple):
 
 def measure_ability(model: Transformer, pairs: EncodedPairs) -> Ability:
     """How well the whole model does the task that these pairs ask."""
-    return ability_of(tapped_differences(model, pairs, None), pairs.templates)
+    return ability_of(differences_of(model, pairs), pairs.templates)
+
+
+def differences_of(model: Transformer, pairs: EncodedPairs) -> Float[Tensor, " rows"]:
+    """The whole model's logit difference at every prompt."""
+    return tapped_differences(model, pairs, None)
 
 
 def ability_of(differences: Float[Tensor, " rows"], templates: Sequence[str]) -> Ability:
@@ -32,3 +37,9 @@ def ability_of(differences: Float[Tensor, " rows"], templates: Sequence[str]) ->
         loss_nats=mean_loss(losses_of(differences), templates, seed=0),
         accuracy=proportion(hits_of(differences), templates, seed=0),
     )
+
+
+def accuracy_of_sides(differences: Float[Tensor, " rows"]) -> tuple[float, float]:
+    """The share of first prompts after which the right answer is preferred, and of second ones."""
+    first, second = hits(differences).view(2, -1).mean(1).tolist()
+    return first, second

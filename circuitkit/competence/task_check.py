@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,35 +18,47 @@ import numpy as np
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.pair_remarks import remarks, repeated_prompts
-from circuitkit.competence.ability import measure_ability
-from circuitkit.competence.task_problems import ability_problems, leak_problems
+from circuitkit.competence.ability import ability_of, accuracy_of_sides, differences_of
+from circuitkit.competence.task_problems import (
+    ability_problems,
+    file_problems,
+    leak_problems,
+    side_problems,
+    unusable_pairs,
+)
 from circuitkit.model import EncodedPairs
 from circuitkit.statistics.intervals import Estimate
 from circuitkit.task import SPLITS, Leaks, Pair, Split, Task
 from circuitkit.task.leaks import measure_leaks
+from circuitkit.task.unusable import by_reason
 
 
 @checked_call
 def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[str, Any]:
     """Properties of the task for this checkpoint, and its problems in words.
 
-    Loss and accuracy are on the test split, with 90 % intervals; lengths and duplicates
-    on ``n_pairs`` of every split; leaks as ``measure_leaks`` has them, None without
-    pairs to fit them on.
+    Pairs of a file that cannot be asked are left out and listed under ``unusable``. Loss and
+    accuracy are on the test split, with 90 % intervals; lengths and duplicates on ``n_pairs`` of
+    every split; leaks as ``measure_leaks`` has them, None without pairs to fit them on.
 
     Raises:
-        TaskError: if a prompt of any split does not fit, or an answer is not one token
-            of its own after its prompt; with file, key and value.
+        TaskError: if a template of any split cannot be asked (a prompt does not fit, an answer
+            is not one token of its own after its prompt), or no test pair of a file can; with
+            file, key and value.
     """
+    task = checkpoint.usable(task)
     every = _ask(checkpoint, task, n_pairs)
     leaks = _leaks(checkpoint, task)
     asked = every["test"][:n_pairs]
-    ability = measure_ability(checkpoint.load_model(), asked)
+    differences = differences_of(checkpoint.load_model(), asked)
+    ability = ability_of(differences, asked.templates)
     done = {"loss_nats": _plain(ability.loss_nats), "accuracy": _plain(ability.accuracy)}
     problems = [
         *leak_problems(task, leaks),
+        *file_problems(task),
         *remarks(every),
         *ability_problems(done["accuracy"], len(set(asked.templates))),
+        *side_problems(task, accuracy_of_sides(differences)),
     ]
     return {
         "task": task.name,
@@ -56,8 +69,10 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
         "n_tokens": _lengths(every.values()),
         "answers": _answers(asked.pairs),
         "duplicates": len(repeated_prompts(every)),
+        "unusable": _unusable(task),
         "leaks": leaks and leaks.model_dump(),
         "declared_leaks": task.leaks and task.leaks.model_dump(),
+        "notes": list(task.notes),
         "problems": problems,
     }
 
@@ -68,6 +83,17 @@ def _ask(checkpoint: Checkpoint, task: Task, n_pairs: int) -> dict[Split, Encode
     return {
         split: checkpoint.ask(task, split, max(n_pairs, len(task.templates(split))))
         for split in filled
+    }
+
+
+def _unusable(task: Task) -> dict[str, Any]:
+    """The pairs of a file that are left out: how many, by reason, and each with its line."""
+    pairs = unusable_pairs(task)
+    reasons = by_reason(pairs)
+    return {
+        "n_pairs": len(pairs),
+        "reasons": {reason: len(found) for reason, found in reasons.items()},
+        "pairs": [asdict(pair) for found in reasons.values() for pair in found],
     }
 
 

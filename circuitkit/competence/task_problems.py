@@ -10,13 +10,17 @@ from collections.abc import Mapping
 
 from circuitkit.checkpoints.competence_json import MIN_ACCURACY as ACCURACY
 from circuitkit.statistics.decision import MIN_CLUSTERS
-from circuitkit.task import Leaks, Task
+from circuitkit.task import SPLITS, Leaks, Split, Task
 from circuitkit.task.pair_sources import FixedPairs
+from circuitkit.task.unusable import UnusablePair
 
 MOST_LEAKS = {"last_token": 0.60, "bag_of_tokens": 0.90, "length": 0.75}
 """Such a share has to be declared in the file."""
 
 DECLARED_WITHIN = 0.05
+
+SECOND_RARELY = 0.6
+"""A second answer that is preferred no more often is hardly the right one."""
 
 _MEND = {
     "last_token": "end both prompts in the same token",
@@ -46,6 +50,24 @@ def leak_problems(task: Task, measured: Leaks | None) -> list[str]:
     ]
 
 
+def unusable_pairs(task: Task) -> tuple[UnusablePair, ...]:
+    """The pairs of a file that ask nothing, then those that a checkpoint cannot be asked."""
+    pairs = task.origin
+    return (*pairs.unusable, *pairs.not_asked) if isinstance(pairs, FixedPairs) else ()
+
+
+def file_problems(task: Task) -> list[str]:
+    """Rows of a file that ask nothing, and splits of which nothing is left to ask."""
+    if not isinstance(task.origin, FixedPairs):
+        return []
+    empty: list[Split] = [split for split in SPLITS if not task.templates(split)]
+    lost = {split: left_out for split in empty if (left_out := task.origin.left_out(split))}
+    return [
+        *(task.notes[:1] if task.origin.unusable else ()),  # the first note is of these rows
+        *(f"{split}: no pair is left: {left_out}" for split, left_out in lost.items()),
+    ]
+
+
 def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> list[str]:
     """A model that does not do the task, or too few templates to know."""
     low = accuracy["low"]
@@ -55,4 +77,16 @@ def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> 
     return [
         *([] if low is not None and low >= ACCURACY else [weak]),
         *([] if n_templates >= MIN_CLUSTERS else [few]),
+    ]
+
+
+def side_problems(task: Task, sides: tuple[float, float]) -> list[str]:
+    """A file whose second answers are wrong ones, but not those that its second prompts ask for."""
+    first, second = sides
+    if not isinstance(task.origin, FixedPairs) or first < ACCURACY or second > SECOND_RARELY:
+        return []
+    return [
+        f"the first answer is preferred after the first prompt in {first:.2f} of pairs, the second "
+        f"after the second in {second:.2f} only: the second answer (foil) has to be the right one "
+        "after the second prompt"
     ]

@@ -8,6 +8,7 @@ from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.elimination import eliminate
 from circuitkit.extraction.extract import extract, run_extraction
 from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.import_circuit import import_circuit
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.extraction.local_search import explore
 from circuitkit.extraction.mask_learning import PAPER, PruningConfig, learn_masks
@@ -32,6 +33,7 @@ __all__ = [
     "explore",
     "extract",
     "four_differences",
+    "import_circuit",
     "learn_masks",
     "measure_means",
     "run_extraction",

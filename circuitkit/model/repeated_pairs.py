@@ -7,12 +7,12 @@ answers, in either order: they are one piece of evidence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
-from circuitkit.errors import TaskError
+from circuitkit.errors import PairError
 from circuitkit.model.encoded_pairs import EncodedPairs
 from circuitkit.task import Pair
 
@@ -35,22 +35,39 @@ def distinct(asked: EncodedPairs, most: int) -> EncodedPairs:
     return replace(found, notes=(*asked.notes, *([copies] if seen > len(first) else [])))
 
 
+def contradictions(
+    pairs: Sequence[Pair], sides: Sequence[tuple[tuple[int, ...], int]]
+) -> Iterator[tuple[int, PairError]]:
+    """Pairs with a prompt that another gives another right answer: the place of each, and both.
+
+    ``sides`` are prompts with their answers, all a-sides first.
+    """
+    rights: dict[tuple[int, ...], dict[int, int]] = {}
+    for row, (prompt, answer) in enumerate(sides):
+        rights.setdefault(prompt, {}).setdefault(answer, row)
+    for row, (prompt, answer) in enumerate(sides):
+        other = next((there for right, there in rights[prompt].items() if right != answer), None)
+        if other is not None:
+            yield row % len(pairs), _contradiction(pairs, row, other)
+
+
 def refuse_contradictions(asked: EncodedPairs) -> None:
     """One prompt has one right answer.
 
     Raises:
-        TaskError: from the first prompt that has two, with both places.
+        PairError: from the first prompt that has two, with both places.
     """
-    sides = asked.sides()
-    first: dict[tuple[int, ...], int] = {}
-    for i, (prompt, answer) in enumerate(sides):
-        was = first.setdefault(prompt, i)
-        if sides[was][1] != answer:
-            (there, meant), (here, other) = (_written(asked.pairs, j) for j in (was, i))
-            raise TaskError(
-                f"{here}: {other!r} is the right answer, but {meant!r} is in {there} of the same "
-                "prompt; expected one right answer. Correct or remove one of them."
-            )
+    for _, error in contradictions(asked.pairs, asked.sides()):
+        raise error
+
+
+def _contradiction(pairs: Sequence[Pair], row: int, other: int) -> PairError:
+    (here, right), (there, meant) = (_written(pairs, each) for each in (row, other))
+    return PairError(
+        f"{here}: {right!r} is the right answer, but {meant!r} is in {there} of the same "
+        "prompt; expected one right answer. Correct or remove one of them.",
+        "a prompt with two right answers",
+    )
 
 
 def _written(pairs: Sequence[Pair], row: int) -> tuple[str, str | int]:

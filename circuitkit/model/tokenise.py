@@ -1,4 +1,4 @@
-"""Texts as a tokenizer reads them: the sides of pairs in, token ids out, or one error.
+"""Texts as a tokenizer reads them: the sides of a pair in, token ids out, or one error.
 
 An error is whatever the model would not read as it is written: a prompt that loses or changes
 characters when encoded; an answer that is not one token, that the tokenizer does not know, or
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from circuitkit.errors import TaskError
+from circuitkit.errors import PairError, TaskError
 from circuitkit.task import Pair, Prompt
 from circuitkit.task.pairs import naming_place
 
@@ -22,30 +22,40 @@ _SPACE = "▁"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """The ids of one prompt, without a start token, and of its answer."""
+    """The ids of one prompt and of its answer; ``begun``: it has a start token of its own."""
 
     prompt: list[int]
     answer: int
+    begun: bool = False
 
 
-def read_sides(pairs: Sequence[Pair], tokenizer: Any, vocab_size: int) -> list[Read]:
-    """Every prompt with its answer, all a-sides first.
+class SideReader:
+    """Reads pairs with a tokenizer, which reads all their texts at once.
 
     Raises:
-        TaskError: from the first that cannot be asked as it is written, with where.
+        TaskError: if there are texts, but no tokenizer.
     """
-    sides = [(pair, "a", pair.a) for pair in pairs] + [(pair, "b", pair.b) for pair in pairs]
-    texts = _Texts(tokenizer)
-    texts.read([text for _, _, side in sides for text in _texts_of(side)])
-    found = []
-    for pair, name, side in sides:
+
+    def __init__(self, pairs: Sequence[Pair], tokenizer: Any, vocab_size: int) -> None:
+        self._vocab_size = vocab_size
+        self._texts = _Texts(tokenizer)
+        sides = [side for pair in pairs for side in (pair.a, pair.b)]
+        self._texts.read([text for side in sides for text in _texts_of(side)])
+
+    def read(self, pair: Pair, name: str) -> Read:
+        """The side ``a`` or ``b`` of one of the pairs.
+
+        Raises:
+            PairError: if it cannot be asked as it is written, with where.
+        """
+        side = pair.a if name == "a" else pair.b
         with naming_place(pair.where(f"{name}.prompt")):
-            prompt = _prompt(side, texts, vocab_size)
+            prompt = _prompt(side, self._texts, self._vocab_size)
         with naming_place(pair.where(f"{name}.answer")):
-            found.append(Read(prompt=prompt, answer=_answer(side, texts, vocab_size)))
+            read = Read(prompt=prompt, answer=_answer(side, self._texts, self._vocab_size))
         if side.text is not None:
-            _check_as_written(pair, name, side, texts)
-    return found
+            _check_as_written(pair, name, side, self._texts)
+        return read
 
 
 def special_texts(tokenizer: Any) -> list[str]:
@@ -140,9 +150,10 @@ def _answer(side: Prompt, texts: _Texts, vocab_size: int) -> int:
         return _checked(side.answer, vocab_size)
     encoded = texts.encoded[side.answer]
     if len(encoded.ids) != 1:
-        raise TaskError(
+        raise PairError(
             f"the answer {side.answer!r} is {len(encoded.ids)} tokens for this checkpoint "
-            f"({encoded.tokens}); expected exactly one. Choose another answer or checkpoint."
+            f"({encoded.tokens}); expected exactly one. Choose another answer or checkpoint.",
+            "an answer that is not one token",
         )
     return encoded.ids[0]
 
@@ -151,9 +162,10 @@ def _check_as_written(pair: Pair, name: str, side: Prompt, texts: _Texts) -> Non
     """Prompt and answer come through the tokenizer unchanged, alone and together."""
     for key, text in (("prompt", side.text), ("answer", side.answer)):
         if problem := texts.altered(str(text)):
-            raise TaskError(
+            raise PairError(
                 f"{pair.where(f'{name}.{key}')}: the {key} {_short(str(text))} is not read as it "
-                f"is written: {problem}. Write what the checkpoint can read, or give token ids."
+                f"is written: {problem}. Write what the checkpoint can read, or give token ids.",
+                "a text that the tokenizer changes",
             )
     with naming_place(pair.where(f"{name}.answer")):
         _check_own_token(side, texts)
@@ -163,17 +175,19 @@ def _check_own_token(side: Prompt, texts: _Texts) -> None:
     """A prompt and its answer, read together, are the tokens of both."""
     prompt, answer, both = (texts.encoded[text] for text in _texts_of(side))
     if both.ids != prompt.ids + answer.ids:
-        raise TaskError(
+        raise PairError(
             f"after its prompt the answer {side.answer!r} is no token of its own: "
             f"together they end in {both.tokens[-2:]}, expected {prompt.tokens[-1:]} and "
-            f"{answer.tokens}. End the prompt where a token ends."
+            f"{answer.tokens}. End the prompt where a token ends.",
+            "an answer that merges with the end of its prompt",
         )
 
 
 def _checked(token: int, vocab_size: int) -> int:
     if not 0 <= token < vocab_size:
-        raise TaskError(
+        raise PairError(
             f"token id {token} lies outside the checkpoint's vocabulary of {vocab_size}; "
-            "the task was written for another tokenizer."
+            "the task was written for another tokenizer.",
+            "a token id outside the vocabulary",
         )
     return token

@@ -1,15 +1,13 @@
 """What task files hold: bytes go in, checked records come out, or one error that says where.
 
-Three formats: ``circuitkit.task/1`` and ``circuitkit.frames/1`` in TOML, and
-fixed pairs in JSONL, one a line.
+Two formats in TOML, ``circuitkit.task/1`` and ``circuitkit.frames/1``; files of pairs are read
+in ``pair_rows``.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from circuitkit.errors import TaskError
 from circuitkit.files import read_bounded
 from circuitkit.provenance import shown
-from circuitkit.task.pairs import Pair, Prompt, Split
 
 MAX_BYTES = 2**20
 MAX_FORMS = 100
@@ -90,70 +87,16 @@ class FramesFile(_Strict):
     frames: Annotated[dict[str, _Frame], Field(min_length=1)]
 
 
-TokenId = Annotated[int, Field(ge=0)]
-
-
-class _FixedSide(_Strict):
-    prompt: str | list[TokenId]
-    answer: str | TokenId
-
-    def read(self) -> Prompt:
-        if isinstance(self.prompt, str):
-            return Prompt(text=self.prompt, answer=self.answer)
-        return Prompt(tokens=tuple(self.prompt), answer=self.answer)
-
-
-class _FixedPair(_Strict):
-    a: _FixedSide
-    b: _FixedSide
-    template: str
-    split: Split
-
-
-def read_task_file(path: Path) -> bytes:
-    """The bytes of a task file, at most 1 MiB.
+def read_task_file(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """The bytes of a task file, at most 1 MiB unless there is another limit.
 
     Raises:
         TaskError: if there is no such file, or it is too large to be one.
     """
-    return read_bounded(path, TaskError, "a task file", MAX_BYTES)
+    return read_bounded(path, TaskError, "a task file", limit)
 
 
-def parse_lines(data: bytes, path: Path) -> Iterator[tuple[Split, Pair]]:
-    """The pairs of a JSONL file, each with its split; empty lines are skipped."""
-    text = _decode(data, path)
-    _refuse_array(text, path)
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield _parse_line(line, f"{path}: line {number}")
-
-
-def _refuse_array(text: str, path: Path) -> None:
-    """All pairs in one JSON array, on one line or many, is the usual other way to write them."""
-    if not re.match(r"\s*\[\s*(\{|\]|$)", text):
-        return
-    raise TaskError(
-        f"{path}: a JSON array; expected one JSON object a line, without brackets and commas "
-        f"around them. Convert it, for example with: jq -c '.[]' {path.name} > lines.jsonl"
-    )
-
-
-def _parse_line(line: str, where: str) -> tuple[Split, Pair]:
-    try:
-        read = _FixedPair.model_validate(json.loads(line))
-        a, b = read.a.read(), read.b.read()
-        return read.split, Pair(a=a, b=b, template=read.template, written=f"{where}: ")
-    except ValidationError as error:
-        raise _invalid(error, where) from None
-    except (ValueError, RecursionError) as error:
-        raise TaskError(
-            f"{where}: not JSON: {error}; expected one whole JSON object a line"
-        ) from None
-    except TaskError as error:
-        raise TaskError(f"{where}: {error}") from None
-
-
-def _decode(data: bytes, path: Path) -> str:
+def decode(data: bytes, path: Path) -> str:
     """Text, without the byte order mark that some editors put before it."""
     try:
         return data.decode("utf-8-sig")
@@ -164,9 +107,9 @@ def _decode(data: bytes, path: Path) -> str:
 def parse_toml(model: type[M], data: bytes, path: Path) -> M:
     """One of the two models above, from its file's bytes."""
     try:
-        return model.model_validate(tomllib.loads(_decode(data, path)))
+        return model.model_validate(tomllib.loads(decode(data, path)))
     except ValidationError as error:
-        raise _invalid(error, str(path)) from None
+        raise invalid(error, str(path)) from None
     except (
         ValueError,
         RecursionError,
@@ -174,7 +117,8 @@ def parse_toml(model: type[M], data: bytes, path: Path) -> M:
         raise TaskError(f"{path}: not TOML: {error}") from None
 
 
-def _invalid(error: ValidationError, where: str) -> TaskError:
+def invalid(error: ValidationError, where: str) -> TaskError:
+    """The first problems of a file, one a line, each with its key."""
     return TaskError("\n".join(f"{where}: {_problem(problem)}" for problem in error.errors()[:5]))
 
 

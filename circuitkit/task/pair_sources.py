@@ -8,15 +8,16 @@ Source: splitting by template is ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from random import Random
 from time import monotonic
 from typing import Protocol
 
-from circuitkit.errors import TaskError
+from circuitkit.errors import PairError, TaskError
 from circuitkit.task.pairs import SPLITS, Pair, Prompt, Split, naming_place
 from circuitkit.task.templates import CheckedTemplate, Draw
+from circuitkit.task.unusable import UnusablePair, left_out_in_words
 
 DEAL: tuple[Split, ...] = (
     "train", "select", "test", "train", "select", "test", "train", "select", "test", "train",
@@ -77,6 +78,10 @@ class PairSource(Protocol):
         """How many parts of the file say what another says, and count once; "" for none."""
         ...
 
+    def left_out(self, split: Split, *, example: bool = False) -> str:
+        """How many pairs of the file a checkpoint cannot be asked, and why; "" for none."""
+        ...
+
     def asks(self) -> str:
         """All that is asked, as text: not its order, not the names of template and task."""
         ...
@@ -86,11 +91,27 @@ class PairSource(Protocol):
 class FixedPairs:
     """Pairs as a file lists them, each once, under the first template that has it.
 
-    ``repeated`` counts the lines that say what another says, either way round.
+    ``repeated`` counts the lines that say what another says, either way round, ``unusable`` are
+    the pairs that ask nothing, ``not_asked`` those that a checkpoint cannot be asked.
     """
 
     listed: Mapping[Split, tuple[Pair, ...]]
     repeated: Mapping[Split, int] = field(default_factory=dict)
+    unusable: tuple[UnusablePair, ...] = ()
+    not_asked: tuple[UnusablePair, ...] = ()
+
+    def without(self, faults: Mapping[Split, Mapping[int, PairError]]) -> FixedPairs:
+        """The other pairs; ``faults`` are those to leave out, by their place in a split."""
+        kept: dict[Split, tuple[Pair, ...]] = {
+            split: tuple(p for i, p in enumerate(pairs) if i not in faults.get(split, {}))
+            for split, pairs in self.listed.items()
+        }
+        left_out = [
+            UnusablePair.of(error, self.listed[split][i].line, split)
+            for split, found in faults.items()
+            for i, error in found.items()
+        ]
+        return replace(self, listed=kept, not_asked=tuple(left_out))
 
     def templates(self, split: Split) -> tuple[str, ...]:
         """The templates that the file names, as they first come."""
@@ -105,6 +126,12 @@ class FixedPairs:
     def merged(self, split: Split) -> str:
         """Lines that say what another says."""
         return f"{n} lines" if (n := self.repeated.get(split, 0)) else ""
+
+    def left_out(self, split: Split, *, example: bool = False) -> str:
+        """Pairs of the split that a checkpoint cannot be asked."""
+        left_out = [pair for pair in self.not_asked if pair.split == split]
+        n_pairs = len(self.listed.get(split, ())) + len(left_out)
+        return left_out_in_words(left_out, n_pairs, example=example)
 
     def asks(self) -> str:
         """Every split with its pairs, whatever their templates are called."""
@@ -158,6 +185,10 @@ class DrawnPairs:
         forms = self.ood if split == "ood" else self.forms
         n = len(forms) - len(_first_of_each(forms))
         return f"{n} forms" if n else ""
+
+    def left_out(self, split: Split, *, example: bool = False) -> str:
+        """None: a template that a checkpoint cannot be asked is an error."""
+        return ""
 
     @staticmethod
     def _ids(kind: str, forms: tuple[Form, ...], frame: str) -> list[str]:
@@ -216,7 +247,7 @@ class DrawnPairs:
                     answer=_begin(answer, prompt, frame.margin),
                 )
         with naming_place(f"{form.where}, in frame {frame.name}"):
-            return Pair(**sides, template=template, written=f"{form.where}.")
+            return Pair(a=sides["a"], b=sides["b"], template=template, written=f"{form.where}.")
 
     def _parts(self, template: str) -> tuple[Form, Frame]:
         form, _, frame = template.partition("/")

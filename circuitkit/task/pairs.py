@@ -10,17 +10,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from circuitkit.errors import TaskError
+from circuitkit.errors import PairError, TaskError
 
 Split = Literal["train", "select", "test", "ood"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+EMPTY = "an empty prompt or answer"
+SAME_ANSWER = "the same answer on both sides"
+SAME_PROMPT = "the same prompt on both sides"
+
 
 @contextmanager
 def naming_place(where: str) -> Iterator[None]:
-    """A TaskError from within gets its place in front."""
+    """A TaskError from within gets its place in front, and stays of its kind."""
     try:
         yield
+    except PairError as error:
+        raise PairError(f"{where}: {error}", error.reason) from None
     except TaskError as error:
         raise TaskError(f"{where}: {error}") from None
 
@@ -44,19 +50,20 @@ class Prompt:
         if not isinstance(self.answer, kind):
             raise TaskError(f"answer {self.answer!r}: expected {kind.__name__}, as the prompt is")
         if self.answer == "":
-            raise TaskError("the answer is empty; expected one token of text")
+            raise PairError("the answer is empty; expected one token of text", EMPTY)
         if not self.text and not self.tokens:
-            raise TaskError("the prompt is empty; expected something to answer")
+            raise PairError("the prompt is empty; expected something to answer", EMPTY)
         for text in (self.text, self.answer):
             if isinstance(text, str) and not text.isascii():
-                _check_encodable(text)
+                check_encodable(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """Two prompts; the right answer of each is the foil of the other.
 
-    ``written`` is its place in a file, up to the key: for messages, not part of the pair.
+    ``written`` is its place in a file, up to the key, ``line`` its line in a file of pairs: for
+    messages, not part of the pair.
 
     Raises:
         TaskError: if the prompts or the answers are the same, or of two kinds.
@@ -66,14 +73,19 @@ class Pair:
     b: Prompt
     template: str
     written: str = field(default="", compare=False, repr=False)
+    line: int = field(default=0, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.a.text is None) != (self.b.text is None):
             raise TaskError("one side is text, the other tokens; expected the same kind")
         if self.a.answer == self.b.answer:
-            raise TaskError(f"both sides answer {self.a.answer!r}; expected two answers")
+            raise PairError(
+                f"both sides answer {self.a.answer!r}; expected two answers", SAME_ANSWER
+            )
         if (self.a.text, self.a.tokens) == (self.b.text, self.b.tokens):
-            raise TaskError(f"both sides ask {self.a.text or self.a.tokens!r}; expected two")
+            raise PairError(
+                f"both sides ask {self.a.text or self.a.tokens!r}; expected two", SAME_PROMPT
+            )
 
     def __repr__(self) -> str:
         sides = (f"{(s.text or s.tokens)!r:.40} -> {s.answer!r}" for s in (self.a, self.b))
@@ -84,8 +96,15 @@ class Pair:
         return f"{self.written}{key} (template {self.template})"
 
 
-def _check_encodable(text: str) -> None:
+def check_encodable(text: str) -> None:
+    """Refuse half of a character, which some programs cut texts to and no encoding has.
+
+    Raises:
+        PairError: if the text holds one.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise TaskError(f"{text!r}: half a character at {error.start}; expected text") from None
+        raise PairError(
+            f"{text!r}: half a character at {error.start}; expected text", "half a character"
+        ) from None

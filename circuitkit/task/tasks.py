@@ -1,13 +1,13 @@
 """Tasks: questions with two answers, read from files that anyone may have written.
 
-A built-in name, a TOML file of templates or a JSONL file of fixed pairs goes
+A built-in name, a TOML file of templates, or a CSV or JSONL file of pairs goes
 in, a ``Task`` comes out, from which pairs are drawn. Source: Gao et al. 2025,
 Table 1; file format: ``circuitkit.task/1``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,17 +16,19 @@ from circuitkit.arguments import checked_call
 from circuitkit.errors import TaskError
 from circuitkit.files import as_path, sha256, shipped_folder
 from circuitkit.task.formats import (
+    MAX_BYTES,
     FormText,
     FramesFile,
     Leaks,
     SideText,
     TaskFile,
-    parse_lines,
     parse_toml,
     read_task_file,
 )
-from circuitkit.task.pair_sources import DrawnPairs, FixedPairs, Form, Frame, PairSource, Side
-from circuitkit.task.pairs import SPLITS, Pair, Prompt, Split
+from circuitkit.task.pair_files import read_pairs
+from circuitkit.task.pair_rows import MAX_BYTES as MAX_PAIR_BYTES
+from circuitkit.task.pair_sources import DrawnPairs, Form, Frame, PairSource, Side
+from circuitkit.task.pairs import SPLITS, Pair, Split
 from circuitkit.task.templates import FUNCTION_NAMES, CheckedTemplate
 
 FRAMES = "frames"
@@ -47,7 +49,8 @@ class Task:
 
     ``sha256`` is of the file's bytes and of the frames', so that any edit shows.
     ``shortcuts`` says what each ood form breaks ("" where the file does not say), ``leaks``
-    are those that the file declares. ``file`` is the task's own file, None for a built-in one.
+    are those that the file declares, ``notes`` what was added to its pairs or left out.
+    ``file`` is the task's own file, None for a built-in one.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Task:
     origin: PairSource
     shortcuts: tuple[str, ...] = ()
     leaks: Leaks | None = None
+    notes: tuple[str, ...] = ()
     file: TaskSource | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
@@ -97,6 +101,8 @@ class Task:
         """
         self._check(split)
         found = self.origin.pairs(split, n, seed)
+        if not found and (left_out := self.origin.left_out(split, example=True)):
+            raise TaskError(f"task {self.name}: no pair of split {split} is left: {left_out}")
         if not found:
             raise TaskError(
                 f"task {self.name}: split {split} has no pairs; expected at least one. "
@@ -119,16 +125,16 @@ def builtin_tasks() -> tuple[str, ...]:
 
 @checked_call
 def load_task(name_or_path: str | Path | Task) -> Task:
-    """Read a built-in task, a ``.toml`` or a ``.jsonl``; a task is returned as it is.
+    """Read a built-in task, a ``.toml``, a ``.csv`` or a ``.jsonl``; a task is returned as it is.
 
     Raises:
         TaskError: if there is no such task, or its file is wrong, with where.
     """
     if isinstance(name_or_path, Task):
         return name_or_path
-    path = as_path(name_or_path, "task: a built-in name, a .toml or a .jsonl")
+    path = as_path(name_or_path, "task: a built-in name, a .toml, a .csv or a .jsonl")
     if path.suffix in _READERS:
-        data = read_task_file(path)
+        data = read_task_file(path, MAX_BYTES if path.suffix == ".toml" else MAX_PAIR_BYTES)
         return replace(
             _READERS[path.suffix](path, data), file=TaskSource(suffix=path.suffix, data=data)
         )
@@ -141,7 +147,7 @@ def load_task(name_or_path: str | Path | Task) -> Task:
 def _unknown(name: str) -> TaskError:
     near = get_close_matches(name, builtin_tasks(), n=3, cutoff=0.5) or builtin_tasks()
     return TaskError(
-        f"no task {name!r}: expected a built-in name, a .toml or a .jsonl file; "
+        f"no task {name!r}: expected a built-in name, a .toml, a .csv or a .jsonl file; "
         f"the nearest names are {', '.join(near)}"
     )
 
@@ -202,37 +208,17 @@ def _frames(file: FramesFile, path: Path, chosen: str | None) -> tuple[Frame, ..
 
 
 def _read_fixed(path: Path, data: bytes) -> Task:
-    listed: dict[Split, dict[frozenset[Prompt], Pair]] = {split: {} for split in SPLITS}
-    repeated: dict[Split, int] = dict.fromkeys(SPLITS, 0)
-    for split, pair in parse_lines(data, path):
-        sides = frozenset([pair.a, pair.b])
-        repeated[split] += sides in listed[split]
-        listed[split].setdefault(sides, pair)
-    if not any(listed.values()):
-        raise TaskError(f"{path}: no pairs; expected one JSON object a line")
-    pairs: dict[Split, tuple[Pair, ...]] = {
-        split: tuple(listed[split].values()) for split in SPLITS
-    }
-    _refuse_overlap(pairs, path)
+    found = read_pairs(data, path)
     return Task(
         name=path.stem,
         question=f"Which of the two answers of {path.name}?",
-        source=path.name,
+        source=f"{path.name}, {found.added}" if found.added else path.name,
         sha256=sha256(data),
-        origin=FixedPairs(listed=pairs, repeated=repeated),
+        origin=found.pairs,
+        notes=found.notes,
     )
 
 
-def _refuse_overlap(pairs: Mapping[Split, tuple[Pair, ...]], path: Path) -> None:
-    owner: dict[str, Split] = {}
-    for split, found in pairs.items():
-        for template in dict.fromkeys(pair.template for pair in found):
-            if template in owner:
-                raise TaskError(
-                    f"{path}: template {template!r} is in {owner[template]} and in {split}; "
-                    "expected splits without a template in common"
-                )
-            owner[template] = split
-
-
-_READERS = {".toml": _read_templates, ".jsonl": _read_fixed}
+_READERS: dict[str, Callable[[Path, bytes], Task]] = {
+    ".toml": _read_templates, ".jsonl": _read_fixed, ".csv": _read_fixed
+}  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from circuitkit.circuit import Circuit, Origin
+from circuitkit.circuit.published_losses import METHOD as RELEASED
 from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
 from circuitkit.views.safe_text import shell_word
 
@@ -37,9 +38,13 @@ def commands(
     names = Origin(checkpoint=circuit.checkpoint.name, task=circuit.task.name, is_known=False)
     origin, settings = origin or names, _settings(circuit)
     beyond = [name for name in settings if name not in _OPTIONS]
+    if circuit.method == RELEASED:
+        made, beyond = _import(circuit, origin), []
+    else:
+        made = (_python if beyond else _extract)(circuit, origin, settings)
     return [
         *_notes(circuit, origin, beyond),
-        *(_python if beyond else _extract)(circuit, origin, settings),
+        *made,
         *([_validate(circuit, validation)] if validation else []),
         "circuitkit report DIR",
     ]
@@ -89,6 +94,22 @@ def _python(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> li
         f"task = ck.load_task({origin.task!a})",
         f"config = ck.ExtractConfig({', '.join(f'{k}={v}' for k, v in chosen.items())})",
         f"ck.run_extraction({', '.join(given)}).save('DIR')",
+    ]
+
+
+def _import(circuit: Circuit, origin: Origin) -> list[str]:
+    """For a circuit that was released and not searched for; its file is not in the folder."""
+    given = {"target_loss_nats": circuit.target_loss_nats, "n_test": circuit.n_pairs}
+    given |= {"seed": circuit.seed}
+    if reference := _reference(circuit, origin):
+        given |= {"reference": reference}
+    if circuit.reference and not circuit.reference.is_own:
+        given |= {"reference_tokens": circuit.reference.n_tokens}
+    options = ", ".join(f"{name}={value!a}" for name, value in given.items())
+    return [
+        "import circuitkit as ck",
+        f"ck.import_circuit('viz_data.pt', {origin.checkpoint!a}, {origin.task!a}, {options}, "
+        "out='DIR')",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from circuitkit.circuit import Circuit
+from circuitkit.circuit.published_losses import METHOD as RELEASED
 from circuitkit.findings import Validation
 from circuitkit.provenance import Named
 from circuitkit.views.findings_section import words
@@ -21,6 +22,7 @@ _WORDS = {
     "random": "nodes ranked at random",
     "paper": "masks learned on the schedule of the paper",
     "unrefined": "not made 1-minimal",
+    RELEASED: "released by others and imported, not searched for",
 }
 
 

@@ -1,0 +1,195 @@
+"""Pairs that a file lists: rows go in, pairs by split come out, with notes on what was added.
+
+Templates that the file does not give are inferred, splits that it does not give are dealt by
+template. Rows that ask nothing are left out and counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from circuitkit.errors import PairError, TaskError
+from circuitkit.task.dealt_splits import SHARES, deal
+from circuitkit.task.inferred_templates import each_its_own, infer_templates
+from circuitkit.task.pair_rows import Row, read_rows
+from circuitkit.task.pair_sources import FixedPairs
+from circuitkit.task.pairs import SPLITS, Pair, Prompt, Split, naming_place
+from circuitkit.task.unusable import UnusablePair, left_out_in_words
+
+FEWEST_TEMPLATES = len(SHARES)
+"""One for each split."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFile:
+    """The pairs of a file; ``added`` says in words what it does not give, ``notes`` how."""
+
+    pairs: FixedPairs
+    added: str
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A file on its way: its usable pairs, each with its row, and what there is to say."""
+
+    path: Path
+    rows: list[Row]
+    pairs: list[Pair]
+    unusable: list[UnusablePair]
+    notes: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+
+
+def read_pairs(data: bytes, path: Path) -> PairFile:
+    """The pairs of a ``.csv`` or a ``.jsonl``.
+
+    Raises:
+        TaskError: if the file is wrong, with the line; if no row can be used; if a template is
+            in two splits, or there are too few to make splits of.
+    """
+    reading = _read(read_rows(data, path), path)
+    templates = _templates(reading)
+    splits = _splits(reading, templates)
+    if not _given(reading.rows, "template"):
+        templates = _apart(reading, templates, splits)
+    else:
+        _refuse_overlap(templates, splits, path)
+    pairs = [replace(p, template=t) for p, t in zip(reading.pairs, templates, strict=True)]
+    return PairFile(
+        pairs=_listed(pairs, splits, reading),
+        added=" and ".join(reading.added),
+        notes=tuple(reading.notes),
+    )
+
+
+def _read(rows: list[Row], path: Path) -> _Reading:
+    found = _Reading(path, [], [], [])
+    for row in rows:
+        try:
+            with naming_place(row.where):
+                found.pairs.append(row.pair(row.template or ""))
+            found.rows.append(row)
+        except PairError as error:
+            found.unusable.append(UnusablePair.of(error, row.line, row.split))
+    if not found.rows:
+        raise TaskError(f"{path}: {left_out_in_words(found.unusable, len(rows), example=True)}")
+    if found.unusable:
+        found.notes.append(f"{path.name}: {left_out_in_words(found.unusable, len(rows))}")
+    return found
+
+
+def _given(rows: Sequence[Row], name: str) -> bool:
+    """Whether the rows give a template (a split), which all of them do or none.
+
+    Raises:
+        TaskError: if some do and some do not.
+    """
+    with_it = [row for row in rows if getattr(row, name) is not None]
+    if with_it and len(with_it) < len(rows):
+        without = next(row for row in rows if getattr(row, name) is None)
+        raise TaskError(
+            f"{without.where}: {name} is missing, but line {with_it[0].line} gives one; "
+            "give it in every line or in none"
+        )
+    return bool(with_it)
+
+
+def _templates(reading: _Reading) -> list[str]:
+    """As given, or inferred; with fewer than one for each split, every pair is its own."""
+    if _given(reading.rows, "template"):
+        return [pair.template for pair in reading.pairs]
+    reading.added.append("templates inferred")
+    labels, name = infer_templates(reading.pairs), reading.path.name
+    n = len(set(labels))
+    if n < FEWEST_TEMPLATES:
+        reading.notes.append(
+            f"{name} gives no templates, and its prompts are alike but for some words "
+            f"({_such_as(labels)}): every pair counts as a template of its own. Splits and "
+            "intervals are over pairs, and say nothing about prompts of another form"
+        )
+        return each_its_own(reading.pairs)
+    every = "every pair is one of its own" if n == len(set(map(_sides, reading.pairs))) else (
+        f"{n} are inferred from the words that vary, such as {_such_as(labels)}"
+    )  # fmt: skip
+    reading.notes.append(f"{name} gives no templates: {every}; intervals are over templates")
+    return labels
+
+
+def _such_as(labels: Sequence[str]) -> str:
+    """The most frequent label, which is escaped already."""
+    return f"'{min(Counter(labels).items(), key=lambda item: (-item[1], item[0]))[0]}'"
+
+
+def _splits(reading: _Reading, templates: Sequence[str]) -> list[Split]:
+    """As given, or dealt by template."""
+    given: list[Split] = [row.split for row in reading.rows if row.split is not None]
+    if _given(reading.rows, "split"):
+        return given
+    distinct = {(_sides(p), t) for p, t in zip(reading.pairs, templates, strict=True)}
+    dealt = deal(Counter(template for _, template in distinct))
+    if len(dealt) < FEWEST_TEMPLATES:
+        raise TaskError(
+            f"{reading.path}: {len(dealt)} templates and no splits; expected at least "
+            f"{FEWEST_TEMPLATES} to deal to {', '.join(SHARES)}. Give pairs of more templates, "
+            "or a split for each pair."
+        )
+    reading.added.append("splits dealt by template")
+    splits: list[Split] = [dealt[template] for template in templates]
+    counts = Counter(splits)
+    shown = ", ".join(f"{counts[split]} to {split}" for split in SHARES)
+    reading.notes.append(
+        f"{reading.path.name} gives no splits: templates are dealt as 4 : 3 : 3; pairs: {shown}"
+    )
+    return splits
+
+
+def _apart(reading: _Reading, templates: Sequence[str], splits: Sequence[Split]) -> list[str]:
+    """Inferred templates that come in several of the file's splits count as one in each."""
+    of: dict[str, set[Split]] = {}
+    for template, split in zip(templates, splits, strict=True):
+        of.setdefault(template, set()).add(split)
+    shared = {template for template, found in of.items() if len(found) > 1}
+    if shared:
+        reading.notes.append(
+            f"{len(shared)} of {len(of)} inferred templates come in more than one split of "
+            f"{reading.path.name}, such as '{min(shared)}', and count as one in each: the test "
+            "asks other words, not other templates"
+        )
+    return [
+        f"{template} ({split})" if template in shared else template
+        for template, split in zip(templates, splits, strict=True)
+    ]
+
+
+def _listed(pairs: Sequence[Pair], splits: Sequence[Split], reading: _Reading) -> FixedPairs:
+    """Each pair once in its split, under the first template that has it."""
+    listed: dict[Split, dict[frozenset[Prompt], Pair]] = {split: {} for split in SPLITS}
+    repeated: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    for split, pair in zip(splits, pairs, strict=True):
+        repeated[split] += _sides(pair) in listed[split]
+        listed[split].setdefault(_sides(pair), pair)
+    return FixedPairs(
+        listed={split: tuple(listed[split].values()) for split in SPLITS},
+        repeated=repeated,
+        unusable=tuple(reading.unusable),
+    )
+
+
+def _sides(pair: Pair) -> frozenset[Prompt]:
+    return frozenset([pair.a, pair.b])
+
+
+def _refuse_overlap(templates: Sequence[str], splits: Sequence[Split], path: Path) -> None:
+    owner: dict[str, Split] = {}
+    for template, split in sorted(
+        zip(templates, splits, strict=True), key=lambda item: SPLITS.index(item[1])
+    ):
+        if owner.setdefault(template, split) != split:
+            raise TaskError(
+                f"{path}: template {template!r} is in {owner[template]} and in {split}; "
+                "expected splits without a template in common"
+            )

@@ -1,0 +1,191 @@
+"""Files of pairs: a CSV or a JSONL goes in, one checked row a pair comes out, or an error.
+
+A row that has not the form of a pair is an error with its line. One that has, but asks nothing
+(the same answer twice, an empty prompt), is read: whoever makes pairs of rows counts those.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from circuitkit.errors import TaskError
+from circuitkit.provenance import STRICT
+from circuitkit.task.columns import PAIR_NAMES, parts_of
+from circuitkit.task.formats import decode, invalid
+from circuitkit.task.pairs import Pair, Prompt, Split, check_encodable, naming_place
+
+MAX_BYTES = 2**24
+MAX_PAIRS = 50_000
+
+TokenId = Annotated[int, Field(ge=0)]
+
+
+class _Side(BaseModel):
+    model_config = STRICT
+    prompt: str | list[TokenId]
+    answer: str | TokenId
+
+    def read(self) -> Prompt:
+        if isinstance(self.prompt, str):
+            return Prompt(text=self.prompt, answer=self.answer)
+        return Prompt(tokens=tuple(self.prompt), answer=self.answer)
+
+
+class _Fields(BaseModel):
+    model_config = STRICT
+    a: _Side
+    b: _Side
+    template: str | None = None
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row as it is written; ``where`` names file and line."""
+
+    line: int
+    where: str
+    fields: _Fields
+
+    @property
+    def template(self) -> str | None:
+        """As the file gives it."""
+        return self.fields.template
+
+    @property
+    def split(self) -> Split | None:
+        """As the file gives it."""
+        return self.fields.split
+
+    def pair(self, template: str = "") -> Pair:
+        """The pair of the row.
+
+        Raises:
+            PairError: if it asks nothing, without the place.
+            TaskError: if it is text on one side and token ids on the other, likewise.
+        """
+        a, b = self.fields.a.read(), self.fields.b.read()
+        return Pair(a=a, b=b, template=template, written=f"{self.where}: ", line=self.line)
+
+
+def read_rows(data: bytes, path: Path) -> list[Row]:
+    """The rows of a file, by how its name ends.
+
+    Raises:
+        TaskError: if it is not such a file, or holds too many rows, or none.
+    """
+    parse = _csv_rows if path.suffix == ".csv" else _json_rows
+    rows: list[Row] = []
+    for row in parse(decode(data, path), path):
+        rows.append(row)
+        if len(rows) > MAX_PAIRS:
+            raise TaskError(
+                f"{path}: more than {MAX_PAIRS:,} pairs; expected at most that many. Give a "
+                "sample of them: a search uses some two thousand."
+            )
+    if not rows:
+        kind = "a header and one row" if path.suffix == ".csv" else "one JSON object"
+        raise TaskError(f"{path}: no pairs; expected {kind} a line")
+    return rows
+
+
+def _csv_rows(text: str, path: Path) -> Iterator[Row]:
+    """Values stand as they are written: blanks, ``None`` and ``NA`` are text."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    parts: dict[int, str] = {}
+    names: list[str] = []
+    while True:
+        line = reader.line_num + 1
+        where = f"{path}: line {line}"
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            raise TaskError(
+                f"{where}: not CSV: {error}; expected commas between values, and quotes around "
+                "those that hold commas, quotes or line breaks"
+            ) from None
+        if values is None:
+            return
+        if not values:
+            continue
+        if not names:
+            names = values
+            parts = _places(names, where)
+        elif len(values) != len(names):
+            raise TaskError(
+                f"{where}: {len(values)} values, expected {len(names)}, one for each column: "
+                'quote a value that holds a comma or a line break, "like, this"'
+            )
+        else:
+            given = {part: values[i] for i, part in parts.items()}
+            yield _row(_nested(given, where), line, where)
+
+
+def _places(names: list[str], where: str) -> dict[int, str]:
+    """Column → part. A table with other separators has one column."""
+    if len(names) == 1 and re.search(r"[;\t|]", names[0]):
+        raise TaskError(f"{where}: one column, {names[0][:60]!r}; expected commas between columns")
+    return {names.index(name): part for part, name in parts_of(names, where).items()}
+
+
+def _nested(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The parts of a pair as the nested form of a line has them."""
+    for key in ("template", "split"):
+        if given.get(key) == "":
+            raise TaskError(f"{where}: {key} is empty; give one in every row, or no such column")
+    sides = {
+        side: {key: given[f"{key}_{side}"] for key in ("prompt", "answer")} for side in ("a", "b")
+    }
+    return {**sides, **{key: given[key] for key in ("template", "split") if key in given}}
+
+
+def _json_rows(text: str, path: Path) -> Iterator[Row]:
+    """Empty lines are skipped."""
+    _refuse_array(text, path)
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            where = f"{path}: line {number}"
+            yield _row(_json_fields(line, where), number, where)
+
+
+def _json_fields(line: str, where: str) -> Any:
+    """A line in the nested form; one with the names of columns is brought into it."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise TaskError(
+            f"{where}: not JSON: {error}; expected one whole JSON object a line"
+        ) from None
+    if not isinstance(found, dict) or not PAIR_NAMES & {str(key).strip().lower() for key in found}:
+        return found
+    parts = parts_of(list(found), where, "keys")
+    return _nested({part: found[name] for part, name in parts.items()}, where)
+
+
+def _row(fields: Any, line: int, where: str) -> Row:
+    try:
+        read = _Fields.model_validate(fields)
+    except ValidationError as error:
+        raise invalid(error, where) from None
+    with naming_place(f"{where}: template"):
+        check_encodable(read.template or "")
+    return Row(line=line, where=where, fields=read)
+
+
+def _refuse_array(text: str, path: Path) -> None:
+    """All pairs in one JSON array, on one line or many, is the usual other way to write them."""
+    if not re.match(r"\s*\[\s*(\{|\]|$)", text):
+        return
+    raise TaskError(
+        f"{path}: a JSON array; expected one JSON object a line, without brackets and commas "
+        f"around them. Convert it, for example with: jq -c '.[]' {path.name} > lines.jsonl"
+    )
