@@ -18,7 +18,8 @@ import circuitkit as ck
 from circuitkit.checkpoints.viz_data import read_viz_data
 from circuitkit.circuit.comparison import compare
 from circuitkit.circuit.published_losses import AS_PUBLISHED, PublishedLosses
-from circuitkit.cli.released_circuit import convert_released_circuit, is_released_circuit
+from circuitkit.cli.convert_command import convert
+from circuitkit.cli.released_circuit import is_released_circuit
 from circuitkit.errors import CircuitError, CircuitkitError, MismatchError, UsageError
 from circuitkit.nodes import Node, NodeSet, transformer_sites
 from circuitkit.planted import plant
@@ -370,18 +371,23 @@ def test_the_commands_of_the_page_exist(line):
 # From the command line
 
 
+def converted(*arguments):
+    """``circuitkit convert`` with these arguments."""
+    convert.main(list(map(str, arguments)), standalone_mode=False)
+
+
 def test_a_released_circuit_is_converted_in_words(planted, truth, checkpoint, tmp_path, capsys):
     """Measured and published losses side by side; the file is known by its name."""
     path = written(tmp_path / "release", viz_data(checkpoint, truth["nodes"]))
     assert is_released_circuit(path)
     assert is_released_circuit(path.parent)
     assert not is_released_circuit(planted)
-    given = {"checkpoint": str(planted), "task": str(planted / "task.jsonl")}
-    convert_released_circuit(path, **given, out=tmp_path / "out", quiet=True)
+    given = ["--checkpoint", str(planted), "--task", str(planted / "task.jsonl"), "--quiet"]
+    converted(path, *given, "--out", tmp_path / "out")
     printed = capsys.readouterr().out
     assert f"{len(truth['nodes'])} nodes, {len(truth['edges'])} edges" in printed
     assert "published  0.250 nats, as published, halved to the loss of a pair" in printed
-    convert_released_circuit(path, **given, out=tmp_path / "out", quiet=True, as_json=True)
+    converted(path, *given, "--out", tmp_path / "out", "--json")
     found = json.loads(capsys.readouterr().out)
     assert found["published"] == {"loss_nats": 0.25, "about": AS_PUBLISHED}
 
@@ -389,6 +395,15 @@ def test_a_released_circuit_is_converted_in_words(planted, truth, checkpoint, tm
 @pytest.mark.parametrize("missing", ["checkpoint", "task"])
 def test_a_released_circuit_needs_its_model_and_a_task(tmp_path, missing):
     """Which are not in the file."""
-    given = {"checkpoint": "a", "task": "b"} | {missing: None}
+    given = {"checkpoint": "a", "task": "b"}
+    del given[missing]
+    options = [word for name, value in given.items() for word in (f"--{name}", value)]
     with pytest.raises(UsageError, match="holds neither its model nor the answers of its task"):
-        convert_released_circuit(tmp_path / "viz_data.pt", **given, out=tmp_path / "out")
+        converted(tmp_path / "viz_data.pt", *options, "--out", tmp_path / "out")
+
+
+def test_a_checkpoint_is_converted_without_task_or_model(planted, tmp_path):
+    """They are for a released circuit."""
+    with pytest.raises(UsageError, match=r"--task is for a released circuit, a viz_data\.pt, and"):
+        converted(planted, "--task", "quotes.csv", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""``circuitkit convert``: a checkpoint of any format, written in our own."""
+"""``circuitkit convert``: a checkpoint or a released circuit of another format, in our own."""
 
 from __future__ import annotations
 
@@ -6,33 +6,54 @@ from pathlib import Path
 
 import click
 
-from circuitkit.cli.completion import checkpoint_names, folders
-from circuitkit.cli.console import as_json, print_json, without_progress
+from circuitkit.cli.completion import checkpoint_names, folders, task_names
+from circuitkit.cli.console import as_json, print_json, quiet
+from circuitkit.cli.released_circuit import convert_released_circuit, is_released_circuit
+from circuitkit.errors import UsageError
 
 
 @click.command()
-@click.argument("checkpoint", shell_complete=checkpoint_names)
+@click.argument("source", metavar="CHECKPOINT", shell_complete=checkpoint_names)
 @click.option("--out", type=click.Path(path_type=Path), required=True, shell_complete=folders,
               help="Folder to write.")  # fmt: skip
 @click.option("--reference", type=click.Path(path_type=Path), default=None,
               help="Text, a folder of text or token ids (.safetensors), over which means will be "
               "measured.")  # fmt: skip
+@click.option("--checkpoint", default=None, shell_complete=checkpoint_names,
+              help="Of a released circuit: its model.")  # fmt: skip
+@click.option("--task", default=None, shell_complete=task_names,
+              help="Of a released circuit: what to measure it on.")  # fmt: skip
 @as_json
-@without_progress
-def convert(checkpoint: str, out: Path, reference: Path | None, *, as_json: bool) -> None:
+@quiet
+def convert(
+    source: str, out: Path, reference: Path | None, checkpoint: str | None, task: str | None,
+    *, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
     """Write a checkpoint of another format in circuitkit's own.
 
     Every command also reads the other formats as they are (docs/formats.md). A converted folder
-    holds the weights in float32, the tokenizer and the sample of text.
+    holds the weights in float32, the tokenizer and the sample of text. In place of CHECKPOINT, the
+    viz_data.pt of a released circuit becomes a circuit folder (docs/released-circuits.md).
 
     \b
     Example:
       circuitkit convert path/to/gpt2 --out out/gpt2 --reference path/to/text
-      circuitkit inspect out/gpt2
+      circuitkit convert path/to/viz_data.pt --checkpoint out/model --task quotes.csv --out out/it
     """
+    if is_released_circuit(source):
+        convert_released_circuit(
+            source, checkpoint=checkpoint, task=task, out=out, reference=reference,
+            as_json=as_json, quiet=quiet,
+        )  # fmt: skip
+        return
+    if checkpoint or task:
+        given = "--checkpoint" if checkpoint else "--task"
+        raise UsageError(
+            f"{given} is for a released circuit, a viz_data.pt, and {source} is none. Leave it out."
+        )
     from circuitkit.checkpoints import convert_checkpoint
 
-    written = convert_checkpoint(checkpoint, out, reference=reference)
+    written = convert_checkpoint(source, out, reference=reference)
     if as_json:
         print_json({"path": str(out), "name": written.name, "sha256": written.sha256})
     else:
