@@ -28,6 +28,7 @@ from circuitkit.checkpoints.tokenizer_file import read_tokenizer
 from circuitkit.errors import CheckpointError
 from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
+from circuitkit.model.device import device_named
 from circuitkit.model.repeated_pairs import distinct
 from circuitkit.task import Pair, Split, Task
 from circuitkit.views.notebook import panel
@@ -77,7 +78,9 @@ class Checkpoint:
 
         Raises:
             CheckpointError: if a tensor is missing, unexpected, misshapen or not finite.
+            UsageError: if the device is not there.
         """
+        device = device_named(device)
         weights = read_weights(self.path / WEIGHTS, self.architecture)
         with torch.device("meta"):
             model = Transformer(self.architecture)

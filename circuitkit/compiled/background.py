@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from circuitkit.compiled.cache import Recent
 from circuitkit.compiled.site_parts import SiteParts
 from circuitkit.model import EncodedPairs, Transformer, record_tap
+from circuitkit.model.device import placed
 from circuitkit.model.other_prompt import aligned_positions, other_rows, shared_prefix
 from circuitkit.model.transformer import MLP, Attention
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
@@ -52,6 +53,7 @@ class Background:
 def other_prompts(model: Transformer, pairs: EncodedPairs) -> Background:
     """The run on the other prompt of each pair: a circuit in it is an interchange."""
     seen: dict[Site, Tensor] = {}
+    pairs = pairs.to(model.device)
     model(pairs.tokens, record_tap(seen), pairs.last)
     other, at = other_rows(pairs), at_end(pairs, aligned_positions(pairs))
     values = {s: x[other] if x.shape[1] == 1 else x[other[:, None], at] for s, x in seen.items()}
@@ -77,6 +79,7 @@ def constant(
 def sizes_of(model: Transformer, pairs: EncodedPairs) -> dict[Site, Places]:
     """The denominators of the model's own norms, at every read of the stream."""
     seen: dict[Site, Tensor] = {}
+    pairs = pairs.to(model.device)
     model.stream(pairs.tokens, record_tap(seen))
     x, _ = model.embed(pairs.tokens)
     sizes: dict[Site, Tensor] = {}
@@ -113,8 +116,10 @@ class FoldedBackground(SiteParts):
 
     def __init__(self, model: Transformer, background: Background) -> None:
         self.model, self.arch = model, model.arch
-        self.pairs, self.values = background.pairs, background.values
-        self.n_live, self.sizes = background.n_live, background.sizes
+        self.pairs = background.pairs.to(model.device)
+        self.values = placed(background.values, model.device)
+        self.n_live = background.n_live
+        self.sizes = background.sizes and placed(background.sizes, model.device)
         self.given = background.given
         self.positions = positions_of(self.pairs)
         self.tokens = at_end(self.pairs, self.pairs.tokens)

@@ -233,6 +233,11 @@ class Transformer(nn.Module):
         return f"Transformer({self.arch!r})"
 
     @property
+    def device(self) -> torch.device:
+        """Where the parameters are; tokens are moved there."""
+        return self.lm_head.weight.device
+
+    @property
     def layers(self) -> list[Layer]:
         """The layers in order."""
         return list(self.transformer.h)  # pyright: ignore[reportReturnType]
@@ -243,6 +248,7 @@ class Transformer(nn.Module):
         tap: Tap | None = None,
         last: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch out vocab"]:
+        tokens, last = tokens.to(self.device), None if last is None else last.to(self.device)
         x = self.stream(tokens, tap, last)
         if last is not None:
             tokens = tokens[torch.arange(len(tokens), device=tokens.device), last, None]
@@ -261,7 +267,7 @@ class Transformer(nn.Module):
 
     def embed(self, tokens: Int[Tensor, "batch seq"]) -> tuple[Tensor, Tensor | None]:
         """The residual stream before layer 0, and the position channels if concatenated."""
-        x = self.transformer.wte(tokens)
+        x = self.transformer.wte(tokens.to(self.device))
         if self.arch.positions == "none":
             return x, None
         p = self.transformer.wpe.weight[: tokens.shape[1]]
