@@ -3,25 +3,29 @@
 What mixes the two devices raises, as CUDA does, so that a whole search or validation can run
 with its model on one device and its inputs on the other. Fake tensors would hold no values, and
 a search decides by values. Allowed, as on CUDA: copies, a host tensor without axes, and host
-indices into a tensor on the device. Random numbers on the device need a generator of the device,
-so that a seeded draw has to be made on the host.
+indices into a tensor on the device. Refused, as on CUDA: arrays of tensors there, random numbers
+there from a generator of the host, and sums that CUDA takes in no fixed order and torch therefore
+refuses where bytes are to repeat (``torch.use_deterministic_algorithms`` lists them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "card"
 _HOST = torch.device("cpu")
 _COPIES = ("aten::copy_", "aten::_to_copy", "aten::_copy_from")
 _INDEXED = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
+_NO_ORDER = (
+    "aten::bincount", "aten::cumsum", "aten::histc", "aten::median.dim", "aten::nll_loss2d_forward",
+    "aten::put_",
+)  # fmt: skip
 _NO_ARRAY = "can't convert card:0 device type tensor to numpy. Use Tensor.cpu() first"
 
 
@@ -66,42 +70,54 @@ class OnCard(torch.Tensor):
 
 
 def _run(func, args: tuple, kwargs: dict[str, Any]) -> Any:
-    given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-    device = kwargs.get("device")
+    given: list[torch.Tensor] = []
+    device, name = kwargs.get("device"), func._schema.name
+    plain, named = _held(args, given), {k: _held(v, given) for k, v in kwargs.items()}
     on_card = any(isinstance(t, OnCard) for t in given) if device is None else device.type == NAME
-    _refuse_host_generator(func, kwargs, on_card=on_card)
-    if func._schema.name not in _COPIES:
-        _refuse_a_mix(func, args, given)
+    if on_card:
+        _refuse_what_cuda_refuses(func, name, kwargs, given)
+    if name not in _COPIES:
+        _refuse_a_mix(func, name, args, given)
     if device is not None:
-        kwargs["device"] = _HOST
-    made = func(*tree_map(_held, args), **tree_map(_held, kwargs))
+        named["device"] = _HOST
+    made = func(*plain, **named)
     if not on_card:
         return made
-    assert all(t.shape == t.held.shape for t in given if isinstance(t, OnCard)), func
     changed = {id(t.held): t for t in given if isinstance(t, OnCard)}  # in place: the same tensor
-    return tree_map(lambda t: changed[id(t)] if id(t) in changed else _wrapped(t), made)
+    assert all(t.shape == t.held.shape for t in changed.values()), func
+    return _wrapped(made, changed)
 
 
-def _held(x: Any) -> Any:
-    return x.held if isinstance(x, OnCard) else x
+def _held(x: Any, given: list[torch.Tensor]) -> Any:
+    """Arguments with the values of their tensors, which are collected."""
+    if isinstance(x, torch.Tensor):
+        given.append(x)
+        return x.held if isinstance(x, OnCard) else x
+    return type(x)(_held(each, given) for each in x) if type(x) in (list, tuple) else x
 
 
-def _wrapped(x: Any) -> Any:
-    return OnCard(x) if isinstance(x, torch.Tensor) else x
+def _wrapped(x: Any, changed: Mapping[int, OnCard]) -> Any:
+    if isinstance(x, torch.Tensor):
+        return changed[id(x)] if id(x) in changed else OnCard(x)
+    return type(x)(_wrapped(each, changed) for each in x) if type(x) in (list, tuple) else x
 
 
-def _refuse_host_generator(func, kwargs: dict[str, Any], *, on_card: bool) -> None:
-    generator = kwargs.get("generator")
-    if on_card and generator is not None:
-        raise RuntimeError(f"{func}: expected a '{NAME}' generator, got {generator.device}")
+def _refuse_what_cuda_refuses(
+    func, name: str, kwargs: Mapping[str, Any], given: Sequence[torch.Tensor]
+) -> None:
+    if kwargs.get("generator") is not None:
+        raise RuntimeError(f"{func}: expected a '{NAME}' generator, got one of the cpu")
+    if name in _NO_ORDER and any(t.is_floating_point() for t in given):
+        raise RuntimeError(f"{func} does not have a deterministic implementation")
 
 
-def _refuse_a_mix(func, args: tuple, given: list[torch.Tensor]) -> None:
+def _refuse_a_mix(func, name: str, args: tuple, given: Sequence[torch.Tensor]) -> None:
     host = [t for t in given if not isinstance(t, OnCard) and t.ndim]
-    if func._schema.name in _INDEXED and isinstance(args[0], OnCard):
-        indices = tree_leaves(args[1])
-        host = [t for t in host if not any(t is index for index in indices)]
-    if host and len(host) < len(given):
+    if not host or len(host) == len(given):
+        return
+    if name in _INDEXED and isinstance(args[0], OnCard):
+        host = [t for t in host if not any(t is index for index in args[1])]
+    if host:
         raise RuntimeError(f"{func}: expected all tensors on one device, got {NAME} and cpu")
 
 
@@ -111,8 +127,8 @@ def _without_tensors(func, *args: Any, **kwargs: Any) -> Any:
     return _run(func, args, kwargs)
 
 
-def _copy(to: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
-    _held(to).copy_(_held(source))
+def _copy(to: OnCard, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+    to.held.copy_(source.held if isinstance(source, OnCard) else source)
     return to
 
 

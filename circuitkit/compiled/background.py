@@ -23,7 +23,7 @@ from circuitkit.compiled.site_parts import SiteParts
 from circuitkit.model import EncodedPairs, Transformer, record_tap
 from circuitkit.model.device import placed
 from circuitkit.model.other_prompt import aligned_positions, other_rows, shared_prefix
-from circuitkit.model.transformer import MLP, Attention
+from circuitkit.model.transformer import MLP, Attention, dummy_channels
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
 
 Places = Float[Tensor, "_ _ _"]
@@ -252,7 +252,7 @@ def _with_sink(
     q: Tensor, k: Tensor, v: Tensor, logits: Float[Tensor, " head"]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Put a dummy key in front that reaches each query as the sink logit."""
-    at_sink = logits * q.shape[-1] ** 0.5
-    q, k, v = F.pad(q, (0, 1), value=1.0), F.pad(k, (0, 1, 1, 0)), F.pad(v, (0, 1, 1, 0))
-    dummy = F.pad(at_sink[:, None, None], (k.shape[-1] - 1, 0, 0, k.shape[2] - 1))
+    at_sink, n = logits * q.shape[-1] ** 0.5, dummy_channels(q)
+    q, k, v = F.pad(q, (0, n), value=1.0), F.pad(k, (0, n, 1, 0)), F.pad(v, (0, n, 1, 0))
+    dummy = F.pad(at_sink[:, None, None], (k.shape[-1] - n, n - 1, 0, k.shape[2] - 1))
     return q, k + dummy, v

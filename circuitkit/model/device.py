@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -76,7 +76,7 @@ def repeatable(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
-    products, checks = torch.backends.cuda.matmul, torch.utils.deterministic
+    products, checks = torch.backends.cuda.matmul, cast(Any, torch.utils.deterministic)
     before = products.fp32_precision
     mode, fills = torch.get_deterministic_debug_mode(), checks.fill_uninitialized_memory
     try:

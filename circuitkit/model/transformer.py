@@ -128,10 +128,19 @@ class Attention(_Block):
         self, q: Tensor, k: Tensor, v: Tensor, logits: Float[Tensor, " head"]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Put a dummy position in front whose key reaches each query as the sink logit."""
-        q = F.pad(q, (0, 1, 1, 0), value=1.0)  # (batch, head, 1 + seq, d_head + 1)
-        k, v = F.pad(k, (0, 1, 1, 0)), F.pad(v, (0, 1, 1, 0))
+        n = dummy_channels(q)
+        q = F.pad(q, (0, n, 1, 0), value=1.0)  # (batch, head, 1 + seq, d_head + n)
+        k, v = F.pad(k, (0, n, 1, 0)), F.pad(v, (0, n, 1, 0))
         at_sink = (logits.to(k.dtype) * self.d_head**0.5)[:, None, None]
-        return q, k + F.pad(at_sink, (self.d_head, 0, 0, k.shape[2] - 1)), v
+        return q, k + F.pad(at_sink, (self.d_head, n - 1, 0, k.shape[2] - 1)), v
+
+
+def dummy_channels(q: Float[Tensor, "*batch d_head"]) -> int:
+    """How many channels to add for a sink: one, and on a GPU three of zeros with it.
+
+    Its kernel that does not hold all scores at once takes multiples of four only.
+    """
+    return 1 if q.device.type == "cpu" else 4
 
 
 class MLP(_Block):
