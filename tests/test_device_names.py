@@ -79,15 +79,14 @@ def rounded_products():
 
 def test_a_gpu_multiplies_float32_and_repeats(rounded_products):
     """While a verb runs, also when it raises; what was set before is put back."""
-    before = settings()
-    with pytest.raises(ZeroDivisionError), repeatable(torch.device("cuda")):
-        assert settings() == ("ieee", 2, False)
-        with repeatable(torch.device("cuda"), tf32=True):
-            assert settings() == ("tf32", 2, False)
-        assert settings() == ("ieee", 2, False)
-        _ = 1 / 0
-    assert settings() == before
+    before, gpu = settings(), torch.device("cuda")
     assert before[0] == "tf32"
+    with repeatable(gpu):
+        assert settings() == ("ieee", 2, False)
+        with pytest.raises(ZeroDivisionError), repeatable(gpu, tf32=True):
+            assert settings() == ("tf32", 2, False) and 1 / 0
+        assert settings() == ("ieee", 2, False)
+    assert settings() == before
 
 
 def test_on_a_cpu_no_setting_changes():
