@@ -97,7 +97,7 @@ class EncodedPairs:
     ) -> Float[Tensor, "*kinds all_rows"]:
         """The result of ``run`` for every prompt, some pairs of similar length at a time.
 
-        It is on the CPU, wherever the model is: there it is judged.
+        It is on the CPU, wherever the model is.
         Prompts of a task vary in length by a factor of two: in a batch padded to the longest,
         most tokens are padding.
         """

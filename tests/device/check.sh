@@ -26,10 +26,12 @@ install() { # the environment's pip, from the folder of wheels where one is give
 
 if ! { sees_device "$python" && has_packages "$python"; } 2>/dev/null; then
     rm -rf "$environment"
-    if sees_device "$python" 2>/dev/null; then
-        "$python" -m venv --system-site-packages "$environment"
+    "$python" -m venv "$environment" || exit 2
+    if sees_device "$python" 2>/dev/null; then # its packages are looked up behind the environment's
+        "$python" -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])' \
+            >"$(echo "$environment"/lib/python3*/site-packages)/behind.pth"
     else
-        "$python" -m venv "$environment" && install torch
+        install torch
     fi
     install --no-build-isolation hatchling && install --no-build-isolation --editable . pytest hypothesis beartype
     python=$environment/bin/python
