@@ -14,7 +14,7 @@ from test_cli import cli
 from tiny import encoded_pairs, random_nodes, random_tokens, random_values, tiny_model
 from tiny_run import tiny_config
 
-from circuitkit.checkpoints import load_checkpoint
+from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.compiled import compile_circuit
 from circuitkit.extraction import (
     Criterion,
@@ -40,7 +40,7 @@ from circuitkit.validation import Thorough, validate
 from circuitkit.validation.claims import beats_controls
 from circuitkit.validation.controls import null_problems
 
-ARCHITECTURES = ("the paper's", "GPT-2's", "everything", "no norm")
+ARCHITECTURES = ("the paper's", "GPT-2's", "everything")
 QUICK = ExtractConfig(
     rung="smallest", restarts=1, n_train=16, n_select=16, n_test=16,
     pruning=PruningConfig(n_steps=8),
@@ -131,6 +131,17 @@ def test_inputs_may_be_on_the_device_and_the_model_here(card):
     assert torch.equal(moved.empty, differences.empty)
     assert torch.equal(model(tokens.to(card)), model(tokens))
     assert measure_means(model, tokens.to(card)).sha256 == measure_means(model, tokens).sha256
+
+
+def test_a_checkpoint_is_saved_from_the_device(card, tmp_path):
+    """The files are those of a model that was on the CPU."""
+    model = tiny_model("the paper's")
+    tokens = random_tokens(model.arch, 4, 6)
+    save_checkpoint(tmp_path / "here", model, name="x", reference=tokens)
+    save_checkpoint(tmp_path / "there", model.to(card), name="x", reference=tokens.to(card))
+    for file in ("model.safetensors", "reference.safetensors"):
+        here, there = (tmp_path / folder / file for folder in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes()
 
 
 def test_a_search_on_the_device_finds_the_same_nodes(card, planted, extraction, tmp_path):

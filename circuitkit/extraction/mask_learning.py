@@ -120,7 +120,7 @@ def learn_masks(
         loss = pair_losses(gated.differences(batch, by_site)).mean()
         optimizer.zero_grad()
         asked = [term.loss(step, by_site) for term in terms]
-        total = loss + pressure * gates.sum()
+        total = loss + (pressure * gates.sum()).to(loss.device)
         for term, found in zip(terms, asked, strict=True):
             total = total + term.weight * found
         total.backward(inputs=[scores])
