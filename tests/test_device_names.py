@@ -94,6 +94,16 @@ def test_a_gpu_multiplies_float32_and_repeats(rounded_products):
     assert settings() == before
 
 
+def test_a_gpu_without_memory_is_one_message():
+    with (
+        pytest.raises(
+            UsageError, match=r"^cuda:1 has too little memory \(CUDA out of memory\); .*"
+        ),
+        repeatable(torch.device("cuda:1")),
+    ):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. More")
+
+
 def test_on_a_cpu_no_setting_changes():
     before = settings()
     with repeatable(torch.device("cpu")):

@@ -11,11 +11,19 @@ import pytest
 import torch
 from second_device import OnCard, second_device
 from test_cli import cli
-from tiny import encoded_pairs, random_nodes, random_tokens, random_values, tiny_model
+from tiny import (
+    encoded_pairs,
+    random_nodes,
+    random_tokens,
+    random_values,
+    tiny_architecture,
+    tiny_model,
+)
 from tiny_run import tiny_config
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.compiled import compile_circuit
+from circuitkit.errors import UsageError
 from circuitkit.extraction import (
     Criterion,
     ExtractConfig,
@@ -30,10 +38,18 @@ from circuitkit.extraction import (
 )
 from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.asks import ASKS
-from circuitkit.extraction.masked_model import gate_gradients, tapped_differences
+from circuitkit.extraction.masked_model import (
+    gate_gradients,
+    pairs_a_batch,
+    tapped_differences,
+)
+from circuitkit.extraction.means import means_of
+from circuitkit.extraction.restarts import single_threaded
+from circuitkit.model import Transformer
 from circuitkit.model.activation_statistics import measure_activity
 from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant
+from circuitkit.progress import silent
 from circuitkit.task import load_task
 from circuitkit.training import load_config, train
 from circuitkit.validation import Thorough, validate
@@ -226,6 +242,35 @@ def test_a_training_on_the_device_is_the_same_training(card, tmp_path):
     for a, b in zip(here.load_model().parameters(), there.load_model().parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
     assert (tmp_path / "there/state.safetensors").exists()
+    with pytest.raises(UsageError, match="is another configuration than the one given"):
+        train(load_config(path), tmp_path / "there", resume=True)
+
+
+@pytest.mark.parametrize(("length", "n_pairs"), [(8, 512), (512, 8), (2**13, 1)])
+def test_a_batch_there_is_as_large_as_memory_is_bounded(length, n_pairs):
+    """A quarter of a gigabyte of the widest site's activations, but a pair at least."""
+    with torch.device("meta"):
+        model = Transformer(tiny_architecture(d_mlp=8192))
+    pairs = encoded_pairs(model.arch, 1)
+    pairs = replace(pairs, tokens=torch.zeros(2, length, dtype=torch.long))
+    assert pairs_a_batch(model, pairs) == n_pairs
+    assert pairs_a_batch(tiny_model(), pairs) == 16
+
+
+def test_means_of_another_device_are_measured_again(card, planted):
+    """They differ in the last digit, and a GPU's bytes may not depend on what ran before."""
+    checkpoint, _ = planted
+    sample = checkpoint.load_reference()
+    here = means_of(checkpoint, checkpoint.load_model(), sample, silent)
+    there = means_of(checkpoint, checkpoint.load_model(card), sample, silent)
+    assert there is not here
+    assert means_of(checkpoint, checkpoint.load_model(card), sample, silent) is there
+
+
+def test_a_device_runs_one_restart_at_a_time(card):
+    """It takes the operations of all one after the other."""
+    with single_threaded(card) as n_workers:
+        assert n_workers == 1
 
 
 # Planted failures: the second device catches them

@@ -71,6 +71,9 @@ def repeatable(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
     Only algorithms with a fixed order of sums are used. ``tf32`` lets products round their
     operands to ten bits, for training. On a CPU nothing changes. The settings are torch's own, so
     they hold for the whole process, and are put back at the end.
+
+    Raises:
+        UsageError: if the GPU has too little memory for what is done meanwhile.
     """
     if device.type != "cuda":
         yield
@@ -85,6 +88,11 @@ def repeatable(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
         torch.set_deterministic_debug_mode("error")
         checks.fill_uninitialized_memory = False
         yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise UsageError(
+            f"{device} has too little memory ({str(error).partition('. ')[0]}); free what others "
+            "hold there, or use cpu."
+        ) from None
     finally:
         torch.set_float32_matmul_precision("high" if before == "tf32" else "highest")
         products.fp32_precision = before
