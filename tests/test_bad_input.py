@@ -407,7 +407,7 @@ def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path, below):
         (["--target-loss", "-1"], "target loss -1.0: expected a positive number"),
         (["--target-loss", "nan"], "target loss nan: expected a positive number"),
         (["--target-loss", "0"], "target loss 0.0: expected a positive number"),
-        (["--device", "abacus"], ["--device abacus cannot be used here", "Try cpu"]),
+        (["--device", "abacus"], ["device = 'abacus' cannot be used", "Try cpu"]),
         (["--reference", "nowhere.txt"], "no such file: nowhere.txt"),
     ],
 )

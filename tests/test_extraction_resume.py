@@ -155,7 +155,7 @@ def test_restarts_side_by_side_find_what_they_find_in_turn(inputs, straight, mon
     assert told == [asdict(CONFIG.learning.of_restart(n)) for n in range(2)]
     monkeypatch.undo()
     before = torch.get_num_threads()
-    with single_threaded() as n_threads:
+    with single_threaded(torch.device("cpu")) as n_threads:
         assert (n_threads, torch.get_num_threads()) == (before, 1)
     assert torch.get_num_threads() == before
 

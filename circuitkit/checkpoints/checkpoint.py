@@ -33,6 +33,7 @@ from circuitkit.checkpoints.tokenizer_file import find_tokenizer, read_tokenizer
 from circuitkit.errors import CheckpointError, PairError
 from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
+from circuitkit.model.device import device_named
 from circuitkit.model.pair_reader import unusable
 from circuitkit.model.repeated_pairs import distinct
 from circuitkit.task import Pair, Split, Task
@@ -88,7 +89,9 @@ class Checkpoint:
 
         Raises:
             CheckpointError: if a tensor is missing, unexpected, misshapen or not finite.
+            UsageError: if the device is not there.
         """
+        device = device_named(device)
         if self.layout is None:
             weights = read_weights(self.path / WEIGHTS, self.architecture)
         else:

@@ -175,7 +175,7 @@ def save_checkpoint(
     config = CheckpointConfig(
         format=FORMAT, name=name, start_token=start_token, architecture=model.arch
     )
-    weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if model.arch.tied_unembedding:
         del weights[HEAD]
     files: dict[str, bytes | str] = {WEIGHTS: save(weights)}
@@ -183,7 +183,7 @@ def save_checkpoint(
         files[TOKENIZER] = tokenizer.to_str(pretty=True)
     if reference is not None:
         small = torch.uint16 if model.arch.vocab_size <= 2**16 else torch.int32
-        files[REFERENCE] = save({"tokens": reference.to(small).contiguous()})
+        files[REFERENCE] = save({"tokens": reference.cpu().to(small).contiguous()})
     if training is not None:
         files[TRAINING] = json.dumps(training, indent=1) + "\n"
     for old in (CONFIG, TOKENIZER, REFERENCE, TRAINING):

@@ -14,6 +14,10 @@ from circuitkit.progress import Lines, Progress, bar, silent
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+device = click.option(
+    "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N",
+    help="Where the model computes.",
+)  # fmt: skip
 without_progress = click.option(
     "-q", "--quiet", is_flag=True, expose_value=False, help="No progress: there is none here."
 )

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from circuitkit.cli.completion import checkpoint_names, folders, task_names
-from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
-from circuitkit.errors import SavedInterrupt, UsageError
+from circuitkit.cli.console import as_json, device, print_json, print_notes, progress_bar, quiet
+from circuitkit.errors import SavedInterrupt
 from circuitkit.provenance import MAX_SEED
 
 
@@ -56,7 +56,7 @@ from circuitkit.provenance import MAX_SEED
 @click.option("--tune", type=click.IntRange(0), default=0, metavar="N",
               help="Try N settings of mask learning, not restarts (needs optuna).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
+@device
 @click.option("--resume", is_flag=True,
               help="Go on with a killed run; do nothing if --out holds this very one.")  # fmt: skip
 @as_json
@@ -83,7 +83,6 @@ def extract(
     from circuitkit.extraction.ladder import price_in_words
     from circuitkit.task import load_task
 
-    _check_device(device)
     if asks is not None:
         settings["asks"] = check_asks([name.strip() for name in asks.split(",")])
     config = ExtractConfig(
@@ -95,7 +94,7 @@ def extract(
         with progress_bar(quiet=quiet) as progress:
             extraction = run_extraction(
                 opened, asked, config, reference=reference, reference_tokens=reference_tokens,
-                out=out, resume=resume, progress=progress,
+                out=out, resume=resume, device=device, progress=progress,
             )  # fmt: skip
     except SavedInterrupt:
         again = [word for word in sys.argv[1:] if word != "--resume"]
@@ -110,10 +109,3 @@ def extract(
     else:
         click.echo(in_words(circuit, out, price_in_words(extraction.ladder)))
     ctx.exit(0 if circuit.outcome == "target_met" else 1)
-
-
-def _check_device(device: str) -> None:
-    if device != "cpu":
-        raise UsageError(
-            f"--device {device} cannot be used here: extraction is cpu only so far. Try cpu."
-        )

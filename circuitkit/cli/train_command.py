@@ -24,12 +24,14 @@ if TYPE_CHECKING:
               help="Folder to write.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run that --out holds.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key.")
+@click.option("--device", default=None, metavar="cpu|cuda|cuda:N",
+              help="Where the model computes; the same as --set run.device=.")  # fmt: skip
 @as_json
 @quiet
 @click.pass_context
 def train(
-    ctx: click.Context, config: str, out: Path, overrides: tuple[str, ...], *, resume: bool,
-    as_json: bool, quiet: bool,
+    ctx: click.Context, config: str, out: Path, overrides: tuple[str, ...], device: str | None,
+    *, resume: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a weight-sparse checkpoint from a configuration.
 
@@ -43,6 +45,8 @@ def train(
     from circuitkit.training import first_process, load_config, shown_by
     from circuitkit.training import train as run
 
+    if device is not None:
+        overrides = (*overrides, f"run.device={device}")
     loaded = load_config(config, overrides)
     if not first_process():
         _help(loaded, out)

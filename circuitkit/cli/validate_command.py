@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from circuitkit.circuit import Rung
 from circuitkit.cli.completion import checkpoint_names, folders
-from circuitkit.cli.console import as_json, coloured, print_notes, progress_bar, quiet
+from circuitkit.cli.console import as_json, coloured, device, print_notes, progress_bar, quiet
 
 
 @click.command()
@@ -31,12 +33,14 @@ from circuitkit.cli.console import as_json, coloured, print_notes, progress_bar,
     is_flag=True,
     help="The long suite as well: minutes, resumed where it was stopped.",
 )
+@device
 @as_json
 @quiet
 @click.pass_context
 def validate(
     ctx: click.Context, folder: Path, checkpoint: str | None, reference: Path | None,
-    n_pairs: int | None, rung: Rung | None, *, thorough: bool, as_json: bool, quiet: bool,
+    n_pairs: int | None, rung: Rung | None, device: str, *, thorough: bool, as_json: bool,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Test every claim about a circuit, and grade it.
 
@@ -60,11 +64,15 @@ def validate(
         with progress_bar(quiet=quiet) as progress:
             validation = validate_folder(
                 opened, checkpoint=model, reference=reference, n_pairs=n_pairs, rung=rung,
-                thorough=thorough, progress=progress,
+                thorough=thorough, device=device, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         if thorough:
-            click.echo(_how_to_go_on(folder, checkpoint, reference, n_pairs, rung), err=True)
+            given = {
+                "--checkpoint": checkpoint, "--reference": reference, "--pairs": n_pairs,
+                "--rung": rung, "--device": device if device != "cpu" else None,
+            }  # fmt: skip
+            click.echo(_how_to_go_on(folder, given), err=True)
         raise
     if as_json:
         click.echo(validation.model_dump_json(indent=1))
@@ -73,13 +81,7 @@ def validate(
     ctx.exit(0 if validation.passes else 1)
 
 
-def _how_to_go_on(
-    folder: Path, checkpoint: str | None, reference: Path | None, n_pairs: int | None,
-    rung: Rung | None,
-) -> str:  # fmt: skip
-    given = {
-        "--checkpoint": checkpoint, "--reference": reference, "--pairs": n_pairs, "--rung": rung
-    }  # fmt: skip
+def _how_to_go_on(folder: Path, given: Mapping[str, Any]) -> str:
     options = [str(x) for name, value in given.items() if value for x in (name, value)]
     again = shlex.join(["circuitkit", "validate", str(folder), *options, "--thorough"])
     return f"interrupted; every finished claim of the long suite is saved; go on with: {again}"

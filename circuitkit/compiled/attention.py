@@ -145,7 +145,7 @@ class KeptAttention:
             return v.new_zeros(len(out.start), 0)
         mass = self.idle.mass[:, self.even_head].float()
         share = mass[out.position if len(mass) > 1 else 0] / (out.position + 1)[:, None]
-        sums = _on_grid(v, rows.grid).cumsum(1).flatten(0, 1)
+        sums = _running_sum(_on_grid(v, rows.grid)).flatten(0, 1)
         return sums.index_select(0, _places(prompts, at_end=at_end)) * share
 
     def _attend(
@@ -174,6 +174,13 @@ class KeptAttention:
 
     def _by_head(self, x: Float[Tensor, "batch seq flat"]) -> Float[Tensor, "batch head seq slot"]:
         return x.unflatten(2, self.q.template.shape).transpose(1, 2)
+
+
+def _running_sum(x: Float[Tensor, "batch seq width"]) -> Float[Tensor, "batch seq width"]:
+    """The sum over all positions up to each; a GPU's own has no fixed order."""
+    if x.device.type == "cpu":
+        return x.cumsum(1)
+    return x.new_ones(x.shape[1], x.shape[1]).tril() @ x
 
 
 def _on_grid(

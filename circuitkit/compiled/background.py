@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from circuitkit.compiled.cache import Recent
 from circuitkit.compiled.site_parts import SiteParts
 from circuitkit.model import EncodedPairs, Transformer, record_tap
+from circuitkit.model.device import placed
 from circuitkit.model.other_prompt import aligned_positions, other_rows, shared_prefix
-from circuitkit.model.transformer import MLP, Attention
+from circuitkit.model.transformer import MLP, Attention, dummy_channels
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
 
 Places = Float[Tensor, "_ _ _"]
@@ -52,6 +53,7 @@ class Background:
 def other_prompts(model: Transformer, pairs: EncodedPairs) -> Background:
     """The run on the other prompt of each pair: a circuit in it is an interchange."""
     seen: dict[Site, Tensor] = {}
+    pairs = pairs.to(model.device)
     model(pairs.tokens, record_tap(seen), pairs.last)
     other, at = other_rows(pairs), at_end(pairs, aligned_positions(pairs))
     values = {s: x[other] if x.shape[1] == 1 else x[other[:, None], at] for s, x in seen.items()}
@@ -77,6 +79,7 @@ def constant(
 def sizes_of(model: Transformer, pairs: EncodedPairs) -> dict[Site, Places]:
     """The denominators of the model's own norms, at every read of the stream."""
     seen: dict[Site, Tensor] = {}
+    pairs = pairs.to(model.device)
     model.stream(pairs.tokens, record_tap(seen))
     x, _ = model.embed(pairs.tokens)
     sizes: dict[Site, Tensor] = {}
@@ -113,8 +116,10 @@ class FoldedBackground(SiteParts):
 
     def __init__(self, model: Transformer, background: Background) -> None:
         self.model, self.arch = model, model.arch
-        self.pairs, self.values = background.pairs, background.values
-        self.n_live, self.sizes = background.n_live, background.sizes
+        self.pairs = background.pairs.to(model.device)
+        self.values = placed(background.values, model.device)
+        self.n_live = background.n_live
+        self.sizes = background.sizes and placed(background.sizes, model.device)
         self.given = background.given
         self.positions = positions_of(self.pairs)
         self.tokens = at_end(self.pairs, self.pairs.tokens)
@@ -247,7 +252,7 @@ def _with_sink(
     q: Tensor, k: Tensor, v: Tensor, logits: Float[Tensor, " head"]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Put a dummy key in front that reaches each query as the sink logit."""
-    at_sink = logits * q.shape[-1] ** 0.5
-    q, k, v = F.pad(q, (0, 1), value=1.0), F.pad(k, (0, 1, 1, 0)), F.pad(v, (0, 1, 1, 0))
-    dummy = F.pad(at_sink[:, None, None], (k.shape[-1] - 1, 0, 0, k.shape[2] - 1))
+    at_sink, n = logits * q.shape[-1] ** 0.5, dummy_channels(q)
+    q, k, v = F.pad(q, (0, n), value=1.0), F.pad(k, (0, n, 1, 0)), F.pad(v, (0, n, 1, 0))
+    dummy = F.pad(at_sink[:, None, None], (k.shape[-1] - n, n - 1, 0, k.shape[2] - 1))
     return q, k + dummy, v

@@ -21,6 +21,7 @@ from circuitkit.compiled.cache import Recent
 from circuitkit.compiled.distinct_prompts import Prompts, prepare_prompts
 from circuitkit.compiled.site_parts import SiteParts
 from circuitkit.model import EncodedPairs, Transformer
+from circuitkit.model.device import placed
 from circuitkit.nodes import Site, transformer_sites
 
 
@@ -42,14 +43,14 @@ class FoldedModel(SiteParts):
     """A model with ablation values, and everything that its circuits share."""
 
     def __init__(self, model: Transformer, values: Mapping[Site, Tensor]) -> None:
-        self.model, self.values = model, values
-        self.device = model.lm_head.weight.device
+        self.model, self.device = model, model.device
+        self.values = placed(values, model.device)
         self._shared: dict[Any, Any] = {}
         self.recent = Recent()
 
     def prepare(self, pairs: EncodedPairs) -> Prompts:
         """Prepare pairs for many circuits of this folded model."""
-        return prepare_prompts(pairs, self.model.arch.positions)
+        return prepare_prompts(pairs.to(self.device), self.model.arch.positions)
 
     @cached_property
     def writes(self) -> list[Site]:

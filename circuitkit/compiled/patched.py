@@ -69,8 +69,8 @@ class PatchedCircuit:
 
     @torch.no_grad()
     def differences(self) -> Float[Tensor, " rows"]:
-        """The logit difference of every prompt: d = logit[answer] - logit[foil]."""
-        return self.run().differences
+        """The logit difference of every prompt: d = logit[answer] - logit[foil]; on the CPU."""
+        return self.run().differences.cpu()
 
     def run(self, tap: Tap | None = None) -> Patched:
         """With gradients, and with a tap on the kept channels of each site."""

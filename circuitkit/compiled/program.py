@@ -46,13 +46,16 @@ class CompiledCircuit:
 
     @torch.no_grad()
     def differences(self, prompts: Prompts | EncodedPairs) -> Float[Tensor, " rows"]:
-        """The logit difference of every prompt: d = logit[answer] - logit[foil]."""
-        return self.run(prompts)
+        """The logit difference of every prompt: d = logit[answer] - logit[foil]; on the CPU."""
+        return self.run(prompts).cpu()
 
     def run(
         self, prompts: Prompts | EncodedPairs, tap: Tap | None = None
     ) -> Float[Tensor, " rows"]:
-        """As ``differences``, with gradients, and with a tap on the kept channels of each site."""
+        """As ``differences``, with gradients, and with a tap on the kept channels of each site.
+
+        The result is where the model is.
+        """
         if isinstance(prompts, EncodedPairs):
             prompts = self.folded.prepare(prompts)
         return self.answer_rows(self._stream(prompts, tap), prompts, tap)

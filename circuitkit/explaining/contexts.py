@@ -65,7 +65,7 @@ def _activations(
         seen = {}
         model.stream(some, record_tap(seen))
         for site, channels in kept.items():
-            parts[site].append(seen[site][..., channels])
+            parts[site].append(seen[site][..., channels].cpu())
     activations = {site: torch.cat(found) for site, found in parts.items()}
     for node in nodes:
         at = kept[node.site].index(node.channel)

@@ -221,7 +221,7 @@ class AskMaker:
         chosen = self.sample[torch.randperm(len(self.sample), generator=generator)[:n_seq]].long()
         widths = self.model.arch.widths
         at = {s: torch.randint(chosen.numel(), (n,), generator=generator) for s in widths}
-        drawn = {site: torch.empty(n, width) for site, width in widths.items()}
+        drawn = {s: torch.empty(n, width, device=self.model.device) for s, width in widths.items()}
         for start in range(0, n_seq, _SEQUENCES_AT_ONCE):
             seen: dict[Site, Tensor] = {}
             some = chosen[start : start + _SEQUENCES_AT_ONCE]

@@ -91,7 +91,7 @@ class Ask:
     def losses(self, nodes: NodeSet) -> Float[Tensor, " pairs"]:
         """What the search lowers, in nats, one a pair."""
         runs = [PatchedCircuit(chunk, nodes).run() for chunk in self.chunks]
-        return torch.cat([self.loss_of(found) for found in runs])
+        return torch.cat([self.loss_of(found).cpu() for found in runs])
 
     def gradients(self, nodes: NodeSet, within: NodeSet) -> dict[Site, Float[Tensor, " width"]]:
         """The gradient in every gate of the mean loss of the first pairs, ``nodes`` open."""
@@ -108,7 +108,8 @@ class Ask:
     ) -> list[Float[Tensor, " pairs"]]:
         found = PatchedCircuit(chunk, nodes).run()
         return [
-            torch.cat([some, m.of(found)]) for some, m in zip(values, self.measures, strict=True)
+            torch.cat([some, m.of(found).cpu()])
+            for some, m in zip(values, self.measures, strict=True)
         ]
 
     def _excess(self, values: list[Tensor]) -> float:

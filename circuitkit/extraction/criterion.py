@@ -24,6 +24,7 @@ from circuitkit.compiled import CompiledCircuit, FoldedModel, Prompts
 from circuitkit.extraction.asks import ASKS, Ask, AskName
 from circuitkit.extraction.upper_bound import Limits, Units, growing, upper_bound
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
+from circuitkit.model.device import placed
 from circuitkit.nodes import NodeSet, Site
 
 _DRIFT_PAIRS = 64
@@ -76,6 +77,7 @@ class Criterion:
     units: Units = field(init=False)
 
     def __post_init__(self) -> None:
+        self.values = placed(self.values, self.model.device)
         self.pairs = self.pairs[self.pairs.by_length()]
         self.chunks = self._under(self.values, growing(self.pairs))
         self.few = slice(None, None, max(1, len(self.pairs) // _DRIFT_PAIRS))

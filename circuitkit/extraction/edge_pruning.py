@@ -79,7 +79,7 @@ def _of_state(model: Transformer, state: dict[str, Tensor]) -> Transformer:
         cut = Transformer(model.arch.model_copy(update={"bias": True}))
     for name, parameter in cut.named_parameters():
         if name not in state:
-            state[name] = torch.zeros(parameter.shape)
+            state[name] = torch.zeros(parameter.shape, device=model.device)
     cut.load_state_dict(state, strict=True, assign=True)
     return cut.requires_grad_(requires_grad=False).eval()
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.circuit import (
@@ -31,6 +33,7 @@ from circuitkit.extraction.ladder import read_ladder
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.resume import SavedSearch
+from circuitkit.model.device import device_named, repeatable
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, shown
 from circuitkit.task import Task, load_task
@@ -65,6 +68,7 @@ def extract(
     reference_tokens: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> Circuit:
     """Find a small circuit of a checkpoint that does a task.
@@ -85,7 +89,7 @@ def extract(
     )  # fmt: skip
     return run_extraction(
         checkpoint, task, config, reference=reference, reference_tokens=reference_tokens, out=out,
-        resume=resume, progress=progress,
+        resume=resume, device=device, progress=progress,
     ).circuit  # fmt: skip
 
 
@@ -100,6 +104,7 @@ def run_extraction(
     within: NodeSet | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> Extraction:
     """Find a small circuit of a checkpoint that does a task, with everything its folder holds.
@@ -115,15 +120,18 @@ def run_extraction(
         out: the folder to write, with diagram and tables; None for no folder.
         resume: go on with a search that was stopped in ``out``; where this very extraction is
             finished there, read it.
+        device: where the model computes: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called after each step; None shows a bar in a terminal or a notebook.
 
     Raises:
         TaskError: if the task cannot be asked of this checkpoint, or the checkpoint does not
             do it and no target was asked for.
         CheckpointError: if weights or reference are wrong.
-        UsageError: if ``out`` holds something else, or an argument is of the wrong kind.
+        UsageError: if ``out`` holds something else, an argument is of the wrong kind, or the
+            device is not there.
         SavedInterrupt: at Ctrl-C, once ``out`` holds finished parts to go on with.
     """
+    place = device_named(device)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     inputs = read_inputs(checkpoint, task, config, reference, reference_tokens, within)
     folder = None if out is None else CircuitFolder.claim(out)
@@ -133,7 +141,8 @@ def run_extraction(
         saved = SavedSearch(folder)
         saved.begin(inputs.key, resume=resume)
         try:
-            extraction = find_circuit(inputs, saved, report)
+            with repeatable(place):
+                extraction = find_circuit(inputs, saved, report, place)
         except KeyboardInterrupt:
             raise SavedInterrupt if saved.is_begun else KeyboardInterrupt from None
         if folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
@@ -41,7 +42,9 @@ from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress
 
 
-def find_circuit(inputs: ExtractionInputs, saved: SavedSearch, progress: Progress) -> Extraction:
+def find_circuit(
+    inputs: ExtractionInputs, saved: SavedSearch, progress: Progress, device: torch.device
+) -> Extraction:
     """The steps of the search, one call each.
 
     Raises:
@@ -50,7 +53,7 @@ def find_circuit(inputs: ExtractionInputs, saved: SavedSearch, progress: Progres
     """
     checkpoint, task, config = inputs.checkpoint, inputs.task, inputs.config
     sample, splits = inputs.sample, inputs.splits
-    model = checkpoint.load_model()
+    model = checkpoint.load_model(device)
     about = f"{task.name} on {checkpoint.name}"
     target = choose_target(model, splits.select, config.target_loss_nats, about)
     means = saved.means(model.arch.widths)
@@ -59,7 +62,7 @@ def find_circuit(inputs: ExtractionInputs, saved: SavedSearch, progress: Progres
         saved.keep_means(means)
     is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
     criterion = _criterion(model, means, splits, target, config, is_pushed=is_pushed)
-    with single_threaded() as n_workers:
+    with single_threaded(device) as n_workers:
         search = _search(inputs, criterion, saved, progress, n_workers)
         return _describe(inputs, criterion, means, target, search)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from circuitkit.compiled.background import FoldedBackground
 from circuitkit.compiled.patched import Patched, PatchedCircuit
 from circuitkit.extraction.masked_model import gates_of
+from circuitkit.model.device import placed
 from circuitkit.nodes import NodeSet, Site
 
 
@@ -23,7 +24,8 @@ class GatedBackground:
 
     def __init__(self, folded: FoldedBackground, candidates: NodeSet) -> None:
         self.folded, widths = folded, folded.arch.widths
-        self.given = None if folded.given is None else gates_of(folded.given, widths)
+        given = None if folded.given is None else gates_of(folded.given, widths)
+        self.given = given and placed(given, folded.model.device)
         self.narrow(candidates)
 
     def narrow(self, candidates: NodeSet) -> None:
@@ -31,11 +33,14 @@ class GatedBackground:
         self.circuit = PatchedCircuit(self.folded, candidates)
 
     def run(self, gates: Mapping[Site, Tensor]) -> Patched:
-        """The logit difference of every prompt; ``gates`` has one for every node there is."""
+        """The logit difference of every prompt; ``gates`` has one for every node there is.
+
+        Gates may be on any device.
+        """
 
         def tap(site: Site, x: Tensor) -> Tensor:
             at = self.circuit.kept[site]
-            gate = gates[site].index_select(0, at)
+            gate = gates[site].to(at.device).index_select(0, at)
             if self.given is not None:
                 gate = torch.maximum(gate, self.given[site].index_select(0, at))
             return gate * x + (1 - gate) * self.folded.value(site, x.shape[1]).index_select(2, at)

@@ -41,8 +41,12 @@ class GatedModel:
     def differences(
         self, pairs: EncodedPairs, gates: Mapping[Site, Tensor]
     ) -> Float[Tensor, " rows"]:
-        """The logit difference of every prompt; ``gates`` has one for every node there is."""
-        few = {site: gates[site].index_select(0, at) for site, at in self.at.items()}
+        """The logit difference of every prompt; ``gates`` has one for every node there is.
+
+        Gates may be on any device.
+        """
+        device = self.folded.device
+        few = {s: gates[s].to(device).index_select(0, at) for s, at in self.at.items()}
         return self.circuit.run(pairs, gate_tap(few, self.values))
 
     def gradients(

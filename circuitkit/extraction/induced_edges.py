@@ -19,7 +19,7 @@ def edges_between(model: Transformer, nodes: NodeSet) -> tuple[Edge, ...]:
     edges = []
     for source, target, weight in _matrices(model):
         reads, writes = list(nodes[source]), list(nodes[target])
-        kept = weight[writes][:, reads].T
+        kept = weight[writes][:, reads].T.cpu()
         for i, o in kept.nonzero().tolist():
             edge = Edge(Node(source, reads[i]), Node(target, writes[o]), float(kept[i, o]))
             edges.append(edge)

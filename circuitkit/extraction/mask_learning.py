@@ -101,7 +101,7 @@ def learn_masks(
     """One mask learning from one seed; nodes outside ``within`` stay ablated.
 
     Every term of ``terms`` is added to the task loss, with a weight that rises while its loss
-    is above its target.
+    is above its target. The scores stay on the CPU: they are what decides.
     """
     generator = torch.Generator().manual_seed(seed)
     pairs = pairs[pairs.by_length()]
@@ -116,10 +116,11 @@ def learn_masks(
         optimizer.param_groups[0]["lr"] = config.lr * (1 - step / config.n_steps)
         batch = pairs[_batch(len(pairs), config.batch_pairs, generator)]
         gates = layout.allowed(open_gates(scores, config.temperature))
-        loss = pair_losses(gated.differences(batch, layout.by_site(gates))).mean()
+        by_site = layout.by_site(gates.to(model.device))
+        loss = pair_losses(gated.differences(batch, by_site)).mean()
         optimizer.zero_grad()
-        asked = [term.loss(step, layout.by_site(gates)) for term in terms]
-        total = loss + pressure * gates.sum()
+        asked = [term.loss(step, by_site) for term in terms]
+        total = loss + (pressure * gates.sum()).to(loss.device)
         for term, found in zip(terms, asked, strict=True):
             total = total + term.weight * found
         total.backward(inputs=[scores])

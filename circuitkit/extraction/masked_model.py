@@ -26,6 +26,9 @@ from circuitkit.nodes import NodeSet, Site
 PAIRS_A_BATCH = 16
 """Larger batches are slower: they leave the cache, and pad more."""
 
+_ACTIVATIONS_AT_ONCE = 2**26
+"""Positions times channels of the widest site on a GPU: 0.3 GB, of which a few are alive."""
+
 _GRADIENTS_AT_ONCE = 2**24
 """Nodes times positions whose activations a backward pass may hold: about 0.8 GB."""
 
@@ -45,7 +48,15 @@ def tapped_differences(
     def run(batch: EncodedPairs) -> Tensor:
         return logit_differences(model(batch.tokens, tap, batch.last)[:, 0], batch)
 
-    return pairs.each(PAIRS_A_BATCH, run)
+    return pairs.to(model.device).each(pairs_a_batch(model, pairs), run)
+
+
+def pairs_a_batch(model: Transformer, pairs: EncodedPairs) -> int:
+    """How many pairs to run at once: on a GPU as many as bounded memory allows."""
+    if model.device.type == "cpu":
+        return PAIRS_A_BATCH
+    by_pair = 2 * pairs.tokens.shape[1] * max(model.arch.widths.values())
+    return max(1, _ACTIVATIONS_AT_ONCE // by_pair)
 
 
 def masked_differences(
@@ -67,13 +78,15 @@ def gate_gradients(
 
     For a node it is the sum of gradient × (activation - ablation value): to first
     order, how much the objective rises when the gate opens from where ``nodes`` put it.
-    ``openness`` is how far the gates of ``nodes`` are open, from 0 to 1.
+    ``openness`` is how far the gates of ``nodes`` are open, from 0 to 1. Gates and gradients are
+    on the CPU.
     """
     gates = {s: gate * openness for s, gate in gates_of(nodes, model.arch.widths).items()}
     for gate in gates.values():
         gate.requires_grad_()
     held = 2 * pairs.tokens.shape[1] * sum(model.arch.widths.values())  # by a pair
     step = max(1, _GRADIENTS_AT_ONCE // held)
+    pairs = pairs.to(model.device)
     for start in range(0, len(pairs), step):
         batch = pairs[start : start + step]
         logits = model(batch.tokens, gate_tap(gates, values), batch.last)[:, 0]

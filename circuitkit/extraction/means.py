@@ -163,7 +163,7 @@ def measure_means(
 
     Activations are streamed: one batch at a time is held.
     """
-    widths, device = model.arch.widths, next(model.parameters()).device
+    widths, device = model.arch.widths, model.device
     moments = {
         site: _Moments(*torch.zeros(3, width, dtype=torch.float64, device=device))
         for site, width in widths.items()
@@ -194,7 +194,7 @@ def measure_means(
     )
 
 
-_last: dict[tuple[str, str], Means] = {}
+_last: dict[tuple[str, str, str], Means] = {}
 
 
 def means_of(
@@ -204,7 +204,7 @@ def means_of(
 
     So ``validate`` after ``extract`` does not measure them again.
     """
-    key = checkpoint.sha256, sample_sha256(sample)
+    key = checkpoint.sha256, sample_sha256(sample), str(model.device)
     if key in _last:
         progress("means", sample.numel(), sample.numel())
         return _last[key]
@@ -220,7 +220,7 @@ def halves_differ(reference: Int[Tensor, "n length"]) -> bool:
     If they do not, as for one sequence or copies of it, their means agree for any sample, and
     say nothing about how much a result depends on it.
     """
-    rows = [row.numpy().tobytes() for row in reference]
+    rows = [row.numpy().tobytes() for row in reference.cpu()]
     return len(set(rows)) > 1 and sorted(rows[::2]) != sorted(rows[1::2])
 
 

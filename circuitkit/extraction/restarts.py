@@ -119,15 +119,16 @@ def _came_twice(restarts: list[Restart]) -> bool:
 
 
 @contextmanager
-def single_threaded() -> Iterator[int]:
-    """Let torch compute on one thread; yields the number it had.
+def single_threaded(device: torch.device) -> Iterator[int]:
+    """Let torch compute on one thread; yields how many restarts are worth running at once.
 
     The search is many small operations: on a busy machine a second thread waits for the first
-    more than it helps.
+    more than it helps. On a CPU it is the number of threads that torch had; a GPU takes the
+    operations of all restarts one after the other, so that one is enough.
     """
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield n_threads
+        yield n_threads if device.type == "cpu" else 1
     finally:
         torch.set_num_threads(n_threads)

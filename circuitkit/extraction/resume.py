@@ -167,7 +167,7 @@ def search_key(
     about = {
         "checkpoint": checkpoint.sha256,
         "task": task.sha256,
-        "reference": None if reference is None else sha256(reference.numpy().tobytes()),
+        "reference": None if reference is None else sha256(reference.cpu().numpy().tobytes()),
         "within": _plain_nodes(within),
         "made by": record("circuitkit extract", config.to_dict(), config.seed).model_dump(),
     }

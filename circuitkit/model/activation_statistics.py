@@ -55,9 +55,8 @@ def measure_activity(model: Transformer, tokens: Int[Tensor, "n length"]) -> Act
     meter = _Meter(model.arch)
     n, length = tokens.shape
     rows = max(1, _TOKENS_A_BATCH // length)
-    device = next(model.parameters()).device
     for start in range(0, n, rows):
-        batch = tokens[start : start + rows].long().to(device)
+        batch = tokens[start : start + rows].long()
         meter.stream = model.embed(batch)[0]
         model.stream(batch, meter)
     return Activity(

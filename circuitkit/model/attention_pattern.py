@@ -16,9 +16,9 @@ def pattern(
     channels = slice(head * attention.d_head, (head + 1) * attention.d_head)
     scores = q[..., channels] @ k[..., channels].transpose(1, 2) * attention.d_head**-0.5
     seq = scores.shape[-1]
-    future = torch.ones(seq, seq, dtype=torch.bool).triu(1)
+    future = torch.ones(seq, seq, dtype=torch.bool, device=q.device).triu(1)
     scores = scores.masked_fill(future, -torch.inf)
-    sink = torch.full((*scores.shape[:2], 1), -torch.inf)
+    sink = torch.full((*scores.shape[:2], 1), -torch.inf, device=q.device)
     if hasattr(attention, "attn_imp"):
         sink = sink.fill_(float(attention.attn_imp.sink_logit[head]))
     return torch.cat([sink, scores], dim=-1).softmax(-1)

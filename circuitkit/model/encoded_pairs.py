@@ -9,7 +9,7 @@ prompts. Source: Gao et al. 2025, section 2.2; the two-sided form is ours
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -43,9 +43,16 @@ class EncodedPairs:
     def __len__(self) -> int:
         return len(self.templates)
 
+    def to(self, device: torch.device) -> EncodedPairs:
+        """The same pairs with their tokens on a device; themselves if they are there."""
+        if self.tokens.device == device:
+            return self
+        names = ("tokens", "last", "answers", "foils")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
     def __getitem__(self, chosen: slice | Int[Tensor, " some"]) -> EncodedPairs:
         """The chosen pairs, both sides."""
-        pairs = torch.arange(len(self))[chosen]
+        pairs = torch.arange(len(self), device=self.tokens.device)[chosen]
         rows = torch.cat([pairs, pairs + len(self)])
         last = self.last[rows]
         return EncodedPairs(
@@ -90,18 +97,20 @@ class EncodedPairs:
     ) -> Float[Tensor, "*kinds all_rows"]:
         """The result of ``run`` for every prompt, some pairs of similar length at a time.
 
+        It is on the CPU, wherever the model is.
         Prompts of a task vary in length by a factor of two: in a batch padded to the longest,
         most tokens are padding.
         """
         order = self.by_length()
         parts = [run(self[some]).unflatten(-1, (2, -1)) for some in order.split(n_pairs)]
-        return torch.cat(parts, dim=-1)[..., order.argsort()].flatten(-2)
+        return torch.cat(parts, dim=-1)[..., order.argsort()].flatten(-2).cpu()
 
 
 def logit_differences(
     logits: Float[Tensor, "rows vocab"], pairs: EncodedPairs
 ) -> Float[Tensor, " rows"]:
     """The difference d = logit[answer] - logit[foil] at the last position, one a prompt."""
+    pairs = pairs.to(logits.device)
     right = logits.gather(1, pairs.answers[:, None])
     return (right - logits.gather(1, pairs.foils[:, None]))[:, 0]
 

@@ -41,12 +41,16 @@ def gate_tap(gates: Mapping[Site, Tensor], ablation_values: Mapping[Site, Tensor
 
     Gates broadcast against the activations: ``(width,)`` is one mask for every prompt
     and position. In this form gate 1 is the model bitwise and gate 0 the constant
-    bitwise; ``value + gate * (x - value)`` is neither.
+    bitwise; ``value + gate * (x - value)`` is neither. Gates and values are moved once to where
+    the activations are.
     """
+    moved: dict[Site, tuple[Tensor, Tensor]] = {}
 
     def tap(site: Site, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        gate = gates[site]
-        return gate * x + (1 - gate) * ablation_values[site]
+        if site not in moved:
+            moved[site] = gates[site].to(x.device), ablation_values[site].to(x.device)
+        gate, value = moved[site]
+        return gate * x + (1 - gate) * value
 
     return tap
 

@@ -128,10 +128,19 @@ class Attention(_Block):
         self, q: Tensor, k: Tensor, v: Tensor, logits: Float[Tensor, " head"]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Put a dummy position in front whose key reaches each query as the sink logit."""
-        q = F.pad(q, (0, 1, 1, 0), value=1.0)  # (batch, head, 1 + seq, d_head + 1)
-        k, v = F.pad(k, (0, 1, 1, 0)), F.pad(v, (0, 1, 1, 0))
+        n = dummy_channels(q)
+        q = F.pad(q, (0, n, 1, 0), value=1.0)  # (batch, head, 1 + seq, d_head + n)
+        k, v = F.pad(k, (0, n, 1, 0)), F.pad(v, (0, n, 1, 0))
         at_sink = (logits.to(k.dtype) * self.d_head**0.5)[:, None, None]
-        return q, k + F.pad(at_sink, (self.d_head, 0, 0, k.shape[2] - 1)), v
+        return q, k + F.pad(at_sink, (self.d_head, n - 1, 0, k.shape[2] - 1)), v
+
+
+def dummy_channels(q: Float[Tensor, "*batch d_head"]) -> int:
+    """How many channels to add for a sink: one, and on a GPU three of zeros with it.
+
+    Its kernel that does not hold all scores at once takes multiples of four only.
+    """
+    return 1 if q.device.type == "cpu" else 4
 
 
 class MLP(_Block):
@@ -233,6 +242,11 @@ class Transformer(nn.Module):
         return f"Transformer({self.arch!r})"
 
     @property
+    def device(self) -> torch.device:
+        """Where the parameters are; tokens are moved there."""
+        return self.lm_head.weight.device
+
+    @property
     def layers(self) -> list[Layer]:
         """The layers in order."""
         return list(self.transformer.h)  # pyright: ignore[reportReturnType]
@@ -243,6 +257,7 @@ class Transformer(nn.Module):
         tap: Tap | None = None,
         last: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch out vocab"]:
+        tokens, last = tokens.to(self.device), None if last is None else last.to(self.device)
         x = self.stream(tokens, tap, last)
         if last is not None:
             tokens = tokens[torch.arange(len(tokens), device=tokens.device), last, None]
@@ -261,7 +276,7 @@ class Transformer(nn.Module):
 
     def embed(self, tokens: Int[Tensor, "batch seq"]) -> tuple[Tensor, Tensor | None]:
         """The residual stream before layer 0, and the position channels if concatenated."""
-        x = self.transformer.wte(tokens)
+        x = self.transformer.wte(tokens.to(self.device))
         if self.arch.positions == "none":
             return x, None
         p = self.transformer.wpe.weight[: tokens.shape[1]]

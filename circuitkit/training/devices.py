@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from circuitkit.errors import ConfigError, TrainingError
+from circuitkit.errors import ConfigError, TrainingError, UsageError
+from circuitkit.model.device import device_named
 from circuitkit.training.train_config import RunConfig
 
 _FIRST = "CIRCUITKIT_FIRST_PROCESS"
@@ -103,9 +104,9 @@ def devices_of(run: RunConfig) -> Devices:
             has started another number of processes.
     """
     _check_started(run.devices)
-    _check_device(run.device)
+    device = _device(run.device)
     if run.devices == 1:
-        return Devices(device=torch.device(run.device))
+        return Devices(device=device)
     fabric = _fabric(run)
     return Devices(device=fabric.device, n=run.devices, rank=_rank(), fabric=fabric)
 
@@ -135,14 +136,11 @@ def _check_started(wanted: int) -> None:
         )
 
 
-def _check_device(name: str) -> None:
+def _device(name: str) -> torch.device:
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        why = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"run.device = {name!r} cannot be used ({why}); expected cpu, or cuda with a GPU."
-        ) from None
+        return device_named(name, "run.device")
+    except UsageError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _fabric(run: RunConfig) -> Any:

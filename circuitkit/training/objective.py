@@ -24,9 +24,10 @@ def validation_loss(model: Transformer, tokens: NDArray[np.uint16]) -> float:
     n_ctx = model.arch.n_ctx
     windows = (len(tokens) - 1) // n_ctx
     rows = np.stack([tokens[i * n_ctx : (i + 1) * n_ctx + 1] for i in range(windows)])
-    device = next(model.parameters()).device
     batches = torch.from_numpy(rows.astype(np.int64)).split(64)
-    losses = [next_token_loss(model, batch.to(device)).item() * len(batch) for batch in batches]
+    losses = [
+        next_token_loss(model, batch.to(model.device)).item() * len(batch) for batch in batches
+    ]
     return sum(losses) / windows
 
 

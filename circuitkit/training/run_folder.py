@@ -69,4 +69,4 @@ def _begun_in(folder: Path) -> str | None:
         begun = json.loads(read_text(folder / RUN, UsageError, _EXPECTED))["run"]["matmul"]
     except (UsageError, ValueError, KeyError, TypeError):
         return None
-    return begun if begun in ("float32", "bfloat16") else None
+    return begun if begun in ("float32", "bfloat16", "tf32") else None

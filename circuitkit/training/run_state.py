@@ -44,11 +44,11 @@ def save_state(
     """
     tensors = {}
     for name, parameter in model.named_parameters():
-        tensors[f"model/{name}"] = parameter.detach()
+        tensors[f"model/{name}"] = parameter.detach().cpu()
         moments = optimizer.state.get(parameter, {})
         for key in _MOMENTS:
             if key in moments:
-                tensors[f"{key}/{name}"] = moments[key]
+                tensors[f"{key}/{name}"] = moments[key].cpu()
     about = json.dumps({"step": step, "config_sha256": config_sha256})
     try:
         write_whole(folder / STATE, save(tensors, {_RUN: about}))

@@ -71,7 +71,7 @@ class RunConfig(BaseModel):
     so a dense model is matched to a sparse model.
 
     ``devices`` processes share each batch. ``matmul`` says what matrices are rounded to
-    when they are multiplied; ``auto`` is bfloat16 where that is faster.
+    when they are multiplied; ``auto`` is bfloat16 where that is faster, ``tf32`` is for a GPU.
     """
 
     model_config = _FINITE
@@ -82,7 +82,15 @@ class RunConfig(BaseModel):
     save_every: Count = 500
     device: str = "cpu"
     devices: Count = 1
-    matmul: Literal["auto", "float32", "bfloat16"] = "auto"
+    matmul: Literal["auto", "float32", "bfloat16", "tf32"] = "auto"
+
+    @model_validator(mode="after")
+    def _a_cpu_has_no_tf32(self) -> RunConfig:
+        if self.matmul == "tf32" and not self.device.startswith("cuda"):
+            raise ValueError(
+                f"matmul is 'tf32', which device {self.device!r} does not have; make it 'auto'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _every_device_has_as_many_rows(self) -> RunConfig:

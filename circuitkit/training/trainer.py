@@ -29,6 +29,7 @@ from circuitkit.checkpoints.native import CONFIG
 from circuitkit.corpora.tokenizer import START
 from circuitkit.errors import TrainingError
 from circuitkit.model import Transformer
+from circuitkit.model.device import repeatable
 from circuitkit.progress import shown, silent
 from circuitkit.provenance import circuitkit_version
 from circuitkit.training.devices import Devices, devices_of
@@ -120,7 +121,7 @@ def _train(
         return load_checkpoint(folder)
     if devices.first:
         _read_corpus(config, folder, report)
-    with devices.started():
+    with devices.started(), repeatable(devices.device):
         run = _prepare(settled(config, folder), folder, devices, report)
         began = time.monotonic()
         first = load_state(folder, run.model, run.optimizer, config_sha256(run.config))
@@ -187,11 +188,12 @@ def _step(run: _Run, step: int) -> None:
 def _gradients(run: _Run, step: int) -> float:
     """The loss of a step's batch, and its gradients, of limited size, on the model."""
     rows = _batch(run, run.train, step, run.config.seed)
-    rounded = run.config.run.matmul == "bfloat16"
-    with bfloat16_matmuls() if rounded else nullcontext():
-        loss = next_token_loss(run.model, rows)
+    matmul = run.config.run.matmul
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    with repeatable(run.devices.device, tf32=matmul == "tf32"):
+        with bfloat16_matmuls() if matmul == "bfloat16" else nullcontext():
+            loss = next_token_loss(run.model, rows)
+        loss.backward()
     mean = run.devices.average(run.model, loss)
     _finite(run, "loss", mean, step)
     rms = limit_rms(run.model, run.config.optimizer.max_grad_rms)
@@ -274,6 +276,13 @@ def _reference(run: _Run) -> Int[Tensor, "n length"]:
     return torch.from_numpy(sample.astype(np.int32)).view(-1, n_ctx)
 
 
+def _machine(device: torch.device) -> str:
+    """What computed."""
+    if device.type == "cuda":
+        return f"{platform.machine()}, {torch.cuda.get_device_name(device)}"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
 def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
     named = dict(run.model.named_parameters())
     return {
@@ -286,7 +295,7 @@ def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
         "l0": {name: int(p.count_nonzero()) for name, p in named.items()},
         "seconds": round(seconds, 1),
         "resumed_at_step": resumed_at,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": _machine(run.devices.device),
         "circuitkit_version": circuitkit_version(),
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),

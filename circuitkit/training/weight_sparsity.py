@@ -45,14 +45,15 @@ def keep_mask(weight: Tensor, l0_fraction: float, min_nonzeros: int, neuron_axis
     magnitude = weight.abs()
     budget = max(1, round(l0_fraction * weight.numel()))
     keep = torch.zeros_like(weight, dtype=torch.bool)
+    rest = budget
     if min_nonzeros:
         across = 1 - neuron_axis
         most = min(min_nonzeros, weight.shape[across])
         keep.scatter_(across, magnitude.topk(most, dim=across).indices, True)
-    rest = budget - int(keep.sum())
+        rest -= most * weight.shape[neuron_axis]
     if rest > 0:
         others = magnitude.masked_fill(keep, -1.0).flatten()
-        keep.view(-1)[others.topk(rest).indices] = True
+        keep.view(-1).index_fill_(0, others.topk(rest).indices, True)
     return keep
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Literal, Protocol, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitkit.extraction.masked_model import PAIRS_A_BATCH, gates_of
@@ -78,7 +78,7 @@ def ablated_differences(
         tap = gate_tap(gates, values)
         return logit_differences(model(batch.tokens, tap, batch.last)[:, 0], batch)
 
-    return pairs.each(PAIRS_A_BATCH, run)
+    return pairs.to(model.device).each(PAIRS_A_BATCH, run)
 
 
 def _zeros(source: AblationSource) -> Values:
@@ -89,7 +89,7 @@ def _resample_joint(
     source: AblationSource, batch: EncodedPairs, generator: torch.Generator
 ) -> Values:
     return {
-        site: x[torch.randint(len(x), (len(batch.tokens), 1), generator=generator)]
+        site: x[_drawn(len(x), (len(batch.tokens), 1), generator, x.device)]
         for site, x in source.pool.items()
     }
 
@@ -98,11 +98,18 @@ def _resample_independent(
     source: AblationSource, batch: EncodedPairs, generator: torch.Generator
 ) -> Values:
     return {
-        site: x.gather(
-            0, torch.randint(len(x), (len(batch.tokens), x.shape[1]), generator=generator)
-        )[:, None]
+        site: x.gather(0, _drawn(len(x), (len(batch.tokens), x.shape[1]), generator, x.device))[
+            :, None
+        ]
         for site, x in source.pool.items()
     }
+
+
+def _drawn(
+    n: int, shape: tuple[int, int], generator: torch.Generator, device: torch.device
+) -> Int[Tensor, "rows some"]:
+    """Numbers below ``n``, drawn on the CPU and moved: every device gets the same."""
+    return torch.randint(n, shape, generator=generator).to(device)
 
 
 def other_prompt_values(source: AblationSource, batch: EncodedPairs) -> Values:
@@ -133,10 +140,14 @@ DRAWN: Mapping[Kind, Callable[[AblationSource, EncodedPairs, torch.Generator], V
 @torch.no_grad()
 def means_over(model: Transformer, pairs: EncodedPairs) -> dict[Site, Float[Tensor, " width"]]:
     """The mean of every node over all positions of some prompts, summed in float64."""
-    sums = {site: torch.zeros(w, dtype=torch.float64) for site, w in model.arch.widths.items()}
+    pairs, places = pairs.to(model.device), torch.arange(model.arch.n_ctx, device=model.device)
+    sums = {
+        site: torch.zeros(width, dtype=torch.float64, device=model.device)
+        for site, width in model.arch.widths.items()
+    }
     for some in pairs.by_length().split(PAIRS_A_BATCH):
         batch = pairs[some]
-        is_read = (torch.arange(batch.tokens.shape[1]) <= batch.last[:, None])[..., None]
+        is_read = (places[: batch.tokens.shape[1]] <= batch.last[:, None])[..., None]
 
         def tap(site: Site, x: Tensor, is_read: Tensor = is_read) -> Tensor:
             sums[site] += (x * is_read).sum((0, 1), dtype=torch.float64)

@@ -86,7 +86,7 @@ def inputs_sha256(trial: SearchTrial) -> str:
     inputs = {
         "circuit": trial.circuit.sha256,
         "siblings": [[s.task.sha256, s.circuit.sha256] for s in trial.siblings],
-        "reference": sha256(trial.reference.numpy().tobytes()),
+        "reference": sha256(trial.reference.cpu().numpy().tobytes()),
         "n_pairs": len(trial.pairs),
         "search": trial.search.to_dict(),
         "versions": [circuitkit_version(), version("torch")],

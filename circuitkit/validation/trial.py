@@ -30,6 +30,7 @@ from circuitkit.model import (
     Transformer,
     record_tap,
 )
+from circuitkit.model.device import placed
 from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import Edge, NodeSet, Site
 from circuitkit.progress import Progress, silent
@@ -67,10 +68,10 @@ class Trial:
     passes: int = field(default=0, init=False)
     _splits: dict[Split, tuple[int, EncodedPairs]] = field(default_factory=dict, init=False)
 
-    @property
+    @cached_property
     def values(self) -> Mapping[Site, Tensor]:
-        """What an ablated node is replaced by."""
-        return self.means.values
+        """What an ablated node is replaced by, where the model is."""
+        return placed(self.means.values, self.model.device)
 
     @property
     def nodes(self) -> NodeSet:

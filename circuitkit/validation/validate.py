@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from circuitkit.errors import CircuitError, MismatchError
 from circuitkit.extraction.means import Means, means_of, zero_means
 from circuitkit.findings import Validation
 from circuitkit.model import Transformer
+from circuitkit.model.device import device_named, repeatable
 from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, shown
@@ -44,6 +46,7 @@ def validate(
     others: Sequence[Circuit] = (),
     other_tasks: Sequence[Task] = (),
     thorough: Thorough | None = None,
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> Validation:
     """Test every claim about a circuit, on prompts that the search never saw.
@@ -60,20 +63,24 @@ def validate(
         other_tasks: their tasks, so that one that asks the same is recognised and left out;
             built-in ones need not be given.
         thorough: run the thorough suite too: minutes instead of seconds.
+        device: where the model computes: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called after each step; None shows a bar in a terminal or a notebook.
 
     Raises:
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
         CircuitError: if the circuit names nodes that the model does not have.
         TaskError: if a pair of the task cannot be asked.
-        UsageError: if an argument is of the wrong kind.
+        UsageError: if an argument is of the wrong kind, or the device is not there.
     """
+    place = device_named(device)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     check_belongs(checkpoint, task, circuit)
-    with shown(progress) as report:
+    with shown(progress) as report, repeatable(place):
+        model = checkpoint.load_model(place)
         trial = _trial(
-            checkpoint, task, circuit, means, reference, n_pairs, others, other_tasks, report
-        )
+            checkpoint, model, task, circuit, means, reference, n_pairs, others, other_tasks,
+            report,
+        )  # fmt: skip
         findings = run_default(trial)
         if thorough is not None:
             findings += run_thorough(trial, thorough, findings)
@@ -85,12 +92,11 @@ def validate(
 
 
 def _trial(
-    checkpoint: Checkpoint, task: Task, circuit: Circuit, means: Means | None,
+    checkpoint: Checkpoint, model: Transformer, task: Task, circuit: Circuit, means: Means | None,
     reference: Tensor | None, n_pairs: int | None, others: Sequence[Circuit],
     other_tasks: Sequence[Task], progress: Progress,
 ) -> Trial:  # fmt: skip
     """Everything that claims are tested on, checked to belong together."""
-    model = checkpoint.load_model()
     check_nodes(circuit, model)
     sample = checkpoint.load_reference() if reference is None else reference
     if means is not None:

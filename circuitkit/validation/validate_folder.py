@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from circuitkit.arguments import checked_call
@@ -40,6 +41,7 @@ def validate_folder(
     n_pairs: int | None = None,
     rung: Rung | None = None,
     thorough: bool = False,
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> Validation:
     """Test every claim about the circuit of a folder, and write the verdict there.
@@ -52,11 +54,13 @@ def validate_folder(
         n_pairs: test pairs; None for as many as the extraction scored.
         rung: which circuit, if the folder holds two; None for the highest.
         thorough: run the thorough suite as well; one that was stopped is resumed.
+        device: where the model computes: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called after each step; None shows a bar in a terminal or a notebook.
 
     Raises:
         CircuitError: if the folder holds no circuit, or what it was made from is not there.
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
+        UsageError: if the device is not there.
     """
     opened = CircuitFolder.open(folder)
     circuit = opened.at(rung)
@@ -73,6 +77,7 @@ def validate_folder(
         others=[other.circuit for other in others],
         other_tasks=[sibling.task for sibling in siblings],
         thorough=thorough_inputs(opened, circuit, siblings) if thorough else None,
+        device=device,
         progress=progress,
     )  # fmt: skip
     if opened.explanation is None and circuit.sha256 == opened.circuit.sha256:

@@ -203,7 +203,7 @@ def compare(checkpoint: Checkpoint, task: Task) -> list[Measured]:
     ]  # fmt: skip
 
 
-def search(checkpoint: Checkpoint, task: Task) -> list[Measured]:
+def search(checkpoint: Checkpoint, task: Task, device: str = "cpu") -> list[Measured]:
     """The whole extraction, by stages as progress tells them."""
     stages: dict[str, float] = {}
     heard = [time.monotonic()]
@@ -217,7 +217,7 @@ def search(checkpoint: Checkpoint, task: Task) -> list[Measured]:
 
     config = ExtractConfig(n_train=256, n_select=64, n_test=64, rung="smallest")
     began = time.monotonic()
-    circuit = run_extraction(checkpoint, task, config, progress=progress).circuit
+    circuit = run_extraction(checkpoint, task, config, device=device, progress=progress).circuit
     parts = ", ".join(f"{name} {took:.0f}" for name, took in stages.items())
     planted = planted_nodes(checkpoint.architecture)
     return [

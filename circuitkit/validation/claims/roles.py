@@ -104,7 +104,7 @@ def _run(trial: SearchTrial, model: Transformer, pairs: EncodedPairs, tap: Tap |
     logits = model(pairs.tokens, record if tap is None else chain(tap, record))
     trial.passes += 1
     rows = torch.arange(len(pairs.tokens))
-    d = logit_differences(logits[rows, pairs.last], pairs)
+    d = logit_differences(logits[rows, pairs.last], pairs).cpu()
     return _Run(model=model, tap=tap, seen=seen, differences=d)
 
 
@@ -173,7 +173,9 @@ def _correlations(
     read = torch.arange(pairs.tokens.shape[1]) <= pairs.last[:, None]
     found = []
     for node in nodes:
-        m, c = (run.seen[node.site][..., node.channel][read].numpy() for run in (model, circuit))
+        m, c = (
+            run.seen[node.site][..., node.channel][read].cpu().numpy() for run in (model, circuit)
+        )
         if m.std() > _FLAT:
             found.append(float(np.corrcoef(m, c)[0, 1]) if c.std() > _FLAT else 0.0)
     return found

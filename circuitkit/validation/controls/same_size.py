@@ -77,7 +77,7 @@ def activity_of(trial: Trial, pairs: EncodedPairs) -> dict[Site, Float[Tensor, "
     with torch.no_grad():
         trial.model.stream(pairs.tokens, record_tap(seen))
     is_read = torch.arange(pairs.tokens.shape[1]) <= pairs.last[:, None]
-    return {site: x[is_read].std(0) for site, x in seen.items()}
+    return {site: x[is_read].std(0).cpu() for site, x in seen.items()}
 
 
 def attribution_circuit(trial: Trial, size: int) -> NodeSet:
