@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from circuitkit.circuit.explanation import Adds, Hop, Look, TokenPath, TokenSource
-from circuitkit.explaining.circuit_parts import Array, Part
+from circuitkit.explaining.circuit_parts import Array, Channels, Part
 from circuitkit.explaining.prompt_run import PromptRun
 from circuitkit.explaining.sensitivity import (
     Forth,
@@ -231,7 +231,7 @@ def _follow(
     return _Followed(carried=carried, looks=looks, at_end=at_end * run.direction)
 
 
-def _named(kept: Array, site: Site, carried: Sequence[Float[Array, " kept"]]) -> list[str]:
+def _named(kept: Channels, site: Site, carried: Sequence[Float[Array, " kept"]]) -> list[str]:
     """The nodes that carry most in either prompt, the strongest first."""
     if not len(kept):
         return []
