@@ -1,6 +1,7 @@
-"""For all tests: one thread, and shape annotations that are executed.
+"""For all tests: one thread, shape annotations that are executed, and a second device.
 
-The import hook comes first: it checks only modules that are imported after it.
+The import hook comes first: it checks only modules that are imported after it. The device is there
+before the first backward pass, at which torch makes a thread for every device that it knows.
 """
 
 from jaxtyping import install_import_hook
@@ -11,8 +12,10 @@ install_import_hook([f"circuitkit.{room}" for room in CHECKED], "beartype.bearty
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from second_device import registered  # noqa: E402
 
 torch.set_num_threads(1)
+registered()
 settings.register_profile("circuitkit", deadline=None, derandomize=True, database=None)
 settings.load_profile("circuitkit")
 

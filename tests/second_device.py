@@ -133,7 +133,7 @@ def _copy(to: OnCard, source: torch.Tensor, non_blocking: bool = False) -> torch
 
 
 @cache
-def _registered() -> tuple[torch.library.Library, torch.library.Library]:
+def registered() -> tuple[torch.library.Library, torch.library.Library]:
     _setup_privateuseone_for_python_backend(NAME)
     rest, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     rest.fallback(_without_tensors, "PrivateUse1")
@@ -148,6 +148,6 @@ def _registered() -> tuple[torch.library.Library, torch.library.Library]:
 @contextmanager
 def second_device(monkeypatch) -> Iterator[torch.device]:
     """The device ``card``, which every verb accepts while this lasts."""
-    _registered()
+    registered()
     monkeypatch.setattr("circuitkit.model.device.KINDS", ("cpu", "cuda", NAME))
     yield torch.device(NAME, 0)
