@@ -17,11 +17,13 @@ used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from circuitkit.distribution import installed_version
+
+# isort: split
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.errors import CircuitkitError
 from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.nodes import Edge, Node, NodeSet, Site
-from circuitkit.provenance import circuitkit_version
 from circuitkit.views import notebook
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ _LAZY = {
 
 notebook.attach()
 
-__version__ = circuitkit_version()
+__version__ = installed_version()
 
 __all__ = [
     "Architecture",

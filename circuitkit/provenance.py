@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from circuitkit.distribution import installed_version
 from circuitkit.errors import UsageError
 from circuitkit.files import sha256
 
@@ -49,19 +50,11 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"seed {seed}: expected a whole number from 0 to {MAX_SEED:,}.")
 
 
-def circuitkit_version() -> str:
-    """The installed version, or ``unknown`` when run from a bare source tree."""
-    try:
-        return version("circuitkit")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 def record(created_with: str, config: Mapping[str, Any], seed: int) -> Provenance:
     """The provenance of something made just now with ``config``, a JSON-able mapping."""
     canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return Provenance(
-        circuitkit_version=circuitkit_version(),
+        circuitkit_version=installed_version(),
         created_with=created_with,
         torch_version=version("torch"),
         seed=seed,

@@ -46,7 +46,7 @@ def test_the_citation_file_has_the_keys_that_its_format_asks_for():
 def test_the_citation_is_in_step_with_the_project():
     """Version, licence, authors, keywords and address."""
     assert FIELDS["version"] == PROJECT["version"] == circuitkit.__version__
-    assert FIELDS["title"] == PROJECT["name"]
+    assert FIELDS["title"] == PROJECT["name"].removeprefix("sparse-")
     assert FIELDS["license"] == PROJECT["license"]
     assert [{"name": name} for name in entries(FIELDS["authors"], "name: ")] == PROJECT["authors"]
     assert entries(FIELDS["keywords"], "") == PROJECT["keywords"]
@@ -97,5 +97,5 @@ def test_every_library_is_pinned_for_the_tests():
     pinned = {canonical(line.partition("==")[0]) for line in lines if "==" in line}
     extras = PROJECT["optional-dependencies"].values()
     asked = [*PROJECT["dependencies"], *(one for extra in extras for one in extra)]
-    names = {canonical(re.match(r"[\w.-]+", one).group()) for one in asked} - {"circuitkit"}
+    names = {canonical(re.match(r"[\w.-]+", one).group()) for one in asked} - {PROJECT["name"]}
     assert names - pinned == set()

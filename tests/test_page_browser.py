@@ -22,7 +22,8 @@ from circuitkit.views.page import page_html
 from circuitkit.views.reported import Reported
 
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install 'circuitkit[dev]'"
+    "playwright.sync_api",
+    reason="no playwright: pip install 'sparse-circuitkit[dev]'",
 )
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""

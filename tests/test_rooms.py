@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "circuitkit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
-    {"errors", "nodes", "progress"},
+    {"distribution", "errors", "nodes", "progress"},
     {"arguments", "files"},
     {"provenance"},
     {"findings", "task"},
@@ -129,7 +129,16 @@ def test_rooms_stand_at_the_top():
     """Beside them only the words that every room speaks."""
     top = {path.stem for path in FILES if path.parent == PACKAGE}
     words = {
-        *("arguments", "errors", "files", "findings", "nodes", "progress", "provenance"),
+        *(
+            "arguments",
+            "distribution",
+            "errors",
+            "files",
+            "findings",
+            "nodes",
+            "progress",
+            "provenance",
+        ),
     }
     assert top == {"__init__", "__main__"} | words
 

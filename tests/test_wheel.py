@@ -28,7 +28,7 @@ def python(*arguments, **options):
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     python("-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
-    (built,) = folder.glob("circuitkit-*.whl")
+    (built,) = folder.glob("sparse_circuitkit-*.whl")
     return built
 
 
@@ -69,7 +69,7 @@ def test_the_wheel_holds_every_file_that_is_read_at_run_time(wheel):
 def test_the_wheel_holds_nothing_else(wheel):
     """No tests, no caches, no gallery."""
     held = zipfile.ZipFile(wheel).namelist()
-    assert all(name.startswith(("circuitkit/", "circuitkit-")) for name in held)
+    assert all(name.startswith(("circuitkit/", "sparse_circuitkit-")) for name in held)
     assert not [name for name in held if "__pycache__" in name or name.endswith(".pyc")]
 
 

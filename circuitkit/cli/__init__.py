@@ -13,6 +13,7 @@ import click
 
 from circuitkit.cli.command_group import CommandGroup
 from circuitkit.cli.sigterm import sigterm_as_ctrl_c
+from circuitkit.distribution import DISTRIBUTION, installed_version
 from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
@@ -34,7 +35,7 @@ class _Commands(CommandGroup):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="circuitkit")
+@click.version_option(installed_version(), message=f"{DISTRIBUTION} %(version)s")
 def circuitkit() -> None:
     """Find a small circuit of a transformer that does a task, and how far to trust it.
 

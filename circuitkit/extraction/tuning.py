@@ -49,7 +49,8 @@ class Tuning:
             import optuna
         except ModuleNotFoundError:
             raise UsageError(
-                "tuning needs optuna, which is not installed; pip install 'circuitkit[tune]'."
+                "tuning needs optuna, which is not installed: "
+                "pip install 'sparse-circuitkit[tune]'."
             ) from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))

@@ -152,7 +152,7 @@ def _fabric(run: RunConfig) -> Any:
     except ImportError:
         raise ConfigError(
             f"run.devices = {run.devices} needs lightning-fabric, which is not installed: "
-            "pip install 'circuitkit[train]', or set run.devices=1."
+            "pip install 'sparse-circuitkit[train]', or set run.devices=1."
         ) from None
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     torchrun = TorchElasticEnvironment.detect()

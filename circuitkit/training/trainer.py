@@ -27,11 +27,11 @@ from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from circuitkit.checkpoints.native import CONFIG
 from circuitkit.corpora.tokenizer import START
+from circuitkit.distribution import installed_version
 from circuitkit.errors import TrainingError
 from circuitkit.model import Transformer
 from circuitkit.model.device import repeatable
 from circuitkit.progress import shown, silent
-from circuitkit.provenance import circuitkit_version
 from circuitkit.training.devices import Devices, devices_of
 from circuitkit.training.initialisation import adamw, initial_model
 from circuitkit.training.interrupt import deferred_interrupt
@@ -296,7 +296,7 @@ def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
         "seconds": round(seconds, 1),
         "resumed_at_step": resumed_at,
         "machine": _machine(run.devices.device),
-        "circuitkit_version": circuitkit_version(),
+        "circuitkit_version": installed_version(),
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),
         "metrics": METRICS,

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from circuitkit.distribution import installed_version
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.files import sha256
 from circuitkit.findings import Claim, Finding
-from circuitkit.provenance import circuitkit_version
 from circuitkit.validation.claims import claims_of
 from circuitkit.validation.saved_findings import SavedFindings
 from circuitkit.validation.search_trial import SearchTrial, Sibling
@@ -89,6 +89,6 @@ def inputs_sha256(trial: SearchTrial) -> str:
         "reference": sha256(trial.reference.cpu().numpy().tobytes()),
         "n_pairs": len(trial.pairs),
         "search": trial.search.to_dict(),
-        "versions": [circuitkit_version(), version("torch")],
+        "versions": [installed_version(), version("torch")],
     }
     return sha256(json.dumps(inputs, sort_keys=True).encode())

@@ -79,7 +79,8 @@ def _axes(width: float, height: float) -> Axes:
         from matplotlib import pyplot as plt
     except ImportError:
         raise ReportError(
-            "a plot needs matplotlib, which is not installed: pip install 'circuitkit[notebook]'."
+            "a plot needs matplotlib, which is not installed: "
+            "pip install 'sparse-circuitkit[notebook]'."
         ) from None
     _, ax = plt.subplots(figsize=(width, height), layout="constrained")
     return ax
