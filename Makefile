@@ -34,7 +34,7 @@ types: $(STAMP)
 
 BENCH   := out/bench
 BENCHES := training_speed speed end_to_end planted_extraction planted_validation large_model \
-	minimality seeds extraction_methods tuned ladder
+	published_shapes minimality seeds extraction_methods tuned ladder
 
 bench: $(BENCHES:%=$(BENCH)/%.txt)  ## the goals, and what came of them; takes hours and can be resumed
 	@printf '| what | goal | measured |\n|---|---|---|\n'
