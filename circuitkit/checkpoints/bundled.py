@@ -27,6 +27,10 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path)
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        raise CheckpointError(
+            f"no such checkpoint: {folder} is a file; give its folder, {folder.parent}."
+        )
     near = difflib.get_close_matches(str(name_or_path), bundled, n=1)
     meant = f" Did you mean {near[0]}?" if near else ""
     raise CheckpointError(

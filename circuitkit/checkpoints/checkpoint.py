@@ -14,17 +14,22 @@ from torch import Tensor
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints.bundled import bundled_checkpoints, find_checkpoint
+from circuitkit.checkpoints.foreign import foreign_layout
+from circuitkit.checkpoints.foreign_weights import read_foreign, survey
+from circuitkit.checkpoints.layout import Layout
 from circuitkit.checkpoints.native import (
     CONFIG,
     REFERENCE,
     TOKENIZER,
     TRAINING,
     WEIGHTS,
+    is_native,
     read_config,
     read_reference,
     read_weights,
 )
-from circuitkit.checkpoints.tokenizer_file import read_tokenizer
+from circuitkit.checkpoints.near_misses import near_miss
+from circuitkit.checkpoints.tokenizer_file import find_tokenizer, read_tokenizer
 from circuitkit.errors import CheckpointError
 from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
@@ -44,7 +49,7 @@ class Checkpoint:
     ``sha256`` covers config, weights and tokenizer: everything that decides what
     the model computes. ``tokenizer`` is None in a folder without one, which then does only
     tasks given as token ids. ``warnings`` list settings of its file that would change prompts
-    and are ignored.
+    and are ignored. ``layout`` says how a folder in another format is read; None for our own.
     """
 
     path: Path
@@ -55,6 +60,7 @@ class Checkpoint:
     sha256: str
     training: dict[str, Any] | None = field(compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    layout: Layout | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.name!r}, {self.architecture!r}, {self.sha256[:12]})"
@@ -78,7 +84,10 @@ class Checkpoint:
         Raises:
             CheckpointError: if a tensor is missing, unexpected, misshapen or not finite.
         """
-        weights = read_weights(self.path / WEIGHTS, self.architecture)
+        if self.layout is None:
+            weights = read_weights(self.path / WEIGHTS, self.architecture)
+        else:
+            weights = read_foreign(self.layout)
         with torch.device("meta"):
             model = Transformer(self.architecture)
         model.load_state_dict(weights, strict=True, assign=True)
@@ -136,13 +145,23 @@ def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
     """Read a bundled checkpoint by name, or a folder; a checkpoint is returned as it is.
 
     Raises:
-        CheckpointError: if it is no whole, consistent circuitkit checkpoint.
+        CheckpointError: if it is no whole, consistent checkpoint of a format that is read.
     """
     if isinstance(name_or_path, Checkpoint):
         return name_or_path
     folder = find_checkpoint(as_path(name_or_path, "checkpoint: a bundled name or a folder"))
+    if is_native(folder):
+        return _load_native(folder)
+    if layout := foreign_layout(folder):
+        return _load_foreign(folder, layout)
+    if message := near_miss(folder):
+        raise CheckpointError(message)
+    return _load_native(folder)
+
+
+def _load_native(folder: Path) -> Checkpoint:
     config = read_config(folder / CONFIG)
-    tokenizer, warnings = read_tokenizer(folder / TOKENIZER, config.architecture.vocab_size)
+    tokenizer, warnings, _ = read_tokenizer(folder / TOKENIZER, config.architecture.vocab_size)
     weights = regular_file(folder / WEIGHTS, CheckpointError, "the weights of a model")
     if not weights.exists():
         raise CheckpointError(f"{folder} has no {WEIGHTS}; the checkpoint is incomplete.")
@@ -156,6 +175,23 @@ def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
         sha256=sha256_files(*hashed),
         training=_read_training(folder / TRAINING),
         warnings=warnings,
+    )
+
+
+def _load_foreign(folder: Path, layout: Layout) -> Checkpoint:
+    weights = survey(layout).weights
+    vocab_size = layout.architecture.vocab_size
+    tokenizer, warnings, files = find_tokenizer(folder, vocab_size, layout.split)
+    return Checkpoint(
+        path=folder,
+        name=folder.resolve().name,
+        architecture=layout.architecture,
+        start_token=None,
+        tokenizer=tokenizer,
+        sha256=sha256_files(layout.config, *weights.hashed, *files),
+        training=None,
+        warnings=warnings,
+        layout=layout,
     )
 
 

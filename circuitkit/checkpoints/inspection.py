@@ -12,6 +12,7 @@ from typing import Any
 
 from circuitkit.checkpoints.checkpoint import Checkpoint
 from circuitkit.checkpoints.competence_json import Competence
+from circuitkit.checkpoints.foreign_weights import Survey, survey
 from circuitkit.checkpoints.native import FORMAT, REFERENCE, TOKENIZER, WEIGHTS, stored_types
 from circuitkit.model.activation_statistics import Activity, measure_activity
 from circuitkit.model.transformer import Layer, Transformer
@@ -50,19 +51,23 @@ def summarise_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     """Format, architecture, nonzeros of each matrix, dead neurons, activations, warnings.
 
-    ``layers`` has two counts of dead neurons: ``n_unwired`` have no nonzero weight to read by
-    or none to write by, ``n_silent`` are 0 after top-k on every token of the sample. Without a
-    reference sample ``n_silent``, ``nonzero_activations`` and ``residual_kurtosis`` are None.
+    Of a folder in another format, ``renamed`` and ``dropped`` list every tensor, and key of the
+    config, whose name is another or that is not used. ``layers`` has two counts of dead neurons:
+    ``n_unwired`` have no nonzero weight to read by or none to write by, ``n_silent`` are 0 after
+    top-k on every token of the sample. Without a reference sample ``n_silent``,
+    ``nonzero_activations`` and ``residual_kurtosis`` are None.
 
     Raises:
         CheckpointError: if the weights or the reference sample are wrong.
     """
+    layout = checkpoint.layout
+    found = None if layout is None else survey(layout)
     model = checkpoint.load_model()
     activity = _activity(checkpoint, model)
     matrices = [_matrix(name, parameter) for name, parameter in model.named_parameters()]
     sites = {str(site): width for site, width in checkpoint.architecture.widths.items()}
     return {
-        "format": FORMAT,
+        "format": FORMAT if layout is None else f"{layout.format}, {layout.evidence}",
         "name": checkpoint.name,
         "architecture": checkpoint.architecture.model_dump(mode="json"),
         "n_parameters": sum(prod(matrix["shape"]) for matrix in matrices),
@@ -70,14 +75,27 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "n_nodes": sum(sites.values()),
         "sites": sites,
         "matrices": matrices,
-        "renamed": [],
-        "dropped": [],
-        "warnings": _warnings(checkpoint, activity),
+        "renamed": _renamed(checkpoint, found),
+        "dropped": _dropped(checkpoint, found),
+        "warnings": _warnings(checkpoint, activity, found),
         "layers": _layers(model, activity),
         "n_sample_tokens": activity and activity.n_tokens,
         "nonzero_activations": activity and dict(activity.nonzero),
         "residual_kurtosis": activity and list(activity.residual_kurtosis),
     }
+
+
+def _renamed(checkpoint: Checkpoint, found: Survey | None) -> list[dict[str, str]]:
+    if checkpoint.layout is None or found is None:
+        return []
+    pairs = [*checkpoint.layout.renamed, *found.renamed]
+    return [{"from": old, "to": new} for old, new in pairs]
+
+
+def _dropped(checkpoint: Checkpoint, found: Survey | None) -> list[dict[str, str]]:
+    if checkpoint.layout is None or found is None:
+        return []
+    return [item._asdict() for item in (*checkpoint.layout.dropped, *found.dropped)]
 
 
 def _activity(checkpoint: Checkpoint, model: Transformer) -> Activity | None:
@@ -116,14 +134,16 @@ def _n_unwired(layer: Layer) -> int:
     return int((~(reads & writes)).sum())
 
 
-def _warnings(checkpoint: Checkpoint, activity: Activity | None) -> list[str]:
+def _warnings(checkpoint: Checkpoint, activity: Activity | None, found: Survey | None) -> list[str]:
     no_text = f"no {TOKENIZER}: only token-level tasks work"
     no_sample = f"no {REFERENCE}: silent neurons, nonzero activations and kurtosis are not measured"
+    types = stored_types(checkpoint.path / WEIGHTS) if found is None else found.types
     return [
         *checkpoint.warnings,
         *([] if checkpoint.tokenizer else [no_text]),
         *([] if activity else [no_sample]),
-        *_casts(stored_types(checkpoint.path / WEIGHTS)),
+        *(found.remarks if found else ()),
+        *_casts(types),
     ]
 
 

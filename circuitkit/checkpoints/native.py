@@ -21,6 +21,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from circuitkit.arguments import checked_call
+from circuitkit.checkpoints.foreign_config import peek
+from circuitkit.checkpoints.strict_tensors import (
+    EMBEDDING,
+    HEAD,
+    as_float32,
+    check_tensors,
+    expected_shapes,
+)
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text, regular_file, write_whole
 from circuitkit.model import Architecture, Transformer
@@ -32,15 +40,6 @@ TOKENIZER, REFERENCE = "tokenizer.json", "reference.safetensors"
 TRAINING = "training.json"
 
 _TENSORS = "a safetensors file"
-
-_HEAD = "lm_head.weight"
-_EMBEDDING = "transformer.wte.weight"
-
-_WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Types that weights are read from. An integer or a float8 needs a scale from elsewhere."""
-
-_NO_WEIGHTS = "that cannot be weights; expected float32, float16, bfloat16 or float64. If they are \
-quantised, convert them back first"
 
 
 class CheckpointConfig(BaseModel):
@@ -57,6 +56,11 @@ class CheckpointConfig(BaseModel):
         if self.start_token is not None and self.start_token >= self.architecture.vocab_size:
             raise ValueError(f"start_token {self.start_token} lies outside the vocabulary")
         return self
+
+
+def is_native(folder: Path) -> bool:
+    """Whether a folder says that it is of circuitkit's own format."""
+    return str(peek(folder / CONFIG).get("format", "")).startswith("circuitkit.")
 
 
 def read_config(path: Path) -> CheckpointConfig:
@@ -79,29 +83,15 @@ def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
         CheckpointError: if the file is corrupt, a tensor is missing, unexpected,
             misshapen or no floating point of 16 bits or more, or a value is not finite.
     """
-    with torch.device("meta"):
-        expected = {name: tuple(t.shape) for name, t in Transformer(arch).state_dict().items()}
+    expected = expected_shapes(arch)
     found = _open_tensors(path, expected)
     if arch.tied_unembedding:
-        found.setdefault(_HEAD, found.get(_EMBEDDING, torch.empty(expected[_HEAD], device="meta")))
-    _check_names(path, arch, expected, found)
-    found = {name: _as_float32(path, name, tensor) for name, tensor in found.items()}
-    if arch.tied_unembedding and not torch.equal(found[_HEAD], found[_EMBEDDING]):
-        raise CheckpointError(f"{path}: {_HEAD} differs from {_EMBEDDING}, to which it is tied.")
+        found.setdefault(HEAD, found.get(EMBEDDING, torch.empty(expected[HEAD], device="meta")))
+    check_tensors(path, arch, expected, found)
+    found = {name: as_float32(path, name, tensor) for name, tensor in found.items()}
+    if arch.tied_unembedding and not torch.equal(found[HEAD], found[EMBEDDING]):
+        raise CheckpointError(f"{path}: {HEAD} differs from {EMBEDDING}, to which it is tied.")
     return found
-
-
-def _as_float32(path: Path, name: str, tensor: Tensor) -> Tensor:
-    """A copy, since a tensor of safetensors is mapped to the file and changes with it."""
-    if not torch.isfinite(tensor).all():
-        raise CheckpointError(f"{path}: {name} holds NaN or infinite values; is it damaged?")
-    copy = tensor.to(torch.float32, copy=True)
-    if not torch.isfinite(copy).all():
-        raise CheckpointError(
-            f"{path}: {name} holds {tensor.abs().max().item():.3g}, too large for float32, in "
-            "which models run. Scale the weights down."
-        )
-    return copy
 
 
 def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -128,43 +118,6 @@ def stored_types(path: Path) -> dict[str, int]:
         return dict(Counter(file.get_slice(name).get_dtype() for name in file.keys()))  # noqa: SIM118
 
 
-def _check_names(
-    path: Path,
-    arch: Architecture,
-    expected: Mapping[str, tuple[int, ...]],
-    found: Mapping[str, Tensor],
-) -> None:
-    missing = [f"{n} {expected[n]}" for n in expected if n not in found]
-    extra = [f"{n} {tuple(found[n].shape)}" for n in found if n not in expected]
-    wrong = [
-        f"{n} is {tuple(found[n].shape)}, expected {expected[n]}"
-        for n in expected
-        if n in found and tuple(found[n].shape) != expected[n]
-    ]
-    types = [
-        f"{n} is {str(t.dtype).removeprefix('torch.')}"
-        for n, t in found.items()
-        if not t.is_meta and t.dtype not in _WEIGHT_TYPES
-    ]
-    problems = [
-        _listed("lacks", missing, "that config.json calls for"),
-        _listed("holds", extra, "that config.json does not know"),
-        _listed("has", wrong, "of the wrong shape"),
-        _listed("holds", types, _NO_WEIGHTS),
-    ]
-    found_wrong = [problem for problem in problems if problem]
-    if found_wrong:
-        hint = f"The config says n_layer = {arch.n_layer}, d_model = {arch.d_model}."
-        raise CheckpointError(f"{path} " + f"\n{path.name} ".join(found_wrong) + f"\n  {hint}")
-
-
-def _listed(verb: str, names: list[str], why: str) -> str:
-    if not names:
-        return ""
-    shown = ", ".join(names[:6]) + (f", … ({len(names) - 6} more)" if len(names) > 6 else "")
-    return f"{verb} {len(names)} tensor{'s' * (len(names) > 1)} {why}:\n  {shown}"
-
-
 def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
     """Read ``reference.safetensors``: whole numbers ``[n, length]``, length at most n_ctx.
 
@@ -172,7 +125,11 @@ def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
         CheckpointError: if it is missing, corrupt or does not fit the model.
     """
     if not path.exists():
-        raise CheckpointError(f"{path} is missing: the checkpoint has no reference sample of text.")
+        raise CheckpointError(
+            f"{path} is missing: the checkpoint has no reference sample of text, over which means "
+            "are measured. Give one with --reference (in Python reference=): a text file, a folder "
+            "of text, or token ids in a .safetensors."
+        )
     try:
         with safe_open(regular_file(path, CheckpointError, _TENSORS), framework="pt") as file:
             names = list(file.keys())
@@ -220,7 +177,7 @@ def save_checkpoint(
     )
     weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     if model.arch.tied_unembedding:
-        del weights[_HEAD]
+        del weights[HEAD]
     files: dict[str, bytes | str] = {WEIGHTS: save(weights)}
     if tokenizer is not None:
         files[TOKENIZER] = tokenizer.to_str(pretty=True)

@@ -73,8 +73,9 @@ def sample_sha256(sample: Int[Tensor, "n length"]) -> str:
 def _tokenise(checkpoint: Checkpoint, path: Path) -> Int[Tensor, "n length"]:
     if checkpoint.tokenizer is None:
         raise CheckpointError(
-            f"{checkpoint.path} has no tokenizer.json to read {path} with; give token ids "
-            "(.safetensors) as --reference."
+            f"{checkpoint.path} has no tokenizer to read {path} with. Put it into the folder, or "
+            "give token ids as --reference: a .safetensors with one tensor 'tokens' of whole "
+            "numbers (n, length)."
         )
     n_ctx = checkpoint.architecture.n_ctx
     tokens = list(islice(_tokens(checkpoint, _documents(path)), MAX_TOKENS))

@@ -13,15 +13,20 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
+from circuitkit.checkpoints.byte_level_bpe import find_pair, read_byte_level_bpe
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text
 
+_MOST_PADDED = 1024
+"""Models round their vocabulary up, by fewer ids than this."""
+
 
 class TokenizerFile(NamedTuple):
-    """A tokenizer (None where there is no file), and the settings of its file that are ignored."""
+    """A tokenizer (None where there is no file), remarks on its file, and the files it is in."""
 
     tokenizer: Tokenizer | None
     warnings: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> TokenizerFile:
@@ -37,13 +42,47 @@ def read_tokenizer(path: Path, vocab_size: int) -> TokenizerFile:
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{path} is not a tokenizer: {error}. Restore it.") from None
+    return _fitted(path, tokenizer, vocab_size)
+
+
+def find_tokenizer(folder: Path, vocab_size: int, split: str | None) -> TokenizerFile:
+    """The tokenizer of a folder in another format: ``tokenizer.json``, or a vocabulary and merges.
+
+    Raises:
+        CheckpointError: if it is corrupt, or another model's: it has ids that the model does not
+            know, or the model many that it has not.
+    """
+    path = folder / "tokenizer.json"
+    pair = None if path.exists() else find_pair(folder)
+    if pair is None:
+        found = read_tokenizer(path, vocab_size)
+    else:
+        path = pair[0]
+        found = _fitted(path, read_byte_level_bpe(*pair, split), vocab_size)
+    files = pair or ((path,) if found.tokenizer else ())
+    if found.tokenizer is None:
+        return found
+    n_tokens = found.tokenizer.get_vocab_size(with_added_tokens=True)
+    if vocab_size - n_tokens >= min(_MOST_PADDED, -(-vocab_size // 2)):
+        raise CheckpointError(
+            f"{path} has {n_tokens:,} tokens, and the model {vocab_size:,}; expected as many, or a "
+            f"model padded by fewer than {_MOST_PADDED:,}. Is it another model's tokenizer?"
+        )
+    padded = f"{path.name}: has {n_tokens:,} tokens; the model's other {vocab_size - n_tokens:,} "
+    notes = (f"{padded}cannot be written as text",) if n_tokens < vocab_size else ()
+    return TokenizerFile(found.tokenizer, (*found.warnings, *notes), files)
+
+
+def _fitted(path: Path, tokenizer: Tokenizer, vocab_size: int) -> TokenizerFile:
+    """A tokenizer whose ids the model knows, freed of the settings that change a text."""
     largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     if largest >= vocab_size:
         raise CheckpointError(
             f"{path} has token id {largest}, but config.json says vocab_size = {vocab_size}. "
             "Is it another model's tokenizer?"
         )
-    return TokenizerFile(tokenizer, tuple(f"{path.name}: {found}" for found in _freed(tokenizer)))
+    notes = tuple(f"{path.name}: {found}" for found in _freed(tokenizer))
+    return TokenizerFile(tokenizer, notes, (path,))
 
 
 def _freed(tokenizer: Tokenizer) -> list[str]:

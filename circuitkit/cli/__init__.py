@@ -17,7 +17,7 @@ from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
     "checkpoints", "inspect", "tasks", "train", "extract", "validate", "report", "compare",
-    "export", "plant",
+    "export", "plant", "convert",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from circuitkit.checkpoints.competence_json import (
 )
 
 _UNTOLD = "-"
+_MOST_NAMES = 8
 
 
 def bundled_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -83,7 +84,23 @@ def inspected_lines(result: Mapping[str, Any], sha256: str) -> Iterator[str]:
     yield from _neuron_lines(result["layers"])
     if result["n_sample_tokens"] is not None:
         yield from _activity_lines(result)
+    yield from _renamed_lines(result["renamed"])
+    yield from _dropped_lines(result["dropped"])
     yield from (f"warning: {warning}" for warning in result["warnings"])
+
+
+def _renamed_lines(renamed: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    if renamed:
+        first = renamed[0]
+        yield f"renamed {len(renamed)}, such as {first['from']} → {first['to']}"
+
+
+def _dropped_lines(dropped: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """A line for each reason, with the names that it holds for."""
+    for why in dict.fromkeys(item["why"] for item in dropped):
+        names = [item["name"] for item in dropped if item["why"] == why]
+        more = f", … ({len(names) - _MOST_NAMES} more)" if len(names) > _MOST_NAMES else ""
+        yield f"dropped, {why}: {', '.join(names[:_MOST_NAMES])}{more}"
 
 
 def _matrix_lines(matrices: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -75,7 +75,9 @@ class _Texts:
             return
         if self.tokenizer is None:
             raise TaskError(
-                "the task is text, but the checkpoint has no tokenizer.json to read it."
+                "the task is text, but the checkpoint has no tokenizer.json to read it, nor "
+                "GPT-2's two files (docs/formats.md). Put them into its folder, or give the task "
+                "as token ids (.jsonl)."
             )
         distinct = list(dict.fromkeys(texts))
         found = self.tokenizer.encode_batch(distinct, add_special_tokens=False)

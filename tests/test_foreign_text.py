@@ -1,0 +1,171 @@
+"""Laws of other people's tokenizers: two files read text as the library they come from does."""
+
+import json
+
+import pytest
+from foreign_folders import ADDED, GPT2, write_gpt2, write_release
+from tiny import tiny_tokenizer
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from circuitkit.checkpoints import load_checkpoint
+from circuitkit.checkpoints.convert import convert_checkpoint
+from circuitkit.checkpoints.foreign.gao_release import SPLIT
+from circuitkit.checkpoints.reference import load_reference
+from circuitkit.errors import CheckpointError, TaskError
+from circuitkit.task import Pair, Prompt
+
+TEXT = "def f(x):\n    return x + 12345  # ünï\r\n\n\nprint('it''s', f(1)) \n"
+SPLITS = {
+    "GPT-2": pre_tokenizers.ByteLevel(add_prefix_space=False),
+    "release": pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]),
+}  # fmt: skip
+N_TOKENS = 300
+
+
+def trained(split):
+    """A byte-level tokenizer of 300 tokens, the last of them ``<|endoftext|>``."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = SPLITS[split], decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=N_TOKENS - 1, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([TEXT * 3, "while x: print(x)\n" * 3], trainer)
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    return tokenizer
+
+
+def write_pair(folder, tokenizer, names=("vocab.json", "merges.txt"), *, with_end=True):
+    """A vocabulary and merges, as the library saves them."""
+    model = json.loads(tokenizer.to_str())["model"]
+    end = {"<|endoftext|>": N_TOKENS - 1} if with_end else {}
+    (folder / names[0]).write_text(json.dumps(model["vocab"] | end))
+    merges = "".join(f"{' '.join(pair)}\n" for pair in model["merges"])
+    (folder / names[1]).write_text(f"#version: 0.2\n{merges}")
+
+
+CONFIGS = {"GPT-2": GPT2 | {"vocab_size": N_TOKENS}, "release": ADDED | {"vocab_size": N_TOKENS}}
+WRITE = {"GPT-2": write_gpt2, "release": write_release}
+
+
+@pytest.mark.parametrize("names", [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")])
+@pytest.mark.parametrize("kind", SPLITS)
+def test_two_files_are_the_tokenizer(tmp_path, kind, names):
+    """Each format with its own split pattern, under either pair of names."""
+    tokenizer = trained(kind)
+    folder = WRITE[kind](tmp_path / "model", CONFIGS[kind])
+    write_pair(folder, tokenizer, names)
+    found = load_checkpoint(folder).tokenizer
+    for text in (TEXT, " a  b\n\n c", "1234567", "x.y(z)[0]"):
+        assert found.encode(text).ids == tokenizer.encode(text).ids
+        assert found.decode(found.encode(text).ids) == text
+
+
+def test_the_patterns_differ():
+    """A tokenizer read with the other pattern would be another one."""
+    text = "x = 12345\n\n"
+    assert trained("GPT-2").encode(text).tokens != trained("release").encode(text).tokens
+
+
+def test_the_end_of_text_is_the_last_token_of_a_release_and_no_text(tmp_path):
+    """The vocabulary of the release may lack it; in a prompt it is text."""
+    folder = write_release(tmp_path / "model", CONFIGS["release"])
+    write_pair(folder, trained("release"), ("encoder.json", "vocab.bpe"), with_end=False)
+    found = load_checkpoint(folder).tokenizer
+    assert found.token_to_id("<|endoftext|>") == N_TOKENS - 1
+    assert N_TOKENS - 1 not in found.encode("a<|endoftext|>b").ids
+
+
+def test_the_tokenizer_is_converted_and_hashed(tmp_path):
+    """The two files decide how a prompt is read."""
+    folder = write_release(tmp_path / "model", CONFIGS["release"])
+    write_pair(folder, trained("release"), ("encoder.json", "vocab.bpe"))
+    before = load_checkpoint(folder)
+    native = convert_checkpoint(folder, tmp_path / "ours")
+    assert native.tokenizer.encode(TEXT).ids == before.tokenizer.encode(TEXT).ids
+    (folder / "vocab.bpe").write_text("#version: 0.2\n")
+    assert load_checkpoint(folder).sha256 != before.sha256
+
+
+def test_prompts_stand_as_they_are(tmp_path):
+    """No token is put before them, whatever the config says of one that begins a text."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"] | {"bos_token_id": N_TOKENS - 1})
+    write_pair(folder, trained("GPT-2"))
+    checkpoint = load_checkpoint(folder)
+    pair = Pair(a=Prompt(text="(x", answer=")"), b=Prompt(text="[x", answer="]"), template="t")
+    sides = checkpoint.encode([pair]).sides()
+    assert next(iter(sides))[0] == tuple(checkpoint.tokenizer.encode("(x").ids)
+
+
+# What is refused
+
+BROKEN = {
+    "half of it": (
+        lambda f: (f / "merges.txt").unlink(),
+        r"vocab\.json is half of a tokenizer, and merges\.txt is missing",
+    ),
+    "merges of another": (
+        lambda f: (f / "merges.txt").write_text("#version: 0.2\nqqq zzz\n"),
+        r"vocab\.json and merges\.txt are no tokenizer: .*Are they of two models",
+    ),
+    "a merge of three": (
+        lambda f: (f / "merges.txt").write_text("#version: 0.2\na b c\n"),
+        r"merges\.txt:2: got 'a b c', expected two tokens",
+    ),
+    "no JSON": (lambda f: (f / "vocab.json").write_text("{"), r"vocab\.json is not JSON"),
+    "an id twice": (
+        lambda f: (f / "vocab.json").write_text('{"a": 0, "b": 0}'),
+        r"an id of its own, a whole number",
+    ),
+    "an id below zero": (
+        lambda f: (f / "vocab.json").write_text('{"a": -1}'),
+        r"an id of its own, a whole number",
+    ),
+    "too many": (
+        lambda f: (f / "vocab.json").write_text(
+            json.dumps(json.loads((f / "vocab.json").read_text()) | {"extra": 300})
+        ),
+        r"has token id 300, but config\.json says vocab_size = 300",
+    ),
+    "of another vocabulary": (
+        lambda f: (f / "tokenizer.json").write_text(tiny_tokenizer().to_str()),
+        r"tokenizer\.json has 11 tokens, and the model 300; .*Is it another model's tokenizer",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_tokenizer_is_refused(tmp_path, fault):
+    """By file, and by line where there is one."""
+    change, match = BROKEN[fault]
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"])
+    write_pair(folder, trained("GPT-2"))
+    change(folder)
+    with pytest.raises(CheckpointError, match=match):
+        load_checkpoint(folder)
+
+
+def test_a_padded_vocabulary_is_read_and_said(tmp_path):
+    """Models round it up."""
+    folder = write_gpt2(tmp_path / "model", GPT2 | {"vocab_size": 320})
+    write_pair(folder, trained("GPT-2"))
+    found = load_checkpoint(folder).warnings
+    assert found == ("vocab.json: has 300 tokens; the model's other 20 cannot be written as text",)
+
+
+def test_text_without_a_tokenizer_is_refused_with_what_to_do(tmp_path):
+    """A task of text, and a reference of text; token ids are read."""
+    checkpoint = load_checkpoint(write_gpt2(tmp_path / "model"))
+    pair = Pair(a=Prompt(text="a", answer="b"), b=Prompt(text="c", answer="d"), template="t")
+    with pytest.raises(TaskError, match=r"no tokenizer\.json .*docs/formats\.md.*token ids"):
+        checkpoint.encode([pair])
+    (tmp_path / "text.txt").write_text(TEXT)
+    with pytest.raises(CheckpointError, match=r"has no tokenizer to read .*text\.txt .*token ids"):
+        load_reference(checkpoint, tmp_path / "text.txt")
+    with pytest.raises(CheckpointError, match=r"no reference sample of text.*--reference"):
+        load_reference(checkpoint)
+    ids = Pair(a=Prompt(tokens=(1,), answer=2), b=Prompt(tokens=(3,), answer=4), template="t")
+    assert len(checkpoint.encode([ids])) == 1
