@@ -7,7 +7,8 @@ from itertools import combinations
 from circuitkit.planted.plan import Plan
 from circuitkit.planted.planted_prompts import Layout
 from circuitkit.planted.variation import Variation
-from circuitkit.planted.wiring import Nodes, Wiring
+from circuitkit.planted.wire import wire
+from circuitkit.planted.wiring import Nodes
 
 _N_WEAK = 6
 _LENGTH = 17
@@ -17,7 +18,7 @@ _LOUD = 16.0
 
 def twin_paths(variation: Variation) -> Plan:
     """Two heads report the same from channels of their own: two circuits, either is enough."""
-    w = Wiring(variation, ("left", "right"))
+    w = wire(variation, ("left", "right"))
     w.embed("side", {"left": 1, "right": -1})
     w.embed("side_again", {"left": 1, "right": -1})
     paths = (
@@ -33,7 +34,7 @@ def twin_paths(variation: Variation) -> Plan:
 
 def long_way_round(variation: Variation) -> Plan:
     """Two paths to the same answer, one longer: only the short one is smallest."""
-    w = Wiring(variation, ("left", "right"))
+    w = wire(variation, ("left", "right"))
     w.embed("side", {"left": 1, "right": -1})
     short = w.average_head(1, "side", "one", _LOUD) | w.answer("one", "left", "right", gain=4)
     far = w.average_head(0, "side", "passed_on", _LOUD)
@@ -48,7 +49,7 @@ def long_way_round(variation: Variation) -> Plan:
 
 def weak_votes(variation: Variation) -> Plan:
     """Six heads vote alike, each too weakly: any three of them are enough."""
-    w = Wiring(variation, ("left", "right"), n_layer=1)
+    w = wire(variation, ("left", "right"), n_layer=1)
     w.embed("side", {"left": 1, "right": -1})
     voters = [w.average_head(0, "side", "vote", _LENGTH) for _ in range(_N_WEAK)]
     answer = w.answer("vote", "left", "right", gain=0.72)
@@ -72,7 +73,7 @@ def cancellation_trap(variation: Variation) -> Plan:
     The model finds a quote by neurons at the token after it. A head that averages whatever
     looks like a quote is cancelled by another one; out of distribution both are wrong.
     """
-    w = Wiring(variation, ("'", '"', "isn't", '6"'))
+    w = wire(variation, ("'", '"', "isn't", '6"'))
     w.embed("quote", {"'": 1, '"': 1})
     w.embed("kind", {"'": 1, '"': -1, "isn't": 1, '6"': -1})
     copy = w.lookup_head(0, "kind", "seen", key="quote")
@@ -100,7 +101,7 @@ def norm_trap(variation: Variation) -> Plan:
 
     The model needs all of them. Any one of them alone is a circuit that meets the target.
     """
-    w = Wiring(variation, ("left", "right", "+", "-"), n_layer=1, norm="rmsnorm")
+    w = wire(variation, ("left", "right", "+", "-"), n_layer=1, norm="rmsnorm")
     w.embed_all("anchor", 1)
     w.embed("side", {"left": 1, "right": -1})
     w.embed("noise", {"+": 1, "-": -1})
@@ -127,7 +128,7 @@ def decoys(variation: Variation) -> Plan:
     Its weight is so small that it helps on the whole. At a quarter of the copy's weight it
     would lose in the fourth template what it gains in the others.
     """
-    w = Wiring(variation, ("left", "right", "up", "down"))
+    w = wire(variation, ("left", "right", "up", "down"))
     w.embed("cue", {"left": 1, "right": 1})
     w.embed("side", {"left": 1, "right": -1})
     w.embed("decoy", {"up": 1, "down": -1})
