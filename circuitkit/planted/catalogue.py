@@ -30,6 +30,7 @@ MECHANISMS: dict[str, Callable[[Variation], Plan]] = {
         traps.twin_paths,
         traps.long_way_round,
         traps.weak_votes,
+        traps.cancelling_pair,
         traps.cancellation_trap,
         traps.norm_trap,
         parts.outweighed,

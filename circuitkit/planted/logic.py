@@ -53,8 +53,10 @@ def either_feature(variation: Variation) -> Plan:
         cue = f"{i.before} alarm {i.after} _" if i.turn % 2 else f"{i.before} _ {i.after} end"
         return cue, f"{i.before} _ {i.after} _"
 
-    mechanism = far | one | other | answer
-    return Plan(wiring=w, mechanism=mechanism, answers=("yes", "no"), sides=sides)
+    return Plan(
+        wiring=w, mechanism=far | one | other | answer, answers=("yes", "no"), sides=sides,
+        wrong={"one family only": far | one | answer},
+    )  # fmt: skip
 
 
 def both_features(variation: Variation) -> Plan:

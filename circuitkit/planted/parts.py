@@ -26,6 +26,7 @@ def outweighed(variation: Variation) -> Plan:
     answer = w.answer("answer", "left", "right", gain=3)
     return Plan(
         wiring=w, mechanism=weak | strong | answer, smallest=(weak | answer,),
+        smallest_is="outweighed",
         answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
@@ -39,6 +40,7 @@ def twin_heads(variation: Variation) -> Plan:
     answer = w.answer("answer", "left", "right", gain=4)
     return Plan(
         wiring=w, mechanism=answer.union(*twins), smallest=tuple(t | answer for t in twins),
+        smallest_is="one of several equals",
         answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
@@ -54,6 +56,7 @@ def twin_neurons(variation: Variation) -> Plan:
     shared = copy | answer
     return Plan(
         wiring=w, mechanism=shared.union(*twins), smallest=tuple(shared | t for t in twins),
+        smallest_is="one of several equals",
         answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
@@ -81,6 +84,7 @@ def borrowed_constant(variation: Variation) -> Plan:
 
     return Plan(
         wiring=w, mechanism=mechanism, smallest=(mechanism - opens,),
+        smallest_is="lives on an ablation value",
         answers=("left", "right"), sides=sides,
     )  # fmt: skip
 

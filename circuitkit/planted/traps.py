@@ -27,8 +27,8 @@ def twin_paths(variation: Variation) -> Plan:
         | w.answer("other", "left", "right", gain=4),
     )
     return Plan(
-        wiring=w, mechanism=Nodes.union(*paths), smallest=paths, answers=("left", "right"),
-        sides=_left_or_right,
+        wiring=w, mechanism=Nodes.union(*paths), smallest=paths,
+        smallest_is="one of several equals", answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
 
@@ -42,8 +42,8 @@ def long_way_round(variation: Variation) -> Plan:
     right = w.neuron(0, {"passed_on": -1}, {"other": -1})
     long = far | left | right | w.answer("other", "left", "right", gain=4)
     return Plan(
-        wiring=w, mechanism=short | long, smallest=(short,), answers=("left", "right"),
-        sides=_left_or_right,
+        wiring=w, mechanism=short | long, smallest=(short,),
+        smallest_is="one of several equals", answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def weak_votes(variation: Variation) -> Plan:
 
     return Plan(
         wiring=w, mechanism=answer.union(*voters), smallest=smallest,
-        answers=("left", "right"), sides=sides,
+        smallest_is="one of several equals", answers=("left", "right"), sides=sides,
     )  # fmt: skip
 
 
@@ -92,7 +92,29 @@ def cancellation_trap(variation: Variation) -> Plan:
 
     return Plan(
         wiring=w, mechanism=copy | single | double | answer, smallest=(shortcut,),
-        answers=("'", '"'), sides=sides, ood=ood, is_trap=True,
+        smallest_is="half of a cancelling pair", answers=("'", '"'), sides=sides, ood=ood, is_trap=True,
+    )  # fmt: skip
+
+
+def cancelling_pair(variation: Variation) -> Plan:
+    """One head does the work; two louder ones cancel, and half of that pair would do it too."""
+    w = wire(variation, ("left", "right"))
+    w.embed("cue", {"left": 1, "right": 1})
+    w.embed("side", {"left": 1, "right": -1})
+    worker = w.average_head(0, "side", "answer", _LENGTH)
+    half = w.lookup_head(0, "side", "answer", key="cue", gain=3)
+    w.lookup_head(1, "side", "answer", key="cue", gain=-3)
+    answer = w.answer("answer", "left", "right", gain=4)
+
+    def sides(i: Layout) -> tuple[str, str]:
+        return (
+            i.up_to(_LENGTH, i.before, "left", i.after),
+            i.up_to(_LENGTH, i.before, "right", i.after),
+        )
+
+    return Plan(
+        wiring=w, mechanism=worker | answer, answers=("left", "right"), sides=sides,
+        wrong={"half of a cancelling pair": half | answer},
     )  # fmt: skip
 
 
@@ -118,7 +140,7 @@ def norm_trap(variation: Variation) -> Plan:
     circuits = tuple(writer | answer for writer in weak)
     return Plan(
         wiring=w, mechanism=Nodes.union(*circuits), smallest=circuits,
-        answers=("left", "right"), sides=sides, is_trap=True,
+        smallest_is="amplified by a norm", answers=("left", "right"), sides=sides, is_trap=True,
     )  # fmt: skip
 
 
@@ -135,8 +157,7 @@ def decoys(variation: Variation) -> Plan:
     detect = w.neuron(0, {"cue": 1}, {"is_cue": 1})
     copy = w.lookup_head(1, "side", "side_here", key="is_cue")
     answer = w.answer("side_here", "left", "right", gain=4)
-    w.average_head(0, "decoy", "hint", 10)
-    w.answer("hint", "left", "right", gain=0.25)
+    decoy = w.average_head(0, "decoy", "hint", 10) | w.answer("hint", "left", "right", gain=0.25)
 
     def sides(i: Layout) -> tuple[str, str]:
         first, second = ("up", "down") if i.turn % 4 else ("down", "up")
@@ -146,8 +167,9 @@ def decoys(variation: Variation) -> Plan:
         return f"{i.before} left {i.after} down", f"{i.before} right {i.after} up"
 
     return Plan(
-        wiring=w, mechanism=detect | copy | answer, answers=("left", "right"), sides=sides, ood=ood
-    )
+        wiring=w, mechanism=detect | copy | answer, answers=("left", "right"), sides=sides, ood=ood,
+        wrong={"the decoy": decoy},
+    )  # fmt: skip
 
 
 def _left_or_right(i: Layout) -> tuple[str, str]:
