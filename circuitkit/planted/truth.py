@@ -24,7 +24,7 @@ from circuitkit.compiled import CompiledCircuit, FoldedModel, Prompts
 from circuitkit.errors import UsageError
 from circuitkit.extraction import Means, edges_between
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
-from circuitkit.nodes import Edge, NodeSet, Site
+from circuitkit.nodes import Edge, Node, NodeSet, Site
 from circuitkit.planted.live_nodes import Alive, find_alive, has_even_norms
 
 MAX_SETS = 2_000_000
@@ -46,8 +46,13 @@ class Truth:
     target_loss_nats: float
     loss_nats: float
     refused_nats: float | None
-    n_alive: int
+    alive: tuple[Node, ...]
     n_tried: int
+
+    @property
+    def n_alive(self) -> int:
+        """How many nodes can matter."""
+        return len(self.alive)
 
 
 def find_truth(
@@ -160,6 +165,6 @@ def _truth(trial: _Trial, met: Mapping[Places, float]) -> Truth:
         target_loss_nats=trial.target_loss_nats,
         loss_nats=max(met.values()),
         refused_nats=None if trial.refused_nats == math.inf else trial.refused_nats,
-        n_alive=len(trial.alive.nodes),
+        alive=trial.alive.nodes,
         n_tried=trial.n_tried,
     )

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 
 from circuitkit.model import Architecture, Transformer
-from circuitkit.nodes import FINAL_RESID, SITE_KINDS, Node, Site
+from circuitkit.nodes import FINAL_RESID, SITE_KINDS, Node, NodeSet, Site
 from circuitkit.planted.variation import Variation
 
 Nodes = frozenset[Node]
@@ -155,6 +155,24 @@ class Wiring:
             self.model.lm_head.weight[row, self.channel(name)] += sign * gain
             self.model.final_logits_bias[row] -= sign * gain * middle
         return Nodes([Node(FINAL_RESID, self.channel(name))])
+
+    def finish(self) -> None:
+        """Called when all is wired."""
+
+    def unwired(self) -> NodeSet:
+        """The nodes of all heads, neurons and channels that no part was given."""
+        free, size = set(self.free_channels), self.arch.d_head
+        shares = {"q": size, "k": size, "v": size, "post_act": 1}
+
+        def is_free(site: Site, channel: int) -> bool:
+            if site.place not in shares:
+                return channel in free
+            units = self.free_neurons if site.block == "mlp" else self.free_heads
+            return channel // shares[site.place] in units[site.layer]
+
+        widths = self.arch.widths
+        found = {s: [c for c in range(width) if is_free(s, c)] for s, width in widths.items()}
+        return NodeSet(found, widths)
 
     def _head(self, layer: int, sink: float) -> int:
         """The first channel of a head that is still free."""
