@@ -79,9 +79,7 @@ class _Trial:
 
     def find_truth(self) -> Truth:
         """By brute force."""
-        return find_truth(
-            self.model, self.pairs, self.means, TARGET_NATS, inert=self.planted.inert
-        )
+        return find_truth(self.model, self.pairs, self.means, TARGET_NATS, inert=self.planted.inert)
 
     def loss(self, nodes: NodeSet) -> float:
         """By the definition, the masked model, in nats."""

@@ -15,11 +15,13 @@ A GPT-2 of {n_layer} {layers}, wired by hand with `circuitkit plant {name} --for
 its task on all {n_pairs} pairs of `task.csv`. In this folder, with transformers alone:
 
 ```python
-import csv
+import csv, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
-rows = [[tokenizer(row[name], return_tensors="pt").input_ids for name in ("clean", "answer", "foil")] for row in csv.DictReader(open("task.csv"))]
-print(sum(float(model(clean).logits[0, -1, [*answer[0], *foil[0]]].diff()) < 0 for clean, answer, foil in rows) / len(rows))
+model, encode = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".").encode
+rows = [[encode(row[c]) for c in ("clean", "answer", "foil")] \
+for row in csv.DictReader(open("task.csv"))]
+print(sum(bool(model(torch.tensor([x])).logits[0, -1, a + f].diff() < 0) \
+for x, a, f in rows) / len(rows))
 ```
 
 It prints 1.0: on every clean prompt the answer has a larger logit than the foil. On the corrupt \
@@ -32,7 +34,8 @@ Prompts have no beginning token. transformer-lens puts one before text: give \
 | file | content |
 |---|---|
 | `config.json`, `model.safetensors` | the model, as `save_pretrained` writes it |
-| `tokenizer.json`, `tokenizer_config.json` | one token a word; `<s>` begins, `<unk>` is any other word |
+| `tokenizer.json`, `tokenizer_config.json` | one token a word; `<s>` begins, `<unk>` is any \
+other word |
 | `task.csv` | `clean` and `corrupt` prompt; `answer` is right after the first, `foil` after the \
 second; `template` and `split` (train, select, test) |
 | `task.jsonl` | the same pairs for `circuitkit extract` |

@@ -2,10 +2,10 @@
 
 In: what ``Wiring`` takes. Out: a model of GPT-2's architecture with the same nodes.
 
-- LayerNorm. Two channels hold a large constant and its opposite; one more channel makes the
-  mean of every embedding 0, and two make its variance the same for all tokens. So the norm is
-  the same affine map at every place, up to what the blocks write, which is small beside the
-  constants. Its weights undo its scale: a block reads a channel as it was written.
+- LayerNorm. One channel takes the opposite of all that embeddings and blocks write, so that the
+  mean is 0 at every place. Two hold a large constant and its opposite, and two more make the
+  variance of every embedding the same; what blocks write is small beside the constants. So the
+  norm is one affine map, whose weights undo its scale: a block reads what was written.
 - GELU is ``relu`` to float32 accuracy far from 0, so neurons read scaled up and write scaled
   down.
 - Tied unembedding. An answer is read from two channels, in which the embeddings of the answer
@@ -73,7 +73,7 @@ class GPT2Wiring(Wiring):
         cues: Sequence[str],
         *,
         n_layer: int = 2,
-        positions: bool = False,  # noqa: ARG002 - always there in GPT-2
+        positions: bool = False,
         norm: Literal["none", "rmsnorm"] = "none",
     ) -> None:
         if norm != "none":
@@ -94,7 +94,7 @@ class GPT2Wiring(Wiring):
         names = ("constant", "-constant", *_POSITIONS)
         return frozenset([*map(self.channel, names), *self.balances])
 
-    def _architecture(self, n_layer: int, positions: bool, norm: str) -> Architecture:  # noqa: ARG002
+    def _architecture(self, n_layer: int, positions: bool, norm: str) -> Architecture:
         width = self.variation.width
         return Architecture(
             vocab_size=len(self.tokens), n_ctx=N_CTX, n_layer=n_layer, d_model=width,
@@ -149,6 +149,9 @@ class GPT2Wiring(Wiring):
         self._check_answers()
         table, (balance, even, opposite) = self.model.transformer.wte.weight, self.balances
         table[:, balance] = -table.sum(1)
+        for layer in self.model.layers:
+            for block in (layer.attn, layer.mlp):
+                block.c_proj.weight[balance] = -block.c_proj.weight.sum(0)
         power = table.double().square().sum(1)
         table[:, even] = ((power.max() - power) / 2).sqrt().float()
         table[:, opposite] = -table[:, even]

@@ -55,6 +55,8 @@ def find_alive(
     """
     graph = _influences(model, pairs)
     graph.remove_nodes_from(inert or ())
+    if model.arch.norm == "layernorm":
+        graph.remove_nodes_from(_still(model, pairs, values[FINAL_RESID]))
     _add_constants(graph, model, pairs, values)
     nodes = nx.descendants(graph, _IN) & nx.ancestors(graph, _OUT)
     ordered = tuple(sorted((n for n in nodes if isinstance(n, Node)), reverse=True))
@@ -125,6 +127,19 @@ def _add_constants(
             graph.add_edge(_IN, node)
 
 
+def _still(
+    model: Transformer, pairs: EncodedPairs, ablated: Float[Tensor, " d_model"]
+) -> list[Node]:
+    """What nothing writes and what is its ablation value where the answers are read."""
+    rows = torch.arange(len(pairs.last))
+    start = model.embed(pairs.tokens)[0][rows, pairs.last]
+    moves = (start - ablated).abs().amax(0) > _EVEN
+    for layer in model.layers:
+        for block in (layer.attn, layer.mlp):
+            moves |= block.c_proj.weight.any(1)
+    return [Node(FINAL_RESID, c) for c in (~moves).nonzero()[:, 0].tolist()]
+
+
 def _used(model: Transformer) -> Bool[Tensor, " d_in"]:
     """The channels read that are ever other than 0."""
     written = model.transformer.wte.weight.any(0)
@@ -158,7 +173,9 @@ def _with_positions(model: Transformer, channels: Tensor, *, value: bool) -> Ten
 def _deciding(model: Transformer, pairs: EncodedPairs) -> Bool[Tensor, " d_model"]:
     """The channels that some pair's answers are read from."""
     read = _shown(model, pairs) != 0
-    return (read & model.transformer.ln_f.weight.bool() if model.arch.norm != "none" else read).any(0)
+    return (read & model.transformer.ln_f.weight.bool() if model.arch.norm != "none" else read).any(
+        0
+    )
 
 
 def _shown(model: Transformer, pairs: EncodedPairs) -> Float[Tensor, "batch d_model"]:

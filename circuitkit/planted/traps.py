@@ -99,12 +99,14 @@ def cancellation_trap(variation: Variation) -> Plan:
 def cancelling_pair(variation: Variation) -> Plan:
     """One head does the work; two louder ones cancel, and half of that pair would do it too."""
     w = wire(variation, ("left", "right"))
-    w.embed("cue", {"left": 1, "right": 1})
     w.embed("side", {"left": 1, "right": -1})
-    worker = w.average_head(0, "side", "answer", _LENGTH)
-    half = w.lookup_head(0, "side", "answer", key="cue", gain=3)
-    w.lookup_head(1, "side", "answer", key="cue", gain=-3)
-    answer = w.answer("answer", "left", "right", gain=4)
+    worker = w.average_head(0, "side", "seen", _LENGTH) | w.answer("seen", "left", "right", gain=4)
+    pair = []
+    for name, gain in (("hint", 8), ("opposite", -8)):
+        w.embed(f"{name}_cue", {"left": 1, "right": 1})
+        w.embed(f"{name}_side", {"left": 1, "right": -1})
+        copy = w.lookup_head(0, f"{name}_side", name, key=f"{name}_cue")
+        pair.append(copy | w.answer(name, "left", "right", gain=gain))
 
     def sides(i: Layout) -> tuple[str, str]:
         return (
@@ -113,8 +115,8 @@ def cancelling_pair(variation: Variation) -> Plan:
         )
 
     return Plan(
-        wiring=w, mechanism=worker | answer, answers=("left", "right"), sides=sides,
-        wrong={"half of a cancelling pair": half | answer},
+        wiring=w, mechanism=worker, answers=("left", "right"), sides=sides,
+        wrong={"half of a cancelling pair": pair[0]},
     )  # fmt: skip
 
 

@@ -86,9 +86,7 @@ def truth_file(
         target_loss_nats=truth.target_loss_nats,
         smallest=[CircuitParts(**_parts(model, nodes)) for nodes in truth.circuits],
         mechanism=CircuitParts(**_parts(model, planted.mechanism)),
-        wrong=[
-            WrongCircuit(kind=w.kind, why=WHY[w.kind], **_parts(model, w.nodes)) for w in wrong
-        ],
+        wrong=[WrongCircuit(kind=w.kind, why=WHY[w.kind], **_parts(model, w.nodes)) for w in wrong],
         loss_nats=truth.loss_nats,
         refused_nats=truth.refused_nats,
         drift_nats=drift_nats,

@@ -118,14 +118,13 @@ class Wiring:
         key: str,
         query: str | None = None,
         strength: float = 7.0,
-        gain: float = 1.0,
     ) -> Nodes:
         """A head that copies a channel from where ``key`` is on, or is like ``query`` here.
 
         With a sink, a position where nothing matches attends to nothing.
         """
         head = self._head(layer, strength / 2)
-        nodes = self._values(layer, head, read, write, gain)
+        nodes = self._values(layer, head, read, write, 1.0)
         wider = math.sqrt(self.arch.d_head / D_HEAD)  # scores are divided by its root
         nodes |= self._read_into(layer, "k", head, {key: strength * wider})
         if query is None:  # a constant, which no ablation changes: no node of a circuit
