@@ -89,12 +89,15 @@ def _list(*, as_json: bool) -> None:
 
 def _summary(planted: Planted, truth: Truth | TruthFile, out: Path) -> dict[str, Any]:
     """``wrong`` counts the wrong circuits of a model in GPT-2's format, by kind."""
-    if is_gpt2 := hasattr(truth, "smallest"):
-        n_edges = [len(circuit.edges) for circuit in truth.smallest]
-        n_nodes = len(truth.smallest[0].nodes)
+    from circuitkit.planted import TruthFile
+
+    if isinstance(truth, TruthFile):
+        n_nodes, n_edges = len(truth.smallest[0].nodes), [len(c.edges) for c in truth.smallest]
+        more = {"wrong": dict(Counter(w.kind for w in truth.wrong))}
     else:
-        n_edges, n_nodes = [len(edges) for edges in truth.edges], len(truth.circuits[0])
-    found = {
+        n_nodes, n_edges = len(truth.circuits[0]), [len(edges) for edges in truth.edges]
+        more = {}
+    return {
         "path": str(out),
         "name": planted.name,
         "about": planted.about,
@@ -105,8 +108,8 @@ def _summary(planted: Planted, truth: Truth | TruthFile, out: Path) -> dict[str,
         "target_loss_nats": truth.target_loss_nats,
         "loss_nats": truth.loss_nats,
         "n_tried": truth.n_tried,
+        **more,
     }
-    return {**found, "wrong": dict(Counter(w.kind for w in truth.wrong))} if is_gpt2 else found
 
 
 def _in_words(planted: Planted, found: dict[str, Any], out: Path) -> str:

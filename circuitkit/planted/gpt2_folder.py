@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors.torch import save
@@ -18,19 +18,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from circuitkit.checkpoints.native import REFERENCE
-from circuitkit.errors import UsageError
-from circuitkit.extraction import Means, measure_means
-from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.files import write_whole
-from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs, pair_losses
-from circuitkit.nodes import NodeSet
-from circuitkit.planted.drift import measure_drift
+from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
+from circuitkit.planted.checked_truth import check_truth
 from circuitkit.planted.gpt2_readme import readme
 from circuitkit.planted.gpt2_wiring import BEGINNING, EPS, UNKNOWN
-from circuitkit.planted.planted_model import TARGET_NATS, TASK, TRUTH, Planted
-from circuitkit.planted.truth import Truth, find_truth
+from circuitkit.planted.planted_model import TASK, TRUTH, Planted
 from circuitkit.planted.truth_json import TruthFile, as_text, truth_file
-from circuitkit.planted.wrong_circuits import wrong_circuits
 from circuitkit.task import Pair, Prompt
 
 TABLE = "task.csv"
@@ -46,12 +40,7 @@ def save_gpt2(planted: Planted, folder: str | Path) -> TruthFile:
             be written to.
     """
     folder, lines = Path(folder), [_spaced(line) for line in planted.task_lines.splitlines()]
-    trial = _Trial(planted, lines)
-    truth = trial.find_truth()
-    _check(planted, truth)
-    wrong = list(wrong_circuits(planted, lambda nodes: trial.loss(nodes) <= TARGET_NATS))
-    drift_nats = trial.measure_drift(truth, [w.nodes for w in wrong if w.kind == "less one part"])
-    _check_drift(planted, truth, drift_nats)
+    checked = check_truth(planted, _selection_pairs(lines, planted.tokenizer, planted.model.arch))
     files = {
         "config.json": _json(_config(planted.model.arch)),
         "model.safetensors": save(_weights(planted.model), metadata={"format": "pt"}),
@@ -64,47 +53,16 @@ def save_gpt2(planted: Planted, folder: str | Path) -> TruthFile:
     }
     for name, content in files.items():
         write_whole(folder / name, content)
-    record = truth_file(planted, truth, wrong, drift_nats, folder)
+    record = truth_file(planted, checked, folder)
     write_whole(folder / TRUTH, as_text(record))
     return record
-
-
-class _Trial:
-    """A model with its selection pairs and means: the loss of sets of nodes."""
-
-    def __init__(self, planted: Planted, lines: Sequence[dict]) -> None:
-        self.planted, self.model = planted, planted.model
-        self.pairs = _selection_pairs(lines, planted.tokenizer, planted.model.arch)
-        self.means: Means = measure_means(self.model, planted.reference)
-
-    def find_truth(self) -> Truth:
-        """By brute force."""
-        return find_truth(self.model, self.pairs, self.means, TARGET_NATS, inert=self.planted.inert)
-
-    def loss(self, nodes: NodeSet) -> float:
-        """By the definition, the masked model, in nats."""
-        differences = masked_differences(self.model, self.pairs, nodes, self.means.values)
-        return float(pair_losses(differences).mean())
-
-    def measure_drift(self, truth: Truth, refused: Iterable[NodeSet]) -> float:
-        """Of some smallest circuits, of the mechanism, and of sets that miss the target."""
-        widths = self.model.arch.widths
-        bases = [*truth.circuits[:2], self.planted.mechanism, *refused, NodeSet({}, widths)]
-        wired = self.planted.mechanism | NodeSet.of(truth.alive)
-        return measure_drift(
-            self.loss, bases, NodeSet.full(widths) - wired, self.planted.variation.seed
-        )
 
 
 def _selection_pairs(
     lines: Iterable[dict], tokenizer: Tokenizer, arch: Architecture
 ) -> EncodedPairs:
     pairs = [
-        Pair(
-            a=Prompt(text=line["a"]["prompt"], answer=line["a"]["answer"]),
-            b=Prompt(text=line["b"]["prompt"], answer=line["b"]["answer"]),
-            template=line["template"],
-        )
+        Pair(a=_prompt(line["a"]), b=_prompt(line["b"]), template=line["template"])
         for line in lines
         if line["split"] == "select"
     ]
@@ -113,30 +71,8 @@ def _selection_pairs(
     )
 
 
-def _check(planted: Planted, truth: Truth) -> None:
-    if set(truth.circuits) == set(planted.wired):
-        return
-    other = next((c for c in truth.circuits if c not in planted.wired), truth.circuits[0])
-    raise UsageError(
-        f"LayerNorm breaks the truth of {planted.name}: brute force finds {len(truth.circuits)} "
-        f"smallest circuits of {len(truth.circuits[0])} nodes, expected the "
-        f"{len(planted.wired)} wired of {len(planted.wired[0])}; one that is not among both is "
-        f"{', '.join(map(str, other))}. Nothing was written. Wire it with smaller writes, or "
-        "plant it without --format gpt2."
-    )
-
-
-def _check_drift(planted: Planted, truth: Truth, drift_nats: float) -> None:
-    above = TARGET_NATS - truth.loss_nats
-    below = (truth.refused_nats or 2 * TARGET_NATS) - TARGET_NATS
-    if drift_nats < min(above, below):
-        return
-    raise UsageError(
-        f"LayerNorm breaks the truth of {planted.name}: nodes that reach no answer change a loss "
-        f"by {drift_nats:.3f} nats through its mean and variance, and the nearest circuits lie "
-        f"{min(above, below):.3f} nats from the target. Nothing was written. Wire it with smaller "
-        "writes or less noise, or plant it without --format gpt2."
-    )
+def _prompt(side: dict[str, str]) -> Prompt:
+    return Prompt(text=side["prompt"], answer=side["answer"])
 
 
 def _spaced(line: str) -> dict:

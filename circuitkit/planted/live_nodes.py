@@ -7,7 +7,7 @@ ablation value, or never reaches the answers, so that keeping or ablating it cha
 
 Under LayerNorm every write also moves the mean that later reads take away, which is followed
 like a weight, and the denominator, which is not: ``has_even_norms`` says where constants hold
-it. What it still changes is measured (``planted.drift``).
+it. What it still changes is measured (``checked_truth``).
 """
 
 from __future__ import annotations

@@ -92,7 +92,8 @@ def cancellation_trap(variation: Variation) -> Plan:
 
     return Plan(
         wiring=w, mechanism=copy | single | double | answer, smallest=(shortcut,),
-        smallest_is="half of a cancelling pair", answers=("'", '"'), sides=sides, ood=ood, is_trap=True,
+        smallest_is="half of a cancelling pair", answers=("'", '"'), sides=sides, ood=ood,
+        is_trap=True,
     )  # fmt: skip
 
 

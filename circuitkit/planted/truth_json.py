@@ -17,10 +17,10 @@ from circuitkit.extraction import edges_between
 from circuitkit.files import read_text, regular_file, sha256_files
 from circuitkit.model import Transformer
 from circuitkit.nodes import NodeSet
+from circuitkit.planted.checked_truth import CheckedTruth
 from circuitkit.planted.components import components_of
 from circuitkit.planted.planted_model import TRUTH, Planted
-from circuitkit.planted.truth import Truth
-from circuitkit.planted.wrong_circuits import WHY, Wrong
+from circuitkit.planted.wrong_circuits import WHY
 from circuitkit.provenance import STRICT, first_problem
 
 FORMAT = "circuitkit.truth-gpt2/1"
@@ -69,11 +69,9 @@ class TruthFile(BaseModel):
     n_tried: int
 
 
-def truth_file(
-    planted: Planted, truth: Truth, wrong: list[Wrong], drift_nats: float, folder: Path
-) -> TruthFile:
+def truth_file(planted: Planted, checked: CheckedTruth, folder: Path) -> TruthFile:
     """The record of a model whose other files are in ``folder``."""
-    model, options = planted.model, planted.variation
+    model, options, truth = planted.model, planted.variation, checked.truth
     return TruthFile(
         format=FORMAT,
         name=planted.name,
@@ -86,10 +84,13 @@ def truth_file(
         target_loss_nats=truth.target_loss_nats,
         smallest=[CircuitParts(**_parts(model, nodes)) for nodes in truth.circuits],
         mechanism=CircuitParts(**_parts(model, planted.mechanism)),
-        wrong=[WrongCircuit(kind=w.kind, why=WHY[w.kind], **_parts(model, w.nodes)) for w in wrong],
+        wrong=[
+            WrongCircuit(kind=w.kind, why=WHY[w.kind], **_parts(model, w.nodes))
+            for w in checked.wrong
+        ],
         loss_nats=truth.loss_nats,
         refused_nats=truth.refused_nats,
-        drift_nats=drift_nats,
+        drift_nats=checked.drift_nats,
         n_alive=truth.n_alive,
         n_tried=truth.n_tried,
     )
