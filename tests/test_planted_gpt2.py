@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +15,10 @@ from plain_forward import gpt2_logits
 from safetensors.torch import load_file, save_file
 from test_cli import cli
 
-from circuitkit import extract, validate
+from circuitkit import Claim, validate
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.errors import CircuitError, MismatchError, UsageError
-from circuitkit.extraction import measure_means
+from circuitkit.extraction import ExtractConfig, PruningConfig, measure_means, run_extraction
 from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.model import pair_losses, record_tap
 from circuitkit.nodes import Node, NodeSet, Site
@@ -31,12 +32,18 @@ from circuitkit.planted.wire import wire
 from circuitkit.planted.wrong_circuits import WHY
 from circuitkit.task import load_task
 
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+from planted_cases import Bench
+
 MODELS = [
     ("selected_slot", 0, 0.0), ("closing_quote", 1, 0.2), ("neuron_chain", 2, 0.0),
     ("twin_heads", 0, 0.2), ("cancelling_pair", 1, 0.0), ("decoys", 2, 0.2),
     ("outweighed", 0, 0.2), ("either_feature", 1, 0.0),
 ]  # fmt: skip
 """Every mechanism, its seed and its noise; all seeds: tests/benchmarks/planted_gpt2.py."""
+
+MISSING = {"random of the same size", "less one part", "the decoy", "one family only"}
+"""Kinds of wrong circuits that miss the target."""
 
 NAMES = [name for name, _, _ in MODELS]
 LOUD = "transformers is not installed: that it reads these folders is NOT checked here"
@@ -164,7 +171,7 @@ def test_the_five_lines_of_the_readme_print_all_of_it(exported):
 
 def test_the_readme_says_how_prompts_begin(exported):
     """transformer-lens puts a token in front, unless told not to."""
-    text = (exported("decoys").folder / "README.md").read_text()
+    text = (exported("outweighed").folder / "README.md").read_text()
     assert "`prepend_bos=False`" in text
     assert "all 528 pairs" in text
     assert len(rows(exported("outweighed").folder)) == 528
@@ -199,26 +206,31 @@ def test_noise_computes_something():
     assert len(planted.inert & planted.mechanism) == 0
 
 
+def found_in(folder):
+    """What a short search finds, read from the files alone."""
+    config = ExtractConfig(
+        target_loss_nats=0.15, n_train=96, n_select=48, n_test=64, rung="smallest",
+        pruning=PruningConfig(n_steps=60),
+    )  # fmt: skip
+    return run_extraction(load_checkpoint(folder), load_task(folder / "task.jsonl"), config)
+
+
 @pytest.mark.parametrize("name", ["twin_heads", "cancelling_pair"])
 def test_extraction_finds_the_truth_in_the_folder(exported, name):
     """The folder is a checkpoint like any other: the same nodes as brute force."""
     at = exported(name)
-    found = extract(at.folder, at.folder / "task.jsonl", rung="smallest", seed=0)
-    assert NodeSet(found.nodes.channels) in {nodes(c.nodes) for c in at.truth.smallest}
-
-
-def circuit_of(folder, kept):
-    found = extract(folder, folder / "task.jsonl", rung="smallest", seed=0)
-    kept = NodeSet(kept.channels, found.nodes.widths)
-    return found.model_copy(update={"nodes": kept, "n_nodes": len(kept)})
+    found = found_in(at.folder).circuit.nodes
+    assert NodeSet(found.channels) in {nodes(c.nodes) for c in at.truth.smallest}
 
 
 def test_the_validator_refuses_half_of_a_pair(exported):
     """It meets the target, and knocked out it leaves the other half, which votes wrong."""
     at = exported("cancelling_pair")
     (half,) = [w for w in at.truth.wrong if w.kind == "half of a cancelling pair"]
-    found = validate(at.folder, at.folder / "task.jsonl", circuit_of(at.folder, nodes(half.nodes)))
+    case = Bench.at("cancelling_pair", 1, at.folder).case("", "", nodes(half.nodes))
+    found = validate(case.checkpoint, case.task, case.circuit, means=case.means)
     assert found.grade == "F"
+    assert found[Claim.NECESSARY].note.startswith("ANTI-CHANCE")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -276,9 +288,7 @@ def test_the_truth_is_refused_beside_other_weights(exported, tmp_path):
     weights = load_file(folder / "model.safetensors")
     weights["transformer.h.0.attn.c_proj.bias"][0] = 1e-3
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        MismatchError, match=r"model\.safetensors is not the one .* plant twin_heads"
-    ):
+    with pytest.raises(MismatchError, match=r"model\.safetensors is not the one .* twin_heads"):
         load_truth(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(MismatchError, match="sha256 no file"):
