@@ -238,7 +238,7 @@ def test_each_wrong_circuit_is_what_it_is_called(exported, measured, name):
     """Random and incomplete ones miss the target; the others are not the mechanism."""
     at, loss = exported(name), measured(name)
     kinds = {w.kind for w in at.truth.wrong}
-    assert kinds >= {"random of the same size", "less one part", "plus passengers"}
+    assert kinds >= {"random of the same size", "less one part", "plus idle nodes"}
     for wrong in at.truth.wrong:
         kept = nodes(wrong.nodes)
         assert wrong.why == WHY[wrong.kind]

@@ -29,11 +29,11 @@ WHY = {
     "one family only": "It does one of two families of prompts, and guesses on the other.",
     "random of the same size": "Drawn at random, as many nodes at each site as the mechanism has.",
     "less one part": "The mechanism without one node, which misses the target.",
-    "plus passengers": "The mechanism and 20 nodes that do nothing for the task.",
+    "plus idle nodes": "The mechanism and 20 nodes that do nothing for the task.",
 }
 """Every kind of wrong circuit with what makes it wrong."""
 
-N_PASSENGERS = 20
+N_IDLE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,5 +57,5 @@ def wrong_circuits(planted: Planted, meets_target: Callable[[NodeSet], bool]) ->
     less_one = (true - NodeSet.of([node]) for node in draw.sample(list(true), len(true)))
     if missing := next((nodes for nodes in less_one if not meets_target(nodes)), None):
         yield Wrong(kind="less one part", nodes=missing)
-    passengers = NodeSet.of(draw.sample(list(rest), N_PASSENGERS), widths)
-    yield Wrong(kind="plus passengers", nodes=true | passengers)
+    idle = NodeSet.of(draw.sample(list(rest), N_IDLE), widths)
+    yield Wrong(kind="plus idle nodes", nodes=true | idle)
