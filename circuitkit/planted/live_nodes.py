@@ -116,6 +116,20 @@ def has_even_norms(model: Transformer, pairs: EncodedPairs) -> bool:
 
 
 @torch.no_grad()
+def _add_constants(
+    graph: nx.DiGraph, model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Tensor]
+) -> None:
+    """Add the constants that ablation changes as inputs: biases, if ablation is to zero."""
+    found: dict[Site, Tensor] = {}
+    model.stream(pairs.tokens[:1, :1], record_tap(found))
+    varying = nx.descendants(graph, _IN)
+    for node in [n for n in graph if isinstance(n, Node) and n not in varying]:
+        value, ablated = (float(x[node.site].flatten()[node.channel]) for x in (found, values))
+        if not math.isclose(value, ablated, rel_tol=1e-4, abs_tol=1e-6):
+            graph.add_edge(_IN, node)
+
+
+@torch.no_grad()
 def _still(
     model: Transformer, pairs: EncodedPairs, ablated: Float[Tensor, " d_model"]
 ) -> list[Node]:
