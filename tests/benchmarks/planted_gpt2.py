@@ -54,7 +54,7 @@ def run(name: str, seed: int, noise: float) -> Row:
         seconds = time.process_time() - began
         found = extract(folder, folder / "task.jsonl", rung="smallest", seed=0)
         smallest = [_nodes(circuit.nodes) for circuit in truth.smallest]
-        named = [found.nodes, *(other.nodes for other in found.alternatives)]
+        named = [found.nodes, *found.alternatives]
         return Row(
             name=name, seconds=seconds,
             n_bytes=sum(file.stat().st_size for file in folder.iterdir()),
