@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -371,7 +372,7 @@ def unspoken(w):
     ("change", "message"),
     [
         (unspoken, "LayerNorm breaks the truth of made up: brute force finds 2 smallest circuits"),
-        (loud, "LayerNorm breaks the truth of made up"),
+        (loud, "nodes that reach no answer change the loss of a smallest circuit"),
     ],
 )
 def test_a_truth_that_layernorm_breaks_is_refused(tmp_path, change, message):
@@ -379,6 +380,22 @@ def test_a_truth_that_layernorm_breaks_is_refused(tmp_path, change, message):
     with pytest.raises(UsageError, match=message):
         save_gpt2(planted_from(a_plan(change), "made up", ""), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_dead_nodes_may_not_do_is_refused(tmp_path):
+    """A planted failure: a second head, called inert, does the task where the first is cut."""
+    planted = planted_from(a_plan(unspoken), "made up", "")
+    every = NodeSet.full(planted.model.arch.widths)
+    values = NodeSet.of(n for n in every if n.site == Site(0, "attn", "v"))
+    called_inert = replace(planted, inert=planted.inert | (values - planted.mechanism))
+    with pytest.raises(UsageError, match=r"less one node to 0\.0"):
+        save_gpt2(called_inert, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_our_own_architecture_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"expected plant\('twin_heads', format='gpt2'\)"):
+        save_gpt2(plant("twin_heads"), tmp_path)
 
 
 def test_an_answer_that_is_read_inside_is_refused():

@@ -49,16 +49,17 @@ def check_truth(planted: Planted, pairs: EncodedPairs) -> CheckedTruth:
     truth = find_truth(model, pairs, means, TARGET_NATS, inert=planted.inert)
     _check_circuits(planted, truth)
     wrong = tuple(wrong_circuits(planted, lambda nodes: loss(nodes) <= TARGET_NATS))
-    dead = [*_dead(planted, truth)]
-    drift_nats = max(abs(loss(truth.circuits[0] | some) - truth.loss_nats) for some in dead)
-    missing = [w.nodes for w in wrong if w.kind == "less one part"]
-    least = min(loss(nodes | some) for nodes in (*missing, NodeSet()) for some in dead)
+    dead, circuit = [*_dead(planted, truth)], truth.circuits[0]
+    alone = loss(circuit)
+    drift_nats = max(abs(loss(circuit | some) - alone) for some in dead)
+    less_one = [circuit - NodeSet.of([node]) for node in circuit]
+    least = min(loss(nodes | some) for nodes in less_one for some in dead)
     if drift_nats >= TARGET_NATS - truth.loss_nats or least <= TARGET_NATS:
         raise UsageError(
             f"{_BROKEN} {planted.name}: nodes that reach no answer change the loss of a smallest "
-            f"circuit, {truth.loss_nats:.3f} nats, by {drift_nats:.3f}, and that of one that "
-            f"misses the target to {least:.3f}, through mean and variance; the target is "
-            f"{TARGET_NATS}. Nothing was written. {_REMEDY}"
+            f"circuit, {alone:.3f} nats, by {drift_nats:.3f}, and that of such a circuit less one "
+            f"node to {least:.3f}, through mean and variance; the target is {TARGET_NATS}. "
+            f"Nothing was written. {_REMEDY}"
         )
     return CheckedTruth(truth=truth, wrong=wrong, drift_nats=drift_nats)
 

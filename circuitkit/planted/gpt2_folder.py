@@ -18,11 +18,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from circuitkit.checkpoints.native import REFERENCE
+from circuitkit.errors import UsageError
 from circuitkit.files import write_whole
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
 from circuitkit.planted.checked_truth import check_truth
 from circuitkit.planted.gpt2_readme import readme
-from circuitkit.planted.gpt2_wiring import BEGINNING, EPS, UNKNOWN
+from circuitkit.planted.gpt2_wiring import BEGINNING, EPS, UNKNOWN, GPT2Variation
 from circuitkit.planted.planted_model import TASK, TRUTH, Planted
 from circuitkit.planted.truth_json import TruthFile, as_text, truth_file
 from circuitkit.task import Pair, Prompt
@@ -36,9 +37,14 @@ def save_gpt2(planted: Planted, folder: str | Path) -> TruthFile:
     """Search the truth of a model, check it against what was wired, and write the folder.
 
     Raises:
-        UsageError: if brute force finds other circuits than those wired, or the folder cannot
-            be written to.
+        UsageError: if the model is of another architecture, brute force finds other circuits
+            than those wired, or the folder cannot be written to.
     """
+    if not isinstance(planted.variation, GPT2Variation):
+        raise UsageError(
+            f"{planted.name} is wired in circuitkit's own architecture; expected "
+            f"plant({planted.name!r}, format='gpt2')."
+        )
     folder, lines = Path(folder), [_spaced(line) for line in planted.task_lines.splitlines()]
     checked = check_truth(planted, _selection_pairs(lines, planted.tokenizer, planted.model.arch))
     files = {
