@@ -41,7 +41,8 @@ from planted_cases import Bench
 MODELS = [
     ("selected_slot", 0, 0.0), ("closing_quote", 1, 0.2), ("neuron_chain", 2, 0.0),
     ("twin_heads", 0, 0.2), ("cancelling_pair", 1, 0.0), ("decoys", 2, 0.2),
-    ("outweighed", 0, 0.2), ("either_feature", 1, 0.0),
+    ("outweighed", 0, 0.2), ("either_feature", 1, 0.0), ("variable_binding", 2, 0.2),
+    ("twin_neurons", 1, 0.0),
 ]  # fmt: skip
 """Every mechanism, its seed and its noise; all seeds: tests/benchmarks/planted_gpt2.py."""
 
@@ -235,7 +236,7 @@ def found_in(folder):
     return run_extraction(load_checkpoint(folder), load_task(folder / "task.jsonl"), config)
 
 
-@pytest.mark.parametrize("name", ["neuron_chain", "cancelling_pair"])
+@pytest.mark.parametrize("name", ["cancelling_pair"])
 def test_extraction_finds_the_truth_in_the_folder(exported, name):
     """The folder is a checkpoint like any other: the same nodes as brute force."""
     at = exported(name)
