@@ -57,5 +57,5 @@ def wrong_circuits(planted: Planted, meets_target: Callable[[NodeSet], bool]) ->
     less_one = (true - NodeSet.of([node]) for node in draw.sample(list(true), len(true)))
     if missing := next((nodes for nodes in less_one if not meets_target(nodes)), None):
         yield Wrong(kind="less one part", nodes=missing)
-    idle = NodeSet.of(draw.sample(list(rest), N_IDLE), widths)
+    idle = NodeSet.of(draw.sample(list(planted.inert), N_IDLE), widths)
     yield Wrong(kind="plus idle nodes", nodes=true | idle)
