@@ -140,6 +140,7 @@ SHOWN = {
     "twin_paths": {("left", "head 0.5"), ("left", "head 1.1")},
     "long_way_round": {("left", "head 0.5", "neurons 0"), ("left", "head 1.1")},
     "weak_votes": {("left", f"head 0.{head}") for head in (0, 2, 3, 5, 6, 7)},
+    "cancelling_pair": {("left", "head 0.5")},
     "cancellation_trap": {("'", "head 0.5", "neurons 0")},
     "norm_trap": {("left", f"head 0.{head}") for head in (0, 2, 3, 5, 6, 7)},
     "outweighed": {("left", "head 0.5")}

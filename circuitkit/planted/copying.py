@@ -5,12 +5,12 @@ from __future__ import annotations
 from circuitkit.planted.plan import Plan
 from circuitkit.planted.planted_prompts import Layout
 from circuitkit.planted.variation import Variation
-from circuitkit.planted.wiring import Wiring
+from circuitkit.planted.wire import wire
 
 
 def closing_quote(variation: Variation) -> Plan:
     """Detect and copy: neurons find a quote and its kind, a head copies the kind to the end."""
-    w = Wiring(variation, ("'", '"'))
+    w = wire(variation, ("'", '"'))
     w.embed("quote", {"'": 1, '"': 1})
     w.embed("single", {"'": 1})
     detect = w.neuron(0, {"quote": 1}, {"is_quote": 1})
@@ -28,7 +28,7 @@ def closing_quote(variation: Variation) -> Plan:
 
 def variable_binding(variation: Variation) -> Plan:
     """Two hops: a name takes the type of the value before it, its later use the name's type."""
-    w = Wiring(variation, ("set()", "str()", "x", "y", ".add", "+="))
+    w = wire(variation, ("set()", "str()", "x", "y", ".add", "+="))
     w.embed("value", {"set()": 1, "str()": 1})
     w.embed("set", {"set()": 1})
     w.embed("name", {"x": 1})
@@ -45,7 +45,7 @@ def variable_binding(variation: Variation) -> Plan:
 
 def induction(variation: Variation) -> Plan:
     """One head records the name before; a later one finds that name and copies what followed it."""
-    w = Wiring(variation, ("x", "y", "red", "blue"), positions=True)
+    w = wire(variation, ("x", "y", "red", "blue"), positions=True)
     w.embed("name", {"x": 1, "y": -1})
     w.embed("colour", {"red": 1, "blue": -1})
     note = w.previous_token_head(0, "name", "name_before")
@@ -65,7 +65,7 @@ def induction(variation: Variation) -> Plan:
 
 def selected_slot(variation: Variation) -> Plan:
     """A gated copy: what the last token asks for chooses which of two slots is copied."""
-    w = Wiring(variation, ("red1", "blue1", "red2", "blue2", "?1", "?2", "red", "blue"))
+    w = wire(variation, ("red1", "blue1", "red2", "blue2", "?1", "?2", "red", "blue"))
     w.embed("slot", {"red1": 1, "blue1": 1, "red2": -1, "blue2": -1})
     w.embed("colour", {"red1": 1, "blue1": -1, "red2": 1, "blue2": -1})
     w.embed("asked", {"?1": 1, "?2": -1})

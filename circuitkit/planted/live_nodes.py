@@ -4,6 +4,10 @@ In: a model, encoded pairs, ablation values. Out: the live nodes, with the reade
 those that differ between the two prompts of a pair. Every other node is a constant equal to its
 ablation value, or never reaches the answers, so that keeping or ablating it changes nothing
 (without activation top-k; with it, such a node can still compete at its site).
+
+Under LayerNorm every write also moves the mean that later reads take away, which is followed
+like a weight, and the denominator, which is not: ``has_even_norms`` says where constants hold
+it. What it still changes is measured (``checked_truth``).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.extraction.induced_edges import wiring
@@ -22,6 +26,7 @@ from circuitkit.model import EncodedPairs, Transformer, record_tap
 from circuitkit.nodes import FINAL_RESID, Node, NodeSet, Site
 
 _IN, _CUE, _OUT = "in", "cue", "out"
+_EVEN = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +43,20 @@ class Alive:
     cues: frozenset[int]
 
 
-def find_alive(model: Transformer, pairs: EncodedPairs, values: Mapping[Site, Tensor]) -> Alive:
-    """Follow nonzero weights from what ablation changes to what the answers are read from."""
+def find_alive(
+    model: Transformer,
+    pairs: EncodedPairs,
+    values: Mapping[Site, Tensor],
+    inert: NodeSet | None = None,
+) -> Alive:
+    """Follow nonzero weights from what ablation changes to what the answers are read from.
+
+    ``inert`` nodes are left out.
+    """
     graph = _influences(model, pairs)
+    graph.remove_nodes_from(inert or ())
+    if model.arch.norm == "layernorm":
+        graph.remove_nodes_from(_still(model, pairs, values[FINAL_RESID]))
     _add_constants(graph, model, pairs, values)
     nodes = nx.descendants(graph, _IN) & nx.ancestors(graph, _OUT)
     ordered = tuple(sorted((n for n in nodes if isinstance(n, Node)), reverse=True))
@@ -64,19 +80,39 @@ def _influences(model: Transformer, pairs: EncodedPairs) -> nx.DiGraph:
     """
     graph = wiring(model, NodeSet.full(model.arch.widths))
     reads = [n for n in graph if n.site.place == "act_in" or n.site == FINAL_RESID]
-    normed = model.arch.norm != "none"
+    even = model.arch.norm == "layernorm"
+    normed = model.arch.norm == "rmsnorm"
     used = _used(model)
-    shared = [n for n in reads if normed and n.site != FINAL_RESID and used[n.channel]]
+    moved = [n for n in reads if n.site != FINAL_RESID and (even or (normed and used[n.channel]))]
+    shared = frozenset(moved if normed else ())
     varies, differs = _varying(model), _differing(model, pairs)
     deciding = _deciding(model, pairs)
     writes = [n for n in graph if n.site.place == "resid_delta"]
-    graph.add_edges_from((w, n) for w in writes for n in shared if w.site < n.site)
+    graph.add_edges_from((w, n) for w in writes for n in moved if w.site < n.site)
     graph.add_nodes_from((_IN, _CUE, _OUT))
     graph.add_edges_from((_IN, n) for n in reads if varies[n.channel] or n in shared)
     graph.add_edges_from((_CUE, n) for n in reads if differs[n.channel] or n in shared)
     final = (n for n in reads if n.site == FINAL_RESID)
     graph.add_edges_from((n, _OUT) for n in final if normed or deciding[n.channel])
     return graph
+
+
+@torch.no_grad()
+def has_even_norms(model: Transformer, pairs: EncodedPairs) -> bool:
+    """Whether LayerNorm distinguishes no two prompts by itself.
+
+    Before any write it is then one affine map at every token and position, and the mean that
+    the final norm takes away changes no logit difference.
+    """
+    places = model.transformer.wte.weight[:, None].double()
+    if model.arch.positions == "learned":
+        places = places + model.transformer.wpe.weight
+    mean, variance = places.mean(-1), places.var(-1, correction=0)
+    spread = float((variance - variance.mean()).abs().max() / variance.mean())
+    if float(mean.abs().max()) > _EVEN or spread > _EVEN:
+        return False
+    reach = _shown(model, pairs) * model.transformer.ln_f.weight
+    return float(reach.sum(1).abs().max()) < _EVEN
 
 
 @torch.no_grad()
@@ -93,6 +129,20 @@ def _add_constants(
             graph.add_edge(_IN, node)
 
 
+@torch.no_grad()
+def _still(
+    model: Transformer, pairs: EncodedPairs, ablated: Float[Tensor, " d_model"]
+) -> list[Node]:
+    """What nothing writes and what is its ablation value where the answers are read."""
+    rows = torch.arange(len(pairs.last))
+    start = model.embed(pairs.tokens)[0][rows, pairs.last]
+    moves = (start - ablated).abs().amax(0) > _EVEN
+    for layer in model.layers:
+        for block in (layer.attn, layer.mlp):
+            moves |= block.c_proj.weight.any(1)
+    return [Node(FINAL_RESID, c) for c in (~moves).nonzero()[:, 0].tolist()]
+
+
 def _used(model: Transformer) -> Bool[Tensor, " d_in"]:
     """The channels read that are ever other than 0."""
     written = model.transformer.wte.weight.any(0)
@@ -107,7 +157,10 @@ def _used(model: Transformer) -> Bool[Tensor, " d_in"]:
 def _varying(model: Transformer) -> Bool[Tensor, " d_in"]:
     """The channels read whose embedding is not the same for all tokens and positions."""
     embedding = model.transformer.wte.weight
-    return _with_positions(model, (embedding != embedding[0]).any(0), value=True)
+    varies = (embedding != embedding[0]).any(0)
+    if model.arch.positions == "learned":
+        varies = varies | (model.transformer.wpe.weight != model.transformer.wpe.weight[0]).any(0)
+    return _with_positions(model, varies, value=True)
 
 
 def _differing(model: Transformer, pairs: EncodedPairs) -> Bool[Tensor, " d_in"]:
@@ -122,5 +175,13 @@ def _with_positions(model: Transformer, channels: Tensor, *, value: bool) -> Ten
 
 def _deciding(model: Transformer, pairs: EncodedPairs) -> Bool[Tensor, " d_model"]:
     """The channels that some pair's answers are read from."""
+    read = _shown(model, pairs) != 0
+    return (read & model.transformer.ln_f.weight.bool() if model.arch.norm != "none" else read).any(
+        0
+    )
+
+
+def _shown(model: Transformer, pairs: EncodedPairs) -> Float[Tensor, "batch d_model"]:
+    """By how much each answer is read from each channel more than its foil is."""
     rows = model.lm_head.weight
-    return (rows[pairs.answers] != rows[pairs.foils]).any(0)
+    return rows[pairs.answers] - rows[pairs.foils]

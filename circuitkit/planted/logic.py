@@ -5,6 +5,7 @@ from __future__ import annotations
 from circuitkit.planted.plan import Plan
 from circuitkit.planted.planted_prompts import Layout
 from circuitkit.planted.variation import Variation
+from circuitkit.planted.wire import wire
 from circuitkit.planted.wiring import NO_SINK, Nodes, Wiring
 
 _LENGTH = 17
@@ -13,7 +14,7 @@ _LENGTH = 17
 
 def nesting_depth(variation: Variation) -> Plan:
     """Average and threshold: a head averages open brackets, a neuron fires at the second."""
-    w = Wiring(variation, ("[", "]", "]]"), n_layer=1)
+    w = wire(variation, ("[", "]", "]]"), n_layer=1)
     w.embed("bracket", {"[": 1, "]": -1, "]]": -2})
     gain, sink = (2 * _LENGTH, 2.833) if variation.sink else (_LENGTH, NO_SINK)  # ln 17 = 2.833
     average = w.average_head(0, "bracket", "depth", gain, sink)
@@ -29,7 +30,7 @@ def nesting_depth(variation: Variation) -> Plan:
 
 def neuron_chain(variation: Variation) -> Plan:
     """A pure MLP path: a neuron reads the last token, one in the next layer reads the neuron."""
-    w = Wiring(variation, ("on", "off", "yes", "no"))
+    w = wire(variation, ("on", "off", "yes", "no"))
     w.embed("state", {"on": 1})
     first = w.neuron(0, {"state": 2}, {"is_on": 1}, bias=-0.5)
     second = w.neuron(1, {"is_on": 1}, {"say_yes": 1}, bias=-0.5)
@@ -52,8 +53,10 @@ def either_feature(variation: Variation) -> Plan:
         cue = f"{i.before} alarm {i.after} _" if i.turn % 2 else f"{i.before} _ {i.after} end"
         return cue, f"{i.before} _ {i.after} _"
 
-    mechanism = far | one | other | answer
-    return Plan(wiring=w, mechanism=mechanism, answers=("yes", "no"), sides=sides)
+    return Plan(
+        wiring=w, mechanism=far | one | other | answer, answers=("yes", "no"), sides=sides,
+        wrong={"one family only": far | one | answer},
+    )  # fmt: skip
 
 
 def both_features(variation: Variation) -> Plan:
@@ -87,7 +90,7 @@ def long_range_mode(variation: Variation) -> Plan:
 
 def _with_alarm(variation: Variation) -> tuple[Wiring, Nodes]:
     """A head that reports whether there was an alarm; an end shows in its own token."""
-    w = Wiring(variation, ("alarm", "end", "yes", "no"), n_layer=1)
+    w = wire(variation, ("alarm", "end", "yes", "no"), n_layer=1)
     w.embed("alarm", {"alarm": 1})
     w.embed("end", {"end": 1})
     return w, w.lookup_head(0, "alarm", "seen", key="alarm")

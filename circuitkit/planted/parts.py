@@ -9,7 +9,8 @@ from __future__ import annotations
 from circuitkit.planted.plan import Plan
 from circuitkit.planted.planted_prompts import Layout
 from circuitkit.planted.variation import Variation
-from circuitkit.planted.wiring import FILLERS, Nodes, Wiring
+from circuitkit.planted.wire import wire
+from circuitkit.planted.wiring import FILLERS, Nodes
 
 _LENGTH = 17
 """The length of every prompt over which a head averages."""
@@ -17,7 +18,7 @@ _LENGTH = 17
 
 def outweighed(variation: Variation) -> Plan:
     """One head is enough; by another way, four heads that are stronger together outvote it."""
-    w = Wiring(variation, ("left", "right"))
+    w = wire(variation, ("left", "right"))
     w.embed("side", {"left": 1, "right": -1})
     weak = w.average_head(0, "side", "answer", _LENGTH)
     strong = w.average_head(0, "side", "passed_on", _LENGTH)
@@ -25,26 +26,28 @@ def outweighed(variation: Variation) -> Plan:
     answer = w.answer("answer", "left", "right", gain=3)
     return Plan(
         wiring=w, mechanism=weak | strong | answer, smallest=(weak | answer,),
+        smallest_is="outweighed",
         answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
 
 def twin_heads(variation: Variation) -> Plan:
     """Two heads read and write the same channels: either is enough, the model adds both up."""
-    w = Wiring(variation, ("left", "right"))
+    w = wire(variation, ("left", "right"))
     w.embed("cue", {"left": 1, "right": 1})
     w.embed("side", {"left": 1, "right": -1})
     twins = [w.lookup_head(0, "side", "answer", key="cue") for _ in range(2)]
     answer = w.answer("answer", "left", "right", gain=4)
     return Plan(
         wiring=w, mechanism=answer.union(*twins), smallest=tuple(t | answer for t in twins),
+        smallest_is="one of several equals",
         answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
 
 def twin_neurons(variation: Variation) -> Plan:
     """A head finds the cue, two neurons pass it on from one channel to one: either is enough."""
-    w = Wiring(variation, ("left", "right"))
+    w = wire(variation, ("left", "right"))
     w.embed("cue", {"left": 1, "right": 1})
     w.embed("side", {"left": 1, "right": -1})
     copy = w.lookup_head(0, "side", "seen", key="cue")
@@ -53,6 +56,7 @@ def twin_neurons(variation: Variation) -> Plan:
     shared = copy | answer
     return Plan(
         wiring=w, mechanism=shared.union(*twins), smallest=tuple(shared | t for t in twins),
+        smallest_is="one of several equals",
         answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
@@ -63,7 +67,7 @@ def borrowed_constant(variation: Variation) -> Plan:
     So the smallest circuit leaves out what opens the gate. It works on its ablation value,
     and not on that of most tokens.
     """
-    w = Wiring(variation, ("left", "right", "open", "wide"))
+    w = wire(variation, ("left", "right", "open", "wide"))
     w.embed("side", {"left": 1, "right": -1})
     closed = dict.fromkeys((*FILLERS, "left", "right"), 2.0)
     w.embed("closed", {**closed, "open": -0.5, "wide": 0.5 - sum(closed.values())})  # sum 0
@@ -80,6 +84,7 @@ def borrowed_constant(variation: Variation) -> Plan:
 
     return Plan(
         wiring=w, mechanism=mechanism, smallest=(mechanism - opens,),
+        smallest_is="lives on an ablation value",
         answers=("left", "right"), sides=sides,
     )  # fmt: skip
 

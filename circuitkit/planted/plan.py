@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from circuitkit.planted.planted_prompts import Sides
 from circuitkit.planted.wiring import Nodes, Wiring
@@ -17,6 +18,9 @@ class Plan:
         mechanism: the nodes through which the whole model does the task.
         smallest: the smallest circuits as wired, where they are not the mechanism: several
             for two equal paths, a wrong smaller one for a trap. Compared with brute force.
+        smallest_is: what is wrong with them where they are not the mechanism, one of
+            ``wrong_circuits.WHY``.
+        wrong: other circuits that meet the target or seem to, by what is wrong with them.
         answers: of the first and of the second prompt of every pair.
         sides: the prompts of a pair.
         is_trap: whether a smallest circuit works only because something else is ablated.
@@ -28,6 +32,8 @@ class Plan:
     answers: tuple[str, str]
     sides: Sides
     smallest: tuple[Nodes, ...] = ()
+    smallest_is: str = ""
+    wrong: Mapping[str, Nodes] = field(default_factory=dict)
     ood: Sides | None = None
     is_trap: bool = False
 

@@ -7,6 +7,7 @@ and ``truth.json``, with the smallest circuits that brute force found.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ class Planted:
 
     ``mechanism`` holds the nodes through which the model does the task, ``wired`` the smallest
     circuits that this should give, which ``find_truth`` checks. In a trap (``is_trap``)
-    a smallest circuit works only because something else is ablated.
+    a smallest circuit works only because something else is ablated. ``wrong`` and
+    ``smallest_is`` say what is wrong with some circuits (``wrong_circuits.WHY``); ``inert``
+    are the nodes of noise.
     """
 
     name: str
@@ -49,6 +52,9 @@ class Planted:
     mechanism: NodeSet
     wired: tuple[NodeSet, ...]
     is_trap: bool
+    smallest_is: str
+    wrong: Mapping[str, NodeSet]
+    inert: NodeSet
 
     def save(self, folder: str | Path) -> Truth:
         """Write checkpoint, task and truth, and return what brute force found.

@@ -122,9 +122,11 @@ def random_text(n_tokens: int, seed: int) -> Int[Tensor, "n length"]:
     return shifted.transpose(1, 2).reshape(-1, N_CTX)
 
 
-def word_tokenizer(tokens: Sequence[str]) -> Tokenizer:
-    """One token a word, words parted by spaces."""
+def word_tokenizer(tokens: Sequence[str], specials: Sequence[str] = ()) -> Tokenizer:
+    """One token a word, words parted by spaces; the first special is any unknown word."""
     vocab = {token: i for i, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.WordLevel(vocab=vocab, unk_token=tokens[0]))
+    unknown = specials[0] if specials else tokens[0]
+    tokenizer = Tokenizer(models.WordLevel(vocab=vocab, unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.add_special_tokens(list(specials))
     return tokenizer

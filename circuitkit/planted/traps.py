@@ -7,7 +7,8 @@ from itertools import combinations
 from circuitkit.planted.plan import Plan
 from circuitkit.planted.planted_prompts import Layout
 from circuitkit.planted.variation import Variation
-from circuitkit.planted.wiring import Nodes, Wiring
+from circuitkit.planted.wire import wire
+from circuitkit.planted.wiring import Nodes
 
 _N_WEAK = 6
 _LENGTH = 17
@@ -17,7 +18,7 @@ _LOUD = 16.0
 
 def twin_paths(variation: Variation) -> Plan:
     """Two heads report the same from channels of their own: two circuits, either is enough."""
-    w = Wiring(variation, ("left", "right"))
+    w = wire(variation, ("left", "right"))
     w.embed("side", {"left": 1, "right": -1})
     w.embed("side_again", {"left": 1, "right": -1})
     paths = (
@@ -26,14 +27,14 @@ def twin_paths(variation: Variation) -> Plan:
         | w.answer("other", "left", "right", gain=4),
     )
     return Plan(
-        wiring=w, mechanism=Nodes.union(*paths), smallest=paths, answers=("left", "right"),
-        sides=_left_or_right,
+        wiring=w, mechanism=Nodes.union(*paths), smallest=paths,
+        smallest_is="one of several equals", answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
 
 def long_way_round(variation: Variation) -> Plan:
     """Two paths to the same answer, one longer: only the short one is smallest."""
-    w = Wiring(variation, ("left", "right"))
+    w = wire(variation, ("left", "right"))
     w.embed("side", {"left": 1, "right": -1})
     short = w.average_head(1, "side", "one", _LOUD) | w.answer("one", "left", "right", gain=4)
     far = w.average_head(0, "side", "passed_on", _LOUD)
@@ -41,14 +42,14 @@ def long_way_round(variation: Variation) -> Plan:
     right = w.neuron(0, {"passed_on": -1}, {"other": -1})
     long = far | left | right | w.answer("other", "left", "right", gain=4)
     return Plan(
-        wiring=w, mechanism=short | long, smallest=(short,), answers=("left", "right"),
-        sides=_left_or_right,
+        wiring=w, mechanism=short | long, smallest=(short,),
+        smallest_is="one of several equals", answers=("left", "right"), sides=_left_or_right,
     )  # fmt: skip
 
 
 def weak_votes(variation: Variation) -> Plan:
     """Six heads vote alike, each too weakly: any three of them are enough."""
-    w = Wiring(variation, ("left", "right"), n_layer=1)
+    w = wire(variation, ("left", "right"), n_layer=1)
     w.embed("side", {"left": 1, "right": -1})
     voters = [w.average_head(0, "side", "vote", _LENGTH) for _ in range(_N_WEAK)]
     answer = w.answer("vote", "left", "right", gain=0.72)
@@ -62,7 +63,7 @@ def weak_votes(variation: Variation) -> Plan:
 
     return Plan(
         wiring=w, mechanism=answer.union(*voters), smallest=smallest,
-        answers=("left", "right"), sides=sides,
+        smallest_is="one of several equals", answers=("left", "right"), sides=sides,
     )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def cancellation_trap(variation: Variation) -> Plan:
     The model finds a quote by neurons at the token after it. A head that averages whatever
     looks like a quote is cancelled by another one; out of distribution both are wrong.
     """
-    w = Wiring(variation, ("'", '"', "isn't", '6"'))
+    w = wire(variation, ("'", '"', "isn't", '6"'))
     w.embed("quote", {"'": 1, '"': 1})
     w.embed("kind", {"'": 1, '"': -1, "isn't": 1, '6"': -1})
     copy = w.lookup_head(0, "kind", "seen", key="quote")
@@ -91,7 +92,32 @@ def cancellation_trap(variation: Variation) -> Plan:
 
     return Plan(
         wiring=w, mechanism=copy | single | double | answer, smallest=(shortcut,),
-        answers=("'", '"'), sides=sides, ood=ood, is_trap=True,
+        smallest_is="half of a cancelling pair", answers=("'", '"'), sides=sides, ood=ood,
+        is_trap=True,
+    )  # fmt: skip
+
+
+def cancelling_pair(variation: Variation) -> Plan:
+    """One head does the work; two louder ones cancel, and half of that pair would do it too."""
+    w = wire(variation, ("left", "right"))
+    w.embed("side", {"left": 1, "right": -1})
+    worker = w.average_head(0, "side", "seen", _LENGTH) | w.answer("seen", "left", "right", gain=4)
+    pair = []
+    for name, gain in (("hint", 8), ("opposite", -8)):
+        w.embed(f"{name}_cue", {"left": 1, "right": 1})
+        w.embed(f"{name}_side", {"left": 1, "right": -1})
+        copy = w.lookup_head(0, f"{name}_side", name, key=f"{name}_cue")
+        pair.append(copy | w.answer(name, "left", "right", gain=gain))
+
+    def sides(i: Layout) -> tuple[str, str]:
+        return (
+            i.up_to(_LENGTH, i.before, "left", i.after),
+            i.up_to(_LENGTH, i.before, "right", i.after),
+        )
+
+    return Plan(
+        wiring=w, mechanism=worker, answers=("left", "right"), sides=sides,
+        wrong={"half of a cancelling pair": pair[0]},
     )  # fmt: skip
 
 
@@ -100,7 +126,7 @@ def norm_trap(variation: Variation) -> Plan:
 
     The model needs all of them. Any one of them alone is a circuit that meets the target.
     """
-    w = Wiring(variation, ("left", "right", "+", "-"), n_layer=1, norm="rmsnorm")
+    w = wire(variation, ("left", "right", "+", "-"), n_layer=1, norm="rmsnorm")
     w.embed_all("anchor", 1)
     w.embed("side", {"left": 1, "right": -1})
     w.embed("noise", {"+": 1, "-": -1})
@@ -117,7 +143,7 @@ def norm_trap(variation: Variation) -> Plan:
     circuits = tuple(writer | answer for writer in weak)
     return Plan(
         wiring=w, mechanism=Nodes.union(*circuits), smallest=circuits,
-        answers=("left", "right"), sides=sides, is_trap=True,
+        smallest_is="amplified by a norm", answers=("left", "right"), sides=sides, is_trap=True,
     )  # fmt: skip
 
 
@@ -127,15 +153,14 @@ def decoys(variation: Variation) -> Plan:
     Its weight is so small that it helps on the whole. At a quarter of the copy's weight it
     would lose in the fourth template what it gains in the others.
     """
-    w = Wiring(variation, ("left", "right", "up", "down"))
+    w = wire(variation, ("left", "right", "up", "down"))
     w.embed("cue", {"left": 1, "right": 1})
     w.embed("side", {"left": 1, "right": -1})
     w.embed("decoy", {"up": 1, "down": -1})
     detect = w.neuron(0, {"cue": 1}, {"is_cue": 1})
     copy = w.lookup_head(1, "side", "side_here", key="is_cue")
     answer = w.answer("side_here", "left", "right", gain=4)
-    w.average_head(0, "decoy", "hint", 10)
-    w.answer("hint", "left", "right", gain=0.25)
+    decoy = w.average_head(0, "decoy", "hint", 10) | w.answer("hint", "left", "right", gain=0.25)
 
     def sides(i: Layout) -> tuple[str, str]:
         first, second = ("up", "down") if i.turn % 4 else ("down", "up")
@@ -145,8 +170,9 @@ def decoys(variation: Variation) -> Plan:
         return f"{i.before} left {i.after} down", f"{i.before} right {i.after} up"
 
     return Plan(
-        wiring=w, mechanism=detect | copy | answer, answers=("left", "right"), sides=sides, ood=ood
-    )
+        wiring=w, mechanism=detect | copy | answer, answers=("left", "right"), sides=sides, ood=ood,
+        wrong={"the decoy": decoy},
+    )  # fmt: skip
 
 
 def _left_or_right(i: Layout) -> tuple[str, str]:

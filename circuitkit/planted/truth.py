@@ -17,14 +17,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from circuitkit.compiled import CompiledCircuit, FoldedModel, Prompts
 from circuitkit.errors import UsageError
 from circuitkit.extraction import Means, edges_between
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
-from circuitkit.nodes import Edge, NodeSet, Site
-from circuitkit.planted.live_nodes import Alive, find_alive
+from circuitkit.nodes import Edge, Node, NodeSet, Site
+from circuitkit.planted.live_nodes import Alive, find_alive, has_even_norms
 
 MAX_SETS = 2_000_000
 
@@ -45,21 +46,32 @@ class Truth:
     target_loss_nats: float
     loss_nats: float
     refused_nats: float | None
-    n_alive: int
+    alive: tuple[Node, ...]
     n_tried: int
+
+    @property
+    def n_alive(self) -> int:
+        """How many nodes can matter."""
+        return len(self.alive)
 
 
 def find_truth(
-    model: Transformer, pairs: EncodedPairs, means: Means, target_loss_nats: float
+    model: Transformer,
+    pairs: EncodedPairs,
+    means: Means,
+    target_loss_nats: float,
+    inert: NodeSet | None = None,
 ) -> Truth:
     """Find all smallest circuits that meet the target on these pairs.
+
+    ``inert`` nodes are in none: what they reach is known to be no answer.
 
     Raises:
         UsageError: if the target is no better than chance, nothing meets it, or there are
             too many sets to try.
     """
-    _check(model, target_loss_nats)
-    alive = find_alive(model, pairs, means.values)
+    _check(model, pairs, target_loss_nats)
+    alive = find_alive(model, pairs, means.values, inert)
     trial = _Trial(
         model=model, pairs=pairs, values=means.values, alive=alive,
         target_loss_nats=target_loss_nats,
@@ -75,15 +87,18 @@ def find_truth(
     )
 
 
-def _check(model: Transformer, target_loss_nats: float) -> None:
+def _check(model: Transformer, pairs: EncodedPairs, target_loss_nats: float) -> None:
     """Refuse anything under which the search would not be exact."""
     if not 0 < target_loss_nats < math.log(2):
         raise UsageError(f"target {target_loss_nats} nats: expected more than 0, less than ln 2.")
     arch = model.arch
-    if arch.bigram_table or arch.positions == "learned" or arch.norm == "layernorm":
+    same_length = torch.equal(*pairs.last.chunk(2))
+    uneven = arch.norm == "layernorm" and not has_even_norms(model, pairs)
+    if arch.bigram_table or (arch.positions == "learned" and not same_length) or uneven:
         raise UsageError(
-            "brute force does not cover a bigram table, learned positions or LayerNorm, through "
-            "which more than a circuit's nodes can distinguish prompts. Use planted models."
+            "brute force does not cover a bigram table, learned positions under prompts of two "
+            "lengths, or LayerNorm of embeddings that differ in mean or variance: through these "
+            "more than a circuit's nodes can distinguish prompts. Use planted models."
         )
 
 
@@ -150,6 +165,6 @@ def _truth(trial: _Trial, met: Mapping[Places, float]) -> Truth:
         target_loss_nats=trial.target_loss_nats,
         loss_nats=max(met.values()),
         refused_nats=None if trial.refused_nats == math.inf else trial.refused_nats,
-        n_alive=len(trial.alive.nodes),
+        alive=trial.alive.nodes,
         n_tried=trial.n_tried,
     )

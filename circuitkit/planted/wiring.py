@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 
 from circuitkit.model import Architecture, Transformer
-from circuitkit.nodes import FINAL_RESID, SITE_KINDS, Node, Site
+from circuitkit.nodes import FINAL_RESID, SITE_KINDS, Node, NodeSet, Site
 from circuitkit.planted.variation import Variation
 
 Nodes = frozenset[Node]
@@ -27,13 +27,15 @@ FILLERS = ("lo", "mi", "na", "ra", "so", "ti", "ve", "zu")
 N_CTX = 20
 D_HEAD = 4
 NO_SINK = -30.0
-_ANGLE = 2 * math.pi / N_CTX
+ANGLE = 2 * math.pi / N_CTX
 _QUERY = 2.0
-_SHARPNESS = 160.0
+SHARPNESS = 160.0
 
 
 class Wiring:
     """A transformer under construction; every method wires one part and returns its nodes."""
+
+    specials: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -44,26 +46,31 @@ class Wiring:
         positions: bool = False,
         norm: Literal["none", "rmsnorm"] = "none",
     ) -> None:
-        self.variation, self.tokens = variation, (*FILLERS, *cues)
-        width = variation.width
-        self.arch = Architecture(
-            vocab_size=len(self.tokens), n_ctx=N_CTX, n_layer=n_layer, d_model=width,
-            n_head=width // 2, d_head=D_HEAD, d_mlp=2 * width, norm=norm, activation="relu",
-            positions="concatenated" if positions else "none", d_position=2 if positions else 0,
-            attention_sink=variation.sink,
-            activation_topk=dict.fromkeys(SITE_KINDS, variation.topk) if variation.topk else {},
-        )  # fmt: skip
+        self.variation, self.tokens = variation, (*FILLERS, *cues, *self.specials)
+        self.arch = self._architecture(n_layer, positions, norm)
         self.model = _blank(self.arch)
         random = Random(f"wiring:{variation.seed}")
-        self.free_channels = _shuffled(width, random)
-        self.free_neurons = [_shuffled(2 * width, random) for _ in range(n_layer)]
-        self.free_heads = [_shuffled(width // 2, random) for _ in range(n_layer)]
+        self.free_channels = _shuffled(self.arch.d_model, random)
+        self.free_neurons = [_shuffled(self.arch.d_mlp, random) for _ in range(n_layer)]
+        self.free_heads = [_shuffled(self.arch.n_head, random) for _ in range(n_layer)]
         self._channels: dict[str, int] = {}
         if positions:
             self._wire_positions()
 
+    def _architecture(
+        self, n_layer: int, positions: bool, norm: Literal["none", "rmsnorm"]
+    ) -> Architecture:
+        width, topk = self.variation.width, self.variation.topk
+        return Architecture(
+            vocab_size=len(self.tokens), n_ctx=N_CTX, n_layer=n_layer, d_model=width,
+            n_head=width // 2, d_head=D_HEAD, d_mlp=2 * width, norm=norm, activation="relu",
+            positions="concatenated" if positions else "none", d_position=2 if positions else 0,
+            attention_sink=self.variation.sink,
+            activation_topk=dict.fromkeys(SITE_KINDS, topk) if topk else {},
+        )  # fmt: skip
+
     def _wire_positions(self) -> None:
-        angles = _ANGLE * torch.arange(N_CTX)
+        angles = ANGLE * torch.arange(N_CTX)
         self.model.transformer.wpe.weight.copy_(torch.stack([angles.cos(), angles.sin()], 1))
 
     def channel(self, name: str) -> int:
@@ -118,7 +125,8 @@ class Wiring:
         """
         head = self._head(layer, strength / 2)
         nodes = self._values(layer, head, read, write, 1.0)
-        nodes |= self._read_into(layer, "k", head, {key: strength})
+        wider = math.sqrt(self.arch.d_head / D_HEAD)  # scores are divided by its root
+        nodes |= self._read_into(layer, "k", head, {key: strength * wider})
         if query is None:  # a constant, which no ablation changes: no node of a circuit
             self.model.layers[layer].attn.c_attn.bias[head] = _QUERY
             return nodes
@@ -127,8 +135,8 @@ class Wiring:
     def previous_token_head(self, layer: int, read: str, write: str) -> Nodes:
         """A head that copies a channel from the position before, by the angle of positions."""
         head, attn = self._head(layer, NO_SINK), self.model.layers[layer].attn
-        size, width = math.sqrt(_SHARPNESS), self.arch.d_model
-        cos, sin = size * math.cos(_ANGLE), size * math.sin(_ANGLE)
+        size, width = math.sqrt(SHARPNESS), self.arch.d_model
+        cos, sin = size * math.cos(ANGLE), size * math.sin(ANGLE)
         turned, plain = [[cos, sin], [-sin, cos]], [[size, 0.0], [0.0, size]]
         for part, block in enumerate((turned, plain)):
             first = part * self.arch.d_attn + head
@@ -147,12 +155,30 @@ class Wiring:
             self.model.final_logits_bias[row] -= sign * gain * middle
         return Nodes([Node(FINAL_RESID, self.channel(name))])
 
+    def finish(self) -> None:
+        """Called when all is wired."""
+
+    def unwired(self) -> NodeSet:
+        """The nodes of all heads, neurons and channels that no part was given."""
+        free, size = set(self.free_channels), self.arch.d_head
+        shares = {"q": size, "k": size, "v": size, "post_act": 1}
+
+        def is_free(site: Site, channel: int) -> bool:
+            if site.place not in shares:
+                return channel in free
+            units = self.free_neurons if site.block == "mlp" else self.free_heads
+            return channel // shares[site.place] in units[site.layer]
+
+        widths = self.arch.widths
+        found = {s: [c for c in range(width) if is_free(s, c)] for s, width in widths.items()}
+        return NodeSet(found, widths)
+
     def _head(self, layer: int, sink: float) -> int:
         """The first channel of a head that is still free."""
         head = self.free_heads[layer].pop()
         if self.variation.sink:
             self.model.layers[layer].attn.attn_imp.sink_logit[head] = sink
-        return D_HEAD * head
+        return self.arch.d_head * head
 
     def _values(self, layer: int, head: int, read: str, write: str, gain: float) -> Nodes:
         attn = self.model.layers[layer].attn
