@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -30,6 +31,7 @@ from circuitkit.planted.copying import closing_quote
 from circuitkit.planted.gpt2_wiring import BEGINNING, GPT2Variation
 from circuitkit.planted.live_nodes import find_alive
 from circuitkit.planted.plan import Plan
+from circuitkit.planted.planted_model import TABLE
 from circuitkit.planted.variation import Variation
 from circuitkit.planted.wire import wire
 from circuitkit.planted.wrong_circuits import WHY
@@ -83,7 +85,7 @@ def measured(exported):
     @cache
     def measure(name):
         folder = exported(name).folder
-        checkpoint, task = load_checkpoint(folder), load_task(folder / "task.jsonl")
+        checkpoint, task = load_checkpoint(folder), load_task(folder / TABLE)
         model, pairs = checkpoint.load_model(), checkpoint.ask(task, "select", 999)
         values = measure_means(model, checkpoint.load_reference()).values
         return lambda kept: float(
@@ -108,7 +110,7 @@ def test_the_search_agrees_with_trying_every_subset(exported):
     """Of the nodes that can matter, by the definition, of the model as read back."""
     at = exported("neuron_chain")
     checkpoint = load_checkpoint(at.folder)
-    model, task = checkpoint.load_model(), load_task(at.folder / "task.jsonl")
+    model, task = checkpoint.load_model(), load_task(at.folder / TABLE)
     pairs = checkpoint.ask(task, "select", 999)[::8]
     values = measure_means(model, checkpoint.load_reference()).values
     live = find_alive(model, pairs, values).nodes
@@ -227,13 +229,32 @@ def test_noise_computes_something():
     assert len(planted.inert & planted.mechanism) == 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_holds_the_pairs_that_were_planted(exported, name):
+    """Every prompt and answer, template and split, but for the space before an answer."""
+    at = exported(name)
+    task, lines = load_task(at.folder / TABLE), map(json.loads, at.planted.task_lines.splitlines())
+    assert not task.notes
+    wanted, held = defaultdict(list), {}
+    for line in lines:
+        sides = tuple((line[s]["prompt"].strip(), line[s]["answer"].strip()) for s in "ab")
+        wanted[line["split"]].append((*sides, line["template"]))
+    for split in wanted:
+        pairs = task.up_to(split, 10_000, 0)
+        sides = (((p.a.text, p.a.answer[1:]), (p.b.text, p.b.answer[1:])) for p in pairs)
+        held[split] = [(*both, p.template) for both, p in zip(sides, pairs, strict=True)]
+    assert {s: sorted(found) for s, found in held.items()} == {
+        s: sorted(found) for s, found in wanted.items()
+    }
+
+
 def found_in(folder):
     """What a short search finds, read from the files alone."""
     config = ExtractConfig(
         target_loss_nats=0.15, n_train=96, n_select=48, n_test=64, rung="smallest",
         pruning=PruningConfig(n_steps=60),
     )  # fmt: skip
-    return run_extraction(load_checkpoint(folder), load_task(folder / "task.jsonl"), config)
+    return run_extraction(load_checkpoint(folder), load_task(folder / TABLE), config)
 
 
 @pytest.mark.parametrize("name", ["cancelling_pair"])

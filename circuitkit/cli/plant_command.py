@@ -62,13 +62,14 @@ def plant(
     from circuitkit.files import claim_folder
     from circuitkit.planted import plant as wire
     from circuitkit.planted import save_gpt2
-    from circuitkit.planted.planted_model import TASK, TRUTH
+    from circuitkit.planted.planted_model import TABLE, TASK, TRUTH
 
+    is_gpt2 = variation["format"] == "gpt2"
     planted = wire(name, **variation)
-    claim_folder(out, (TRUTH, TASK), "a planted model")
+    claim_folder(out, (TRUTH, TABLE if is_gpt2 else TASK), "a planted model")
     if not quiet:
         click.echo(f"searching all circuits of {name} by brute force", err=True)
-    found = save_gpt2(planted, out) if variation["format"] == "gpt2" else planted.save(out)
+    found = save_gpt2(planted, out) if is_gpt2 else planted.save(out)
     summary = _summary(planted, found, out)
     if as_json:
         print_json(summary)
@@ -113,8 +114,9 @@ def _summary(planted: Planted, truth: Truth | TruthFile, out: Path) -> dict[str,
 
 
 def _in_words(planted: Planted, found: dict[str, Any], out: Path) -> str:
-    from circuitkit.planted.planted_model import TASK
+    from circuitkit.planted.planted_model import TABLE, TASK
 
+    task = out / (TABLE if "wrong" in found else TASK)
     n, size, edges = found["n_circuits"], found["n_nodes"], found["n_edges"][0]
     circuits = "1 smallest circuit" if n == 1 else f"{n} smallest circuits"
     trap = "\n  a trap: the smallest is not how the model does it" if planted.is_trap else ""
@@ -125,6 +127,6 @@ def _in_words(planted: Planted, found: dict[str, Any], out: Path) -> str:
         f"(target {found['target_loss_nats']})\n"
         f"  {planted.about}{trap}{wrong}\n"
         f"{out}\n"
-        f"next: circuitkit extract {quote(str(out))} --task {quote(str(out / TASK))} "
+        f"next: circuitkit extract {quote(str(out))} --task {quote(str(task))} "
         f"--out {quote(f'{out}-circuit')}"
     )

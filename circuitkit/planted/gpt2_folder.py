@@ -1,8 +1,8 @@
 """A planted model as a folder that transformers, and every tool on top of it, loads.
 
 In: a planted model of GPT-2's architecture. Out: config.json, model.safetensors with the names
-of ``save_pretrained``, the tokenizer, the task as task.csv and as task.jsonl, the reference
-sample, README.md and truth.json. Nothing is written of a model whose truth LayerNorm breaks.
+of ``save_pretrained``, the tokenizer, the task as task.csv, the reference sample, README.md and
+truth.json. Nothing is written of a model whose truth LayerNorm breaks.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pai
 from circuitkit.planted.checked_truth import check_truth
 from circuitkit.planted.gpt2_readme import readme
 from circuitkit.planted.gpt2_wiring import BEGINNING, EPS, UNKNOWN, GPT2Variation
-from circuitkit.planted.planted_model import TASK, TRUTH, Planted
+from circuitkit.planted.planted_model import TABLE, TRUTH, Planted
 from circuitkit.planted.truth_json import TruthFile, as_text, truth_file
 from circuitkit.task import Pair, Prompt
 
-TABLE = "task.csv"
 _TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 _COLUMNS = ("clean", "corrupt", "answer", "foil", "template", "split")
 
@@ -53,7 +52,6 @@ def save_gpt2(planted: Planted, folder: str | Path) -> TruthFile:
         "tokenizer.json": planted.tokenizer.to_str(pretty=True),
         "tokenizer_config.json": _json(_tokenizer_config(planted.model.arch)),
         TABLE: _table(lines),
-        TASK: "".join(json.dumps(line) + "\n" for line in lines),
         REFERENCE: save({"tokens": planted.reference.int()}),
         "README.md": readme(planted, len(lines)),
     }

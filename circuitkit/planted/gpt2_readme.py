@@ -38,7 +38,6 @@ Prompts have no beginning token. transformer-lens puts one before text: give \
 other word |
 | `task.csv` | `clean` and `corrupt` prompt; `answer` is right after the first, `foil` after the \
 second; `template` and `split` (train, select, test) |
-| `task.jsonl` | the same pairs for `circuitkit extract` |
 | `reference.safetensors` | the token ids over which circuitkit measures means |
 | `truth.json` | the smallest circuits and the mechanism, in nodes, heads, MLPs and edges; wrong \
 circuits and why; hashes of the files |

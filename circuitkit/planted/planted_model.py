@@ -26,7 +26,7 @@ from circuitkit.planted.variation import Variation
 from circuitkit.task import Task, load_task
 
 FORMAT = "circuitkit.truth/1"
-TASK, TRUTH = "task.jsonl", "truth.json"
+TASK, TABLE, TRUTH = "task.jsonl", "task.csv", "truth.json"
 TARGET_NATS = 0.15
 _MANY = 10**6
 

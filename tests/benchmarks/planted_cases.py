@@ -31,7 +31,7 @@ from circuitkit.files import write_whole
 from circuitkit.model import Transformer
 from circuitkit.planted import Planted, plant
 from circuitkit.planted.live_nodes import find_alive
-from circuitkit.planted.planted_model import TASK
+from circuitkit.planted.planted_model import TABLE, TASK
 from circuitkit.provenance import Named, record
 from circuitkit.task import Task
 from circuitkit.validation.controls.same_size import location_matched
@@ -137,7 +137,8 @@ class Bench:
     @classmethod
     def at(cls, name: str, seed: int, folder: Path) -> Bench:
         """Read a folder that holds a checkpoint and a task."""
-        checkpoint, task = load_checkpoint(folder), load_task(folder / TASK)
+        file = TASK if (folder / TASK).exists() else TABLE
+        checkpoint, task = load_checkpoint(folder), load_task(folder / file)
         model = checkpoint.load_model()
         reference = checkpoint.load_reference()
         means = measure_means(model, reference, checkpoint_sha256=checkpoint.sha256)

@@ -52,7 +52,7 @@ def run(name: str, seed: int, noise: float) -> Row:
         began = time.process_time()
         truth = save_gpt2(plant(name, seed=seed, noise=noise, format="gpt2"), folder)
         seconds = time.process_time() - began
-        found = extract(folder, folder / "task.jsonl", rung="smallest", seed=0)
+        found = extract(folder, folder / "task.csv", rung="smallest", seed=0)
         smallest = [_nodes(circuit.nodes) for circuit in truth.smallest]
         named = [found.nodes, *found.alternatives]
         return Row(
