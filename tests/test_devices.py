@@ -164,7 +164,7 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(config_path):
 def test_several_devices_without_lightning_are_refused(config_path, tmp_path, monkeypatch):
     """With the extra to install, before anything is written."""
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    message = r"run\.devices = 2 needs lightning-fabric, .*pip install 'circuitkit\[train\]'"
+    message = r"run\.devices = 2 needs lightning-fabric, .*pip install 'sparse-circuitkit\[train\]'"
     with pytest.raises(ConfigError, match=message):
         train(load_config(config_path, ["run.devices=2"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()

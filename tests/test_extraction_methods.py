@@ -539,7 +539,7 @@ def test_tuning_the_papers_schedule_keeps_one_start_for_all(planted):
 def test_tuning_without_optuna_says_what_to_install(planted, monkeypatch):
     """It is not needed for anything else."""
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UsageError, match=r"needs optuna.*pip install 'circuitkit\[tune\]'"):
+    with pytest.raises(UsageError, match=r"needs optuna.*pip install 'sparse-circuitkit\[tune\]'"):
         Tuning.around(PruningConfig(), 0)
 
 

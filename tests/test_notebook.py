@@ -139,7 +139,7 @@ def test_plots_draw_every_edge_and_finding():
 
 def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ReportError, match=r"pip install 'circuitkit\[notebook\]'"):
+    with pytest.raises(ReportError, match=r"pip install 'sparse-circuitkit\[notebook\]'"):
         example_circuit().plot()
 
 

@@ -30,7 +30,7 @@ NAMES = ("John", "Mary", "Tom", "Ann", "Kim", "Bob Lee", "Sue", "Max")
 
 def as_csv(rows, header=HEADER):
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([header, *rows])
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([header, *rows])
     return text.getvalue()
 
 
@@ -60,7 +60,7 @@ def splits_of(found):
 FORMS = (
     ("Then {0} and {1} went to the shop , {0} paid", " her", " him"),
     ("After lunch {0} saw {1} in the park and {0} smiled at", " her", " him"),
-    ("{0} has a book . The book of {0} is", " red", " old"),
+    ("{0} has a book , {1} has none . The book of {0} is", " red", " old"),
     ("Why did {1} not call {0} on the phone ? Ask", " them", " us"),
 )
 
@@ -76,6 +76,13 @@ EVERY = [row for form in range(4) for row in rows_of(form, 20)]
 
 # Read as written
 
+
+def contradicts(rows):
+    """Whether one prompt has two answers in rows of text."""
+    asked = [side for row in rows for side in (row[:2], row[2:])]
+    return len({prompt for prompt, _ in asked}) < len(set(asked))
+
+
 verbatim = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 odd = st.sampled_from(["None", "NA", "nan", "null", " ", '"', ",", "a\nb", "\r\n", "'", ";", "\t"])
 text_rows = st.lists(
@@ -84,7 +91,7 @@ text_rows = st.lists(
     ),
     min_size=3,
     max_size=8,
-)
+).filter(lambda rows: not contradicts(rows))
 
 
 @settings(max_examples=60)
@@ -120,6 +127,20 @@ def test_the_order_of_rows_and_sides_has_no_influence(tmp_path_factory, rows, mi
     assert read(folder, as_csv(rows)).pairs.asks() == read(folder, as_csv(EVERY)).pairs.asks()
 
 
+def test_the_order_of_rows_has_no_influence_on_what_is_drawn(tmp_path):
+    """Nor on which of two copies of a pair is kept: the same pairs come in the same order."""
+    rows = [[*row, f"t{i % 6}"] for i, row in enumerate(EVERY)]
+    rows += [[*row[:4], "t9"] for row in rows[:3]] + [
+        [*row[2:4], *row[:2], "t0"] for row in rows[3:5]
+    ]
+    header = (*HEADER, "template")
+    one = load_task(written(tmp_path, as_csv(rows, header), "one.csv"))
+    two = load_task(written(tmp_path, as_csv(rows[::-1], header), "two.csv"))
+    for split in SHARES:
+        for seed in (0, 1):
+            assert one.up_to(split, 5, seed) == two.up_to(split, 5, seed)
+
+
 def test_the_name_of_the_file_has_no_influence(tmp_path):
     """The copy in a circuit's folder is the same task; its hash is that of the bytes."""
     mine = load_task(written(tmp_path, as_csv(EVERY)))
@@ -134,8 +155,8 @@ def test_templates_and_splits_that_are_given_are_kept(tmp_path):
     rows = [[*row, f"t{i % 6}", SPLITS[i % 3]] for i, row in enumerate(EVERY)]
     task = load_task(written(tmp_path, as_csv(rows, (*HEADER, "template", "split"))))
     assert (task.notes, task.source) == ((), "mine.csv")
-    assert {split: task.templates(split) for split in SPLITS[:3]} == {
-        "train": ("t0", "t3"), "select": ("t1", "t4"), "test": ("t2", "t5")
+    assert {split: set(task.templates(split)) for split in SPLITS[:3]} == {
+        "train": {"t0", "t3"}, "select": {"t1", "t4"}, "test": {"t2", "t5"}
     }  # fmt: skip
 
 
@@ -159,7 +180,7 @@ def test_the_names_of_others_are_read(tmp_path, names):
 def test_token_ids_have_templates_and_splits_too(tmp_path):
     """In a JSONL, whose numbers are ids."""
     rows = [[[n, 7, form, form + 20], 1, [n + 1, 7, form, form + 20], 2]
-            for form in (3, 4, 5) for n in range(10, 14)]  # fmt: skip
+            for form in (3, 4, 5) for n in range(10, 18, 2)]  # fmt: skip
     found = read(tmp_path, as_jsonl(rows), "ids.jsonl")
     labels = {pair.template for pairs in found.pairs.listed.values() for pair in pairs}
     assert labels == {"… 7 3 23", "… 7 4 24", "… 7 5 25"}
@@ -222,6 +243,92 @@ def test_inferred_templates_in_two_given_splits_are_parted_and_it_is_said(tmp_pa
 
 
 # Splits
+
+
+def test_contradictions_are_left_out_wherever_dealing_would_put_them(tmp_path):
+    """Both rows, in every file: not by the split that each would fall into."""
+    for i in range(8):
+        rows = [*EVERY, [*EVERY[i][:1], EVERY[i][3], EVERY[i][2], EVERY[i][1]]]
+        found = read(tmp_path, as_csv(rows))
+        lines = {i + 2, len(EVERY) + 2}
+        assert {u.line for u in found.pairs.unusable} == lines
+        assert {u.reason for u in found.pairs.unusable} == {"a prompt with two right answers"}
+        assert f"2 of {len(rows)} pairs of the file cannot be used" in found.notes[0]
+
+
+def test_contradictions_between_given_splits_stay(tmp_path):
+    """The splits are the user's, who asks each by itself."""
+    header, row = (*HEADER, "split"), EVERY[0]
+    rows = [[*each, SPLITS[i % 3]] for i, each in enumerate(EVERY)]
+    rows.append([row[0], row[3], row[2], row[1], SPLITS[1]])
+    assert read(tmp_path, as_csv(rows, header)).pairs.unusable == ()
+
+
+def test_pairs_that_share_a_prompt_are_in_one_split(tmp_path):
+    """Several corruptions of one clean prompt: no prompt of a split is in another."""
+    rows = [
+        [f"the {clean} cat saw", "one", f"the {clean} dog {i} saw", "two"]
+        for clean in range(12) for i in range(4)
+    ]  # fmt: skip
+    found = read(tmp_path, as_csv(rows))
+    prompts = [
+        {side.text for pair in pairs for side in (pair.a, pair.b)}
+        for pairs in found.pairs.listed.values() if pairs
+    ]  # fmt: skip
+    assert len(prompts) == 3
+    assert sum(map(len, prompts)) == len(set.union(*prompts))
+    assert all(len(found.pairs.templates(split)) >= 3 for split in SHARES)
+
+
+def test_where_all_pairs_hang_together_it_is_said(tmp_path):
+    """A ring of prompts cannot be dealt apart."""
+    rows = [[f"the {i} cat", "one", f"the {(i + 1) % 9} cat", "one "] for i in range(9)]
+    rows = [[a, f"w{i}", b, f"w{(i + 1) % 9}"] for i, (a, _, b, _) in enumerate(rows)]
+    found = read(tmp_path, as_csv(rows))
+    assert any("splits share prompts too: what is tested is not new" in n for n in found.notes)
+
+
+def test_copies_are_counted_once_where_splits_are_dealt(tmp_path):
+    """The note says how many pairs each split holds."""
+    found = read(tmp_path, as_csv([*EVERY, *EVERY]))
+    held = {split: len(found.pairs.listed[split]) for split in SHARES}
+    shown = ", ".join(f"{n} to {split}" for split, n in held.items())
+    assert found.notes[-1].endswith(f"pairs: {shown}")
+
+
+def test_line_ends_of_windows_change_nothing(tmp_path):
+    """Also inside a value; in a file with both kinds, each stands as it is written."""
+    rows = [["a\n" + row[0], row[1], "a\n" + row[2], row[3]] for row in EVERY]
+    unix, windows = (
+        as_csv(rows),
+        as_csv(rows).replace("\r\n", "\n").replace("\n", "\r\n"),
+    )
+    assert splits_of(read(tmp_path, unix)) == splits_of(read(tmp_path, windows))
+    mixed = unix.replace("\n", "\r\n", 1)
+    assert splits_of(read(tmp_path, mixed)) == splits_of(read(tmp_path, unix))
+
+
+def test_a_key_that_comes_twice_is_refused(tmp_path):
+    """JSON would keep the last and say nothing."""
+    line = '{"clean": "x", "clean": "y", "answer": "1", "corrupt": "z", "foil": "2"}'
+    with pytest.raises(TaskError, match="line 1: not JSON: key 'clean' is there twice"):
+        read(tmp_path, line, "mine.jsonl")
+
+
+def test_blanks_around_a_template_are_no_part_of_it(tmp_path):
+    """One name, one template."""
+    rows = [[*row, f"t{i % 6}" + " " * (i % 2)] for i, row in enumerate(EVERY)]
+    found = read(tmp_path, as_csv(rows, (*HEADER, "template")))
+    every = {t for split in SPLITS for t in found.pairs.templates(split)}
+    assert every == {f"t{i}" for i in range(6)}
+
+
+def test_an_ending_is_read_in_capitals_and_others_are_named(tmp_path):
+    """Not taken for the name of a built-in task."""
+    upper = load_task(written(tmp_path, as_csv(EVERY), "MINE.CSV"))
+    assert upper.origin == load_task(written(tmp_path, as_csv(EVERY))).origin
+    with pytest.raises(TaskError, match=r"mine\.tsv is a file, but no task file by its ending"):
+        load_task(written(tmp_path, as_csv(EVERY), "mine.tsv"))
 
 
 @settings(max_examples=60)

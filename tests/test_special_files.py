@@ -2,7 +2,9 @@
 
 import ast
 import os
+import shutil
 import socket
+import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,8 +45,9 @@ def endless(path):
 
 
 def unix_socket(path):
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
+    with socket.socket(socket.AF_UNIX) as made, tempfile.TemporaryDirectory() as short:
+        made.bind(f"{short}/s")  # a long path is refused
+        shutil.move(f"{short}/s", path)
 
 
 KINDS = {

@@ -35,7 +35,7 @@ class _Commands(CommandGroup):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(installed_version(), message=f"{DISTRIBUTION} %(version)s")
+@click.version_option(installed_version(), message=f"{DISTRIBUTION}, version %(version)s")
 def circuitkit() -> None:
     """Find a small circuit of a transformer that does a task, and how far to trust it.
 

@@ -1,7 +1,9 @@
 """Pairs that a file lists: rows go in, pairs by split come out, with notes on what was added.
 
 Templates that the file does not give are inferred, splits that it does not give are dealt by
-template. Rows that ask nothing are left out and counted.
+template, so that no two share a prompt. Rows that ask nothing are left out and counted, and so are
+those that contradict each other where splits are dealt: which split they fall into would decide
+whether the contradiction is seen.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from circuitkit.errors import PairError, TaskError
+from circuitkit.task.contradictions import contradictory, together
 from circuitkit.task.dealt_splits import SHARES, deal
 from circuitkit.task.inferred_templates import each_its_own, infer_templates
 from circuitkit.task.pair_rows import Row, read_rows
@@ -75,11 +78,21 @@ def _read(rows: list[Row], path: Path) -> _Reading:
             found.rows.append(row)
         except PairError as error:
             found.unusable.append(UnusablePair.of(error, row.line, row.split))
+    if not any(row.split for row in rows):
+        _leave_out_contradictions(found)
     if not found.rows:
         raise TaskError(f"{path}: {left_out_in_words(found.unusable, len(rows), example=True)}")
     if found.unusable:
         found.notes.append(f"{path.name}: {left_out_in_words(found.unusable, len(rows))}")
     return found
+
+
+def _leave_out_contradictions(reading: _Reading) -> None:
+    wrong = contradictory(reading.pairs)
+    for i, error in wrong.items():
+        reading.unusable.append(UnusablePair.of(error, reading.rows[i].line, None))
+    reading.pairs = [pair for i, pair in enumerate(reading.pairs) if i not in wrong]
+    reading.rows = [row for i, row in enumerate(reading.rows) if i not in wrong]
 
 
 def _given(rows: Sequence[Row], name: str) -> bool:
@@ -108,10 +121,13 @@ def _templates(reading: _Reading) -> list[str]:
     if n < FEWEST_TEMPLATES:
         reading.notes.append(
             f"{name} gives no templates, and its prompts are alike but for some words "
-            f"({_such_as(labels)}): every pair counts as a template of its own. Splits and "
-            "intervals are over pairs, and say nothing about prompts of another form"
+            f"({_such_as(labels)}): every pair counts as a template of its own, with those that "
+            "share a prompt with it. Splits and intervals are over these, and say nothing about "
+            "prompts of another form"
         )
-        return each_its_own(reading.pairs)
+        own = each_its_own(reading.pairs)
+        groups = together(reading.pairs, own)
+        return groups if len(set(groups)) >= FEWEST_TEMPLATES else own
     every = "every pair is one of its own" if n == len(set(map(_sides, reading.pairs))) else (
         f"{n} are inferred from the words that vary, such as {_such_as(labels)}"
     )  # fmt: skip
@@ -129,8 +145,9 @@ def _splits(reading: _Reading, templates: Sequence[str]) -> list[Split]:
     given: list[Split] = [row.split for row in reading.rows if row.split is not None]
     if _given(reading.rows, "split"):
         return given
-    distinct = {(_sides(p), t) for p, t in zip(reading.pairs, templates, strict=True)}
-    dealt = deal(Counter(template for _, template in distinct))
+    groups = _groups(reading, templates)
+    distinct = {(_sides(p), g) for p, g in zip(reading.pairs, groups, strict=True)}
+    dealt = deal(Counter(group for _, group in distinct))
     if len(dealt) < FEWEST_TEMPLATES:
         raise TaskError(
             f"{reading.path}: {len(dealt)} templates and no splits; expected at least "
@@ -138,13 +155,25 @@ def _splits(reading: _Reading, templates: Sequence[str]) -> list[Split]:
             "or a split for each pair."
         )
     reading.added.append("splits dealt by template")
-    splits: list[Split] = [dealt[template] for template in templates]
-    counts = Counter(splits)
+    splits: list[Split] = [dealt[group] for group in groups]
+    counts = Counter(dealt[group] for _, group in distinct)
     shown = ", ".join(f"{counts[split]} to {split}" for split in SHARES)
     reading.notes.append(
         f"{reading.path.name} gives no splits: templates are dealt as 4 : 3 : 3; pairs: {shown}"
     )
     return splits
+
+
+def _groups(reading: _Reading, templates: Sequence[str]) -> Sequence[str]:
+    """Templates that share a prompt are dealt together, if that leaves one for each split."""
+    groups, n = together(reading.pairs, templates), len(set(templates))
+    if len(set(groups)) >= min(n, FEWEST_TEMPLATES):
+        return groups
+    reading.notes.append(
+        f"{reading.path.name}: its pairs hang together by prompts that several of them share, so "
+        "splits share prompts too: what is tested is not new. Give a split for each pair"
+    )
+    return templates
 
 
 def _apart(reading: _Reading, templates: Sequence[str], splits: Sequence[Split]) -> list[str]:
@@ -166,10 +195,11 @@ def _apart(reading: _Reading, templates: Sequence[str], splits: Sequence[Split])
 
 
 def _listed(pairs: Sequence[Pair], splits: Sequence[Split], reading: _Reading) -> FixedPairs:
-    """Each pair once in its split, under the first template that has it."""
+    """Each pair once in its split, under the first template that has it, in no order of rows."""
     listed: dict[Split, dict[frozenset[Prompt], Pair]] = {split: {} for split in SPLITS}
     repeated: dict[Split, int] = dict.fromkeys(SPLITS, 0)
-    for split, pair in zip(splits, pairs, strict=True):
+    ordered = sorted(zip(splits, pairs, strict=True), key=lambda each: _content(each[1]))
+    for split, pair in ordered:
         repeated[split] += _sides(pair) in listed[split]
         listed[split].setdefault(_sides(pair), pair)
     return FixedPairs(
@@ -181,6 +211,12 @@ def _listed(pairs: Sequence[Pair], splits: Sequence[Split], reading: _Reading) -
 
 def _sides(pair: Pair) -> frozenset[Prompt]:
     return frozenset([pair.a, pair.b])
+
+
+def _content(pair: Pair) -> tuple[str, ...]:
+    """What a pair is ordered by: its two sides in either order, then the order, the template."""
+    a, b = repr(pair.a), repr(pair.b)
+    return (*sorted((a, b)), a, pair.template)
 
 
 def _refuse_overlap(templates: Sequence[str], splits: Sequence[Split], path: Path) -> None:

@@ -58,8 +58,8 @@ class Row:
 
     @property
     def template(self) -> str | None:
-        """As the file gives it."""
-        return self.fields.template
+        """As the file gives it, without the blanks around it."""
+        return None if self.fields.template is None else self.fields.template.strip()
 
     @property
     def split(self) -> Split | None:
@@ -83,7 +83,8 @@ def read_rows(data: bytes, path: Path) -> list[Row]:
     Raises:
         TaskError: if it is not such a file, or holds too many rows, or none.
     """
-    parse = _csv_rows if path.suffix == ".csv" else _json_rows
+    is_csv = path.suffix.lower() == ".csv"
+    parse = _csv_rows if is_csv else _json_rows
     rows: list[Row] = []
     for row in parse(decode(data, path), path):
         rows.append(row)
@@ -93,13 +94,19 @@ def read_rows(data: bytes, path: Path) -> list[Row]:
                 "sample of them: a search uses some two thousand."
             )
     if not rows:
-        kind = "a header and one row" if path.suffix == ".csv" else "one JSON object"
+        kind = "a header and one row" if is_csv else "one JSON object"
         raise TaskError(f"{path}: no pairs; expected {kind} a line")
     return rows
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[Row]:
-    """Values stand as they are written: blanks, ``None`` and ``NA`` are text."""
+    """Values stand as they are written: blanks, ``None`` and ``NA`` are text.
+
+    Line ends of Windows, where the file has no others, are those of its editor: inside a value
+    too they are read as line feeds.
+    """
+    if text.count("\r\n") == text.count("\n"):
+        text = text.replace("\r\n", "\n")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     parts: dict[int, str] = {}
     names: list[str] = []
@@ -140,7 +147,7 @@ def _places(names: list[str], where: str) -> dict[int, str]:
 def _nested(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The parts of a pair as the nested form of a line has them."""
     for key in ("template", "split"):
-        if given.get(key) == "":
+        if not str(given.get(key, key)).strip():
             raise TaskError(f"{where}: {key} is empty; give one in every row, or no such column")
     sides = {
         side: {key: given[f"{key}_{side}"] for key in ("prompt", "answer")} for side in ("a", "b")
@@ -160,7 +167,7 @@ def _json_rows(text: str, path: Path) -> Iterator[Row]:
 def _json_fields(line: str, where: str) -> Any:
     """A line in the nested form; one with the names of columns is brought into it."""
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=_each_key_once)
     except (ValueError, RecursionError) as error:
         raise TaskError(
             f"{where}: not JSON: {error}; expected one whole JSON object a line"
@@ -169,6 +176,15 @@ def _json_fields(line: str, where: str) -> Any:
         return found
     parts = parts_of(list(found), where, "keys")
     return _nested({part: found[name] for part, name in parts.items()}, where)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:60]!r} is there twice")
+    return found
 
 
 def _row(fields: Any, line: int, where: str) -> Row:

@@ -133,11 +133,10 @@ def load_task(name_or_path: str | Path | Task) -> Task:
     if isinstance(name_or_path, Task):
         return name_or_path
     path = as_path(name_or_path, "task: a built-in name, a .toml, a .csv or a .jsonl")
-    if path.suffix in _READERS:
-        data = read_task_file(path, MAX_BYTES if path.suffix == ".toml" else MAX_PAIR_BYTES)
-        return replace(
-            _READERS[path.suffix](path, data), file=TaskSource(suffix=path.suffix, data=data)
-        )
+    suffix = path.suffix.lower()
+    if suffix in _READERS:
+        data = read_task_file(path, MAX_BYTES if suffix == ".toml" else MAX_PAIR_BYTES)
+        return replace(_READERS[suffix](path, data), file=TaskSource(suffix=suffix, data=data))
     if str(name_or_path) in builtin_tasks():
         shipped = shipped_folder("tasks") / f"{name_or_path}.toml"
         return _read_templates(shipped, read_task_file(shipped))
@@ -145,6 +144,11 @@ def load_task(name_or_path: str | Path | Task) -> Task:
 
 
 def _unknown(name: str) -> TaskError:
+    if Path(name).is_file():
+        return TaskError(
+            f"{name} is a file, but no task file by its ending; expected .toml, .csv (commas "
+            "between columns) or .jsonl. Rename it, or write it in one of these."
+        )
     near = get_close_matches(name, builtin_tasks(), n=3, cutoff=0.5) or builtin_tasks()
     return TaskError(
         f"no task {name!r}: expected a built-in name, a .toml, a .csv or a .jsonl file; "
