@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import json
 from pathlib import Path
 
 import pytest
 from example_circuit import example_circuit, example_validation, finding, random_circuit
 from example_explanation import CONSTANT, example, example_explanation, note, run
 
+from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.explanation import Context
 from circuitkit.errors import CircuitError
 from circuitkit.findings import Claim, Validation
@@ -22,6 +24,7 @@ from circuitkit.views.ladder_section import ladder, read_rungs
 from circuitkit.views.prompt_section import examples, prompt
 from circuitkit.views.report_data import page
 from circuitkit.views.reported import Reported
+from circuitkit.views.search_section import made
 from circuitkit.views.terms_section import terms
 
 GALLERY = sorted(
@@ -259,3 +262,15 @@ def test_everything_of_a_folder_is_in_its_report(tmp_path):
     assert shown["explained"]
     assert shown["trust"]
     assert shown["ladder"]
+
+
+def test_what_was_left_out_is_in_the_report(tmp_path):
+    """As the record of the search has it; a record of another form has none."""
+    example_circuit().save(tmp_path)
+    assert CircuitFolder.open(tmp_path).remarks == ()
+    remark = "2 of 60 pairs of the file cannot be used and are left out"
+    (tmp_path / "pruning.json").write_text(json.dumps({"remarks": [remark]}))
+    reported = Reported.of(CircuitFolder.open(tmp_path))
+    assert ["pairs", remark] in made(reported.circuit, None, reported.remarks)
+    (tmp_path / "pruning.json").write_text(json.dumps({"remarks": {"x": 1}}))
+    assert CircuitFolder.open(tmp_path).remarks == ()

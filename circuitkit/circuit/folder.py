@@ -153,6 +153,12 @@ class CircuitFolder:
         """The record of the search; None if there is none."""
         return self._record(PRUNING)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the search found unusual about the pairs, such as those it left out."""
+        found = (self.pruning or {}).get("remarks", [])
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
     def _record(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
         if not path.exists():

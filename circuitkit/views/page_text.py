@@ -49,7 +49,7 @@ def circuit_text(reported: Reported) -> dict[str, Any]:
         "fooled": fooled(validation) if validation else [],
         "ladder": ladder(reported.rungs),
         "asked": asked(circuit),
-        "made": made(circuit, validation),
+        "made": made(circuit, validation, reported.remarks),
         "commands": [*commands(circuit, validation, reported.origin)[:-1], REPORT_COMMAND],
     }
 

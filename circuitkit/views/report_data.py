@@ -80,7 +80,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "fooled": fooled(validation) if validation else [],
         "ladder": ladder(reported.rungs),
         "tables": [_nodes_table(circuit), _edges_table(circuit)],
-        "made": made(circuit, validation),
+        "made": made(circuit, validation, reported.remarks),
         "commands": commands(circuit, validation, reported.origin),
         "version": prose(circuit.provenance.circuitkit_version, 40),
         "palette": {"fills": FILLS, "positive": POSITIVE, "negative": NEGATIVE},

@@ -21,6 +21,7 @@ class Reported:
     origin: Origin | None = None
     explanation: Explanation | None = None
     rungs: Rungs = ()
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, folder: CircuitFolder) -> Reported:
@@ -36,6 +37,7 @@ class Reported:
             origin=folder.origin,
             explanation=Explanation.load(folder.path) if explained else None,
             rungs=read_rungs(folder.path),
+            remarks=folder.remarks,
         )
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.published_losses import METHOD as RELEASED
 from circuitkit.findings import Validation
@@ -31,12 +33,15 @@ def method(circuit: Circuit) -> str:
     return ", ".join(_WORDS.get(word, prose(word, 40)) for word in (circuit.method or "").split())
 
 
-def made(circuit: Circuit, validation: Validation | None) -> list[list[str]]:
+def made(
+    circuit: Circuit, validation: Validation | None, remarks: Sequence[str] = ()
+) -> list[list[str]]:
     """List what went into the circuit, a name and a value a row."""
     by = circuit.provenance
     rows = {
         "checkpoint": _named(circuit.checkpoint),
         "task": _named(circuit.task),
+        "pairs": prose("; ".join(remarks), 2000),
         "circuit": circuit.sha256,
         "means": prose(circuit.means_sha256 or "", 64),
         "reference": _reference(circuit),
