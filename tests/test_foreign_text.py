@@ -99,6 +99,55 @@ def test_prompts_stand_as_they_are(tmp_path):
     assert next(iter(sides))[0] == tuple(checkpoint.tokenizer.encode("(x").ids)
 
 
+def write_json(path, value):
+    path.write_text(json.dumps(value))
+
+
+def id_of(folder, token):
+    return json.loads((folder / "vocab.json").read_text())[token]
+
+
+def test_settings_that_agree_with_the_tokenizer_change_nothing(tmp_path):
+    """Libraries list special tokens beside the vocabulary that has them."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"])
+    write_pair(folder, trained("GPT-2"))
+    before = load_checkpoint(folder)
+    end = {"content": "<|endoftext|>", "special": True, "normalized": True}
+    write_json(folder / "added_tokens.json", {"<|endoftext|>": N_TOKENS - 1})
+    write_json(folder / "special_tokens_map.json", {"bos_token": "<|endoftext|>", "eos_token": end})
+    decoder = {str(N_TOKENS - 1): end}
+    settings = {"add_prefix_space": False, "add_bos_token": True, "pad_token": None}
+    write_json(folder / "tokenizer_config.json", settings | {"added_tokens_decoder": decoder})
+    assert load_checkpoint(folder) == before
+
+
+def with_added(tokenizer):
+    """The same with a plain token that is found before text is cut."""
+    tokenizer.add_tokens(["<new>"])
+    return tokenizer
+
+
+def test_a_tokenizer_of_one_file_has_what_the_settings_beside_it_ask_for(tmp_path):
+    """Added tokens and a blank before each text, in the file itself; without them it is refused."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"] | {"vocab_size": N_TOKENS + 1})
+    tokenizer = with_added(trained("GPT-2"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    (folder / "tokenizer.json").write_text(tokenizer.to_str())
+    write_json(folder / "added_tokens.json", {"<new>": N_TOKENS})
+    write_json(folder / "tokenizer_config.json", {"add_prefix_space": True})
+    found = load_checkpoint(folder).tokenizer
+    assert N_TOKENS in found.encode("a<new>b").ids
+    assert found.encode("x").ids == found.encode(" x").ids
+    plain = with_added(trained("GPT-2"))
+    (folder / "tokenizer.json").write_text(plain.to_str())
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json asks for a blank before"):
+        load_checkpoint(folder)
+    write_json(folder / "tokenizer_config.json", {})
+    (folder / "tokenizer.json").write_text(trained("GPT-2").to_str())
+    with pytest.raises(CheckpointError, match=r"added_tokens\.json has the token '<new>' .*lacks"):
+        load_checkpoint(folder)
+
+
 # What is refused
 
 BROKEN = {
@@ -132,6 +181,37 @@ BROKEN = {
     "a blank before": (
         lambda f: (f / "tokenizer_config.json").write_text('{"add_prefix_space": true}'),
         r"tokenizer_config\.json asks for a blank before every text",
+    ),
+    "a token in added_tokens.json": (
+        lambda f: write_json(f / "added_tokens.json", {"<new>": N_TOKENS}),
+        r"added_tokens\.json has the token '<new>' \(id 300\), which the tokenizer lacks; .*Auto",
+    ),
+    "a token in tokenizer_config.json": (
+        lambda f: write_json(
+            f / "tokenizer_config.json",
+            {"added_tokens_decoder": {"300": {"content": "<new>", "special": False}}},
+        ),
+        r"tokenizer_config\.json has the token '<new>' \(id 300\), which the tokenizer lacks",
+    ),
+    "a token that is merged otherwise": (
+        lambda f: write_json(f / "added_tokens.json", {"print": id_of(f, "print")}),
+        r"'print' \(id \d+\), which the tokenizer would merge from its parts",
+    ),
+    "a token of another id": (
+        lambda f: write_json(f / "added_tokens.json", {"<|endoftext|>": 3}),
+        r"'<\|endoftext\|>' \(id 3\), which is 299 there",
+    ),
+    "a special token": (
+        lambda f: write_json(f / "special_tokens_map.json", {"sep_token": {"content": "[SEP]"}}),
+        r"special_tokens_map\.json has the token '\[SEP\]', which the tokenizer lacks",
+    ),
+    "more special tokens": (
+        lambda f: write_json(f / "tokenizer_config.json", {"extra_special_tokens": ["[A]"]}),
+        r"tokenizer_config\.json has the token '\[A\]', which the tokenizer lacks",
+    ),
+    "damaged settings": (
+        lambda f: (f / "added_tokens.json").write_text("{"),
+        r"added_tokens\.json is not JSON",
     ),
     "of another vocabulary": (
         lambda f: (f / "tokenizer.json").write_text(tiny_tokenizer().to_str()),
