@@ -75,6 +75,15 @@ def adapter(folder):
     save_file({"base_model.h.0.lora_A": torch.ones(2)}, folder / "adapter_model.safetensors")
 
 
+def adapter_beside(folder):
+    adapter(write_gpt2(folder))
+
+
+def adapter_weights_beside(folder):
+    adapter(write_gpt2(folder))
+    (folder / "adapter_config.json").unlink()
+
+
 def adapter_weights(folder):
     save_file({"base_model.h.0.lora_A": torch.ones(2)}, folder / "model.safetensors")
 
@@ -128,6 +137,8 @@ MISSES = {
     another_size: r"(?s)lacks 12 tensors.*says n_layer = 3, .*holds 2 layers of width 8\. Is it an",
     transformer_lens: r"tensors of a TransformerLens model, .*Save the model that it was made from",
     adapter: r"adapter \(adapter_config\.json\) without the model .*merge_and_unload",
+    adapter_beside: r"adapter_config\.json is of an adapter, .* not run\. Merge the two .*move",
+    adapter_weights_beside: r"adapter_model\.safetensors is of an adapter",
     adapter_weights: r"model\.safetensors holds an adapter alone\. Merge it into its model",
     gguf: r"model\.gguf is a model for another program \(GGUF, .*save_pretrained",
     pointer: r"model\.safetensors is a Git LFS pointer, not the file itself\. Run git lfs pull",

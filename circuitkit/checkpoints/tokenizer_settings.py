@@ -48,7 +48,9 @@ def refuse_settings(folder: Path, tokenizer: Tokenizer) -> None:
         )
     for added in _added_tokens(held):
         if why := _why_not(added, tokenizer):
-            shown = f"{prose(added.text, 60)!r}{'' if added.id is None else f' (id {added.id!s:.20})'}"
+            shown = (
+                f"{prose(added.text, 60)!r}{'' if added.id is None else f' (id {added.id!s:.20})'}"
+            )
             raise CheckpointError(
                 f"{folder / added.file} has the token {shown}, {why}; added tokens are read from "
                 f"tokenizer.json alone. {_SAVE}, or take the token out."
