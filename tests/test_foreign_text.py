@@ -3,14 +3,18 @@
 import json
 
 import pytest
+import torch
+from click.testing import CliRunner
 from foreign_folders import ADDED, GPT2, write_gpt2, write_release
+from safetensors.torch import save_file
 from tiny import tiny_tokenizer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from circuitkit.checkpoints import convert_checkpoint, load_checkpoint
 from circuitkit.checkpoints.foreign.gao_release import SPLIT
 from circuitkit.checkpoints.reference import load_reference
-from circuitkit.errors import CheckpointError, TaskError
+from circuitkit.cli import circuitkit
+from circuitkit.errors import CheckpointError, TaskError, UsageError
 from circuitkit.task import Pair, Prompt
 
 TEXT = "def f(x):\n    return x + 12345  # ünï\r\n\n\nprint('it''s', f(1)) \n"
@@ -146,6 +150,35 @@ def test_a_tokenizer_of_one_file_has_what_the_settings_beside_it_ask_for(tmp_pat
     (folder / "tokenizer.json").write_text(trained("GPT-2").to_str())
     with pytest.raises(CheckpointError, match=r"added_tokens\.json has the token '<new>' .*lacks"):
         load_checkpoint(folder)
+
+
+def test_a_start_token_begins_prompts_and_the_sample(tmp_path):
+    """Config and sample of the converted folder agree."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"])
+    write_pair(folder, trained("GPT-2"))
+    text, end = tmp_path / "text.txt", N_TOKENS - 1
+    text.write_text(TEXT * 3)
+    native = convert_checkpoint(folder, tmp_path / "a", reference=text, start_token=end)
+    assert native.start_token == end
+    ids = native.load_reference().flatten().tolist()
+    assert ids == [end, *native.tokenizer.encode(TEXT * 3).ids][: len(ids)]
+    again = convert_checkpoint(native, tmp_path / "b")
+    assert again.sha256 == native.sha256
+
+
+def test_a_start_token_that_does_not_fit_is_refused(tmp_path):
+    """Outside the vocabulary, missing in a sample of ids, or of a released circuit."""
+    folder, out = write_gpt2(tmp_path / "model"), tmp_path / "out"
+    for wrong in (-1, 11):
+        with pytest.raises(UsageError, match=rf"start_token = {wrong}, expected .*from 0 to 10"):
+            convert_checkpoint(folder, out, start_token=wrong)
+    sample = tmp_path / "sample.safetensors"
+    save_file({"tokens": torch.ones(2, 9, dtype=torch.int32)}, sample)
+    with pytest.raises(UsageError, match="start_token 3 is nowhere in the sample of token ids"):
+        convert_checkpoint(folder, out, reference=sample, start_token=3)
+    arguments = ["convert", "viz_data.pt", "--out", str(out), "--start-token", "3"]
+    with pytest.raises(UsageError, match=r"--start-token is for a checkpoint, .*Leave it out"):
+        CliRunner().invoke(circuitkit, arguments, catch_exceptions=False)
 
 
 # What is refused
