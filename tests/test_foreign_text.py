@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 from foreign_folders import ADDED, GPT2, write_gpt2, write_release
 from safetensors.torch import save_file
-from tiny import tiny_tokenizer
+from tiny import tiny_tokenizer, token_task
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from circuitkit.checkpoints import convert_checkpoint, load_checkpoint
@@ -15,7 +15,9 @@ from circuitkit.checkpoints.foreign.gao_release import SPLIT
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.cli import circuitkit
 from circuitkit.errors import CheckpointError, TaskError, UsageError
-from circuitkit.task import Pair, Prompt
+from circuitkit.extraction import ExtractConfig
+from circuitkit.extraction.extraction_inputs import read_inputs
+from circuitkit.task import Pair, Prompt, load_task
 
 TEXT = "def f(x):\n    return x + 12345  # ünï\r\n\n\nprint('it''s', f(1)) \n"
 SPLITS = {
@@ -164,6 +166,25 @@ def test_a_start_token_begins_prompts_and_the_sample(tmp_path):
     assert ids == [end, *native.tokenizer.encode(TEXT * 3).ids][: len(ids)]
     again = convert_checkpoint(native, tmp_path / "b")
     assert again.sha256 == native.sha256
+
+
+def test_the_name_of_a_special_token_in_a_reference_is_text_and_said(tmp_path):
+    """By convert, and in the record of an extraction; a start token is none of the text."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"])
+    write_pair(folder, trained("GPT-2"))
+    checkpoint = load_checkpoint(folder)
+    task = load_task(token_task(tmp_path / "task.jsonl", checkpoint.architecture))
+    text, said = tmp_path / "text.txt", r"the reference holds '<|endoftext|>', the name of a"
+    for written, is_said in ((TEXT * 3, False), (f"{TEXT * 3}<|endoftext|>{TEXT}", True)):
+        text.write_text(written)
+        arguments = ["convert", folder, "--out", tmp_path / "out", "--reference", text]
+        arguments += ["--start-token", N_TOKENS - 1]
+        done = CliRunner().invoke(circuitkit, [*map(str, arguments)])
+        assert done.exit_code == 0
+        assert (said in done.stderr) == is_said
+        inputs = read_inputs(checkpoint, task, ExtractConfig(), text, None, None)
+        assert any(said in remark for remark in inputs.splits.remarks) == is_said
+    assert N_TOKENS - 1 not in load_reference(checkpoint, text)
 
 
 def test_a_start_token_that_does_not_fit_is_refused(tmp_path):

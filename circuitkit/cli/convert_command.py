@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from circuitkit.cli.completion import checkpoint_names, folders, task_names
-from circuitkit.cli.console import as_json, print_json, quiet
+from circuitkit.cli.console import as_json, print_json, print_notes, quiet
 from circuitkit.cli.released_circuit import convert_released_circuit, is_released_circuit
 from circuitkit.errors import UsageError
 
@@ -63,8 +63,11 @@ def convert(
             f"{given} is for a released circuit, a viz_data.pt, and {source} is none. Leave it out."
         )
     from circuitkit.checkpoints import convert_checkpoint
+    from circuitkit.checkpoints.reference import reference_notes
 
     written = convert_checkpoint(source, out, reference=reference, start_token=start_token)
+    if reference is not None:
+        print_notes(reference_notes(written, reference, written.load_reference()))
     if as_json:
         print_json({"path": str(out), "name": written.name, "sha256": written.sha256})
     else:
