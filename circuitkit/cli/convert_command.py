@@ -46,7 +46,8 @@ def convert(
       circuitkit convert path/to/gpt2 --out out/gpt2 --reference path/to/text
       circuitkit convert path/to/viz_data.pt --checkpoint out/model --task quotes.csv --out out/it
     """
-    if is_released_circuit(source):
+    renamed = checkpoint and task and Path(source).suffix == ".pt" and Path(source).is_file()
+    if renamed or is_released_circuit(source):
         if start_token is not None:
             raise UsageError(
                 f"--start-token is for a checkpoint, and {source} is a released circuit. Leave it "
