@@ -17,6 +17,10 @@ def test_the_cpu_is_always_there():
         ("abacus", "there is no such device"),
         ("cuda:x", "there is no such device"),
         ("mps", "circuitkit does not run on mps"),
+        ("CPU", "it is written in small letters: cpu"),
+        ("Cuda:1", "it is written in small letters: cuda:1"),
+        ("Abacus", "there is no such device"),
+        ("cpu:1", "the CPU has no number, all its cores are cpu"),
         ("meta", "circuitkit does not run on meta"),
     ],
 )

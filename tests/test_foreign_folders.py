@@ -11,6 +11,7 @@ from foreign_folders import (
     CONCATENATED,
     GPT2,
     gpt2_tensors,
+    released_tensors,
     write_gpt2,
     write_port,
     write_release,
@@ -160,7 +161,21 @@ def test_inspect_says_what_was_cast_renamed_and_added(tmp_path):
         "why": "a causal mask, which the engine makes itself",
     } in found["dropped"]
     assert "28 of 28 tensors are stored as bfloat16, read as float32: exact" in found["warnings"]
-    assert "final_logits_bias is not in the file: zeros" in found["warnings"]
+
+
+def test_a_tensor_that_is_zeros_for_want_of_one_is_not_counted(tmp_path):
+    """GPT-2 has no bias of the logits; a release has one, so it is said that the file lacks it."""
+    said = "final_logits_bias is not in the file: zeros"
+    gpt2 = inspect_checkpoint(load_checkpoint(write_gpt2(tmp_path / "gpt2")))
+    assert gpt2["n_parameters"] == sum(t.numel() for t in gpt2_tensors(GPT2).values())
+    assert said not in gpt2["warnings"]
+    tensors = released_tensors(ADDED)
+    whole = inspect_checkpoint(load_checkpoint(write_release(tmp_path / "whole", ADDED, tensors)))
+    del tensors["final_logits_bias"]
+    old = inspect_checkpoint(load_checkpoint(write_release(tmp_path / "old", ADDED, tensors)))
+    assert whole["n_parameters"] - old["n_parameters"] == ADDED["vocab_size"]
+    assert said in old["warnings"]
+    assert said not in whole["warnings"]
 
 
 def test_a_format_is_one_file():

@@ -3,15 +3,21 @@
 import json
 
 import pytest
+import torch
+from click.testing import CliRunner
 from foreign_folders import ADDED, GPT2, write_gpt2, write_release
-from tiny import tiny_tokenizer
+from safetensors.torch import save_file
+from tiny import tiny_tokenizer, token_task
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from circuitkit.checkpoints import convert_checkpoint, load_checkpoint
 from circuitkit.checkpoints.foreign.gao_release import SPLIT
 from circuitkit.checkpoints.reference import load_reference
-from circuitkit.errors import CheckpointError, TaskError
-from circuitkit.task import Pair, Prompt
+from circuitkit.cli import circuitkit
+from circuitkit.errors import CheckpointError, TaskError, UsageError
+from circuitkit.extraction import ExtractConfig
+from circuitkit.extraction.extraction_inputs import read_inputs
+from circuitkit.task import Pair, Prompt, load_task
 
 TEXT = "def f(x):\n    return x + 12345  # ünï\r\n\n\nprint('it''s', f(1)) \n"
 SPLITS = {
@@ -99,6 +105,103 @@ def test_prompts_stand_as_they_are(tmp_path):
     assert next(iter(sides))[0] == tuple(checkpoint.tokenizer.encode("(x").ids)
 
 
+def write_json(path, value):
+    path.write_text(json.dumps(value))
+
+
+def id_of(folder, token):
+    return json.loads((folder / "vocab.json").read_text())[token]
+
+
+def test_settings_that_agree_with_the_tokenizer_change_nothing(tmp_path):
+    """Libraries list special tokens beside the vocabulary that has them."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"])
+    write_pair(folder, trained("GPT-2"))
+    before = load_checkpoint(folder)
+    end = {"content": "<|endoftext|>", "special": True, "normalized": True}
+    write_json(folder / "added_tokens.json", {"<|endoftext|>": N_TOKENS - 1})
+    write_json(folder / "special_tokens_map.json", {"bos_token": "<|endoftext|>", "eos_token": end})
+    decoder = {str(N_TOKENS - 1): end}
+    settings = {"add_prefix_space": False, "add_bos_token": True, "pad_token": None}
+    write_json(folder / "tokenizer_config.json", settings | {"added_tokens_decoder": decoder})
+    assert load_checkpoint(folder) == before
+
+
+def with_added(tokenizer):
+    """The same with a plain token that is found before text is cut."""
+    tokenizer.add_tokens(["<new>"])
+    return tokenizer
+
+
+def test_a_tokenizer_of_one_file_has_what_the_settings_beside_it_ask_for(tmp_path):
+    """Added tokens and a blank before each text, in the file itself; without them it is refused."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"] | {"vocab_size": N_TOKENS + 1})
+    tokenizer = with_added(trained("GPT-2"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    (folder / "tokenizer.json").write_text(tokenizer.to_str())
+    write_json(folder / "added_tokens.json", {"<new>": N_TOKENS})
+    write_json(folder / "tokenizer_config.json", {"add_prefix_space": True})
+    found = load_checkpoint(folder).tokenizer
+    assert N_TOKENS in found.encode("a<new>b").ids
+    assert found.encode("x").ids == found.encode(" x").ids
+    plain = with_added(trained("GPT-2"))
+    (folder / "tokenizer.json").write_text(plain.to_str())
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json asks for a blank before"):
+        load_checkpoint(folder)
+    write_json(folder / "tokenizer_config.json", {})
+    (folder / "tokenizer.json").write_text(trained("GPT-2").to_str())
+    with pytest.raises(CheckpointError, match=r"added_tokens\.json has the token '<new>' .*lacks"):
+        load_checkpoint(folder)
+
+
+def test_a_start_token_begins_prompts_and_the_sample(tmp_path):
+    """Config and sample of the converted folder agree."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"])
+    write_pair(folder, trained("GPT-2"))
+    text, end = tmp_path / "text.txt", N_TOKENS - 1
+    text.write_text(TEXT * 3)
+    native = convert_checkpoint(folder, tmp_path / "a", reference=text, start_token=end)
+    assert native.start_token == end
+    ids = native.load_reference().flatten().tolist()
+    assert ids == [end, *native.tokenizer.encode(TEXT * 3).ids][: len(ids)]
+    again = convert_checkpoint(native, tmp_path / "b")
+    assert again.sha256 == native.sha256
+
+
+def test_the_name_of_a_special_token_in_a_reference_is_text_and_said(tmp_path):
+    """By convert, and in the record of an extraction; a start token is none of the text."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"])
+    write_pair(folder, trained("GPT-2"))
+    checkpoint = load_checkpoint(folder)
+    task = load_task(token_task(tmp_path / "task.jsonl", checkpoint.architecture))
+    text, said = tmp_path / "text.txt", r"the reference holds '<|endoftext|>', the name of a"
+    for written, is_said in ((TEXT * 3, False), (f"{TEXT * 3}<|endoftext|>{TEXT}", True)):
+        text.write_text(written)
+        arguments = ["convert", folder, "--out", tmp_path / "out", "--reference", text]
+        arguments += ["--start-token", N_TOKENS - 1]
+        done = CliRunner().invoke(circuitkit, [*map(str, arguments)])
+        assert done.exit_code == 0
+        assert (said in done.stderr) == is_said
+        inputs = read_inputs(checkpoint, task, ExtractConfig(), text, None, None)
+        assert any(said in remark for remark in inputs.splits.remarks) == is_said
+    assert N_TOKENS - 1 not in load_reference(checkpoint, text)
+
+
+def test_a_start_token_that_does_not_fit_is_refused(tmp_path):
+    """Outside the vocabulary, missing in a sample of ids, or of a released circuit."""
+    folder, out = write_gpt2(tmp_path / "model"), tmp_path / "out"
+    for wrong in (-1, 11):
+        with pytest.raises(UsageError, match=rf"start_token = {wrong}, expected .*from 0 to 10"):
+            convert_checkpoint(folder, out, start_token=wrong)
+    sample = tmp_path / "sample.safetensors"
+    save_file({"tokens": torch.ones(2, 9, dtype=torch.int32)}, sample)
+    with pytest.raises(UsageError, match="start_token 3 is nowhere in the sample of token ids"):
+        convert_checkpoint(folder, out, reference=sample, start_token=3)
+    arguments = ["convert", "viz_data.pt", "--out", str(out), "--start-token", "3"]
+    with pytest.raises(UsageError, match=r"--start-token is for a checkpoint, .*Leave it out"):
+        CliRunner().invoke(circuitkit, arguments, catch_exceptions=False)
+
+
 # What is refused
 
 BROKEN = {
@@ -132,6 +235,37 @@ BROKEN = {
     "a blank before": (
         lambda f: (f / "tokenizer_config.json").write_text('{"add_prefix_space": true}'),
         r"tokenizer_config\.json asks for a blank before every text",
+    ),
+    "a token in added_tokens.json": (
+        lambda f: write_json(f / "added_tokens.json", {"<new>": N_TOKENS}),
+        r"added_tokens\.json has the token '<new>' \(id 300\), which the tokenizer lacks; .*Auto",
+    ),
+    "a token in tokenizer_config.json": (
+        lambda f: write_json(
+            f / "tokenizer_config.json",
+            {"added_tokens_decoder": {"300": {"content": "<new>", "special": False}}},
+        ),
+        r"tokenizer_config\.json has the token '<new>' \(id 300\), which the tokenizer lacks",
+    ),
+    "a token that is merged otherwise": (
+        lambda f: write_json(f / "added_tokens.json", {"print": id_of(f, "print")}),
+        r"'print' \(id \d+\), which the tokenizer would merge from its parts",
+    ),
+    "a token of another id": (
+        lambda f: write_json(f / "added_tokens.json", {"<|endoftext|>": 3}),
+        r"'<\|endoftext\|>' \(id 3\), which is 299 there",
+    ),
+    "a special token": (
+        lambda f: write_json(f / "special_tokens_map.json", {"sep_token": {"content": "[SEP]"}}),
+        r"special_tokens_map\.json has the token '\[SEP\]', which the tokenizer lacks",
+    ),
+    "more special tokens": (
+        lambda f: write_json(f / "tokenizer_config.json", {"extra_special_tokens": ["[A]"]}),
+        r"tokenizer_config\.json has the token '\[A\]', which the tokenizer lacks",
+    ),
+    "damaged settings": (
+        lambda f: (f / "added_tokens.json").write_text("{"),
+        r"added_tokens\.json is not JSON",
     ),
     "of another vocabulary": (
         lambda f: (f / "tokenizer.json").write_text(tiny_tokenizer().to_str()),

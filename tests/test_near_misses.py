@@ -75,6 +75,15 @@ def adapter(folder):
     save_file({"base_model.h.0.lora_A": torch.ones(2)}, folder / "adapter_model.safetensors")
 
 
+def adapter_beside(folder):
+    adapter(write_gpt2(folder))
+
+
+def adapter_weights_beside(folder):
+    adapter(write_gpt2(folder))
+    (folder / "adapter_config.json").unlink()
+
+
 def adapter_weights(folder):
     save_file({"base_model.h.0.lora_A": torch.ones(2)}, folder / "model.safetensors")
 
@@ -110,6 +119,10 @@ def whole_module(folder):
     torch.save(torch.nn.Linear(2, 2), folder / "final_model.pt")
 
 
+def released_circuit(folder):
+    (folder / "viz_data.pt").write_bytes(b"PK")
+
+
 def only_text(folder):
     (folder / "notes.txt").write_text("hello")
 
@@ -128,6 +141,8 @@ MISSES = {
     another_size: r"(?s)lacks 12 tensors.*says n_layer = 3, .*holds 2 layers of width 8\. Is it an",
     transformer_lens: r"tensors of a TransformerLens model, .*Save the model that it was made from",
     adapter: r"adapter \(adapter_config\.json\) without the model .*merge_and_unload",
+    adapter_beside: r"adapter_config\.json is of an adapter, .* not run\. Merge the two .*move",
+    adapter_weights_beside: r"adapter_model\.safetensors is of an adapter",
     adapter_weights: r"model\.safetensors holds an adapter alone\. Merge it into its model",
     gguf: r"model\.gguf is a model for another program \(GGUF, .*save_pretrained",
     pointer: r"model\.safetensors is a Git LFS pointer, not the file itself\. Run git lfs pull",
@@ -135,6 +150,7 @@ MISSES = {
     before_1_6: r"in the format of torch before 1\.6, .*torch\.save\(torch\.load\(FILE, weights",
     training_state: r"holds model \(dict\), step \(int\); expected tensors by name\. Save the mod",
     whole_module: r"holds a torch\.nn\.\S*Linear, which is not read: .*save model\.state_dict",
+    released_circuit: r"a released circuit, not a .*circuitkit convert \S*viz_data\.pt --ch",
     only_text: r"expected a checkpoint folder\. It holds notes\.txt\. Formats that are read: .*GPT",
 }
 
@@ -154,6 +170,13 @@ def test_a_file_is_answered_with_its_folder(tmp_path):
     folder = write_gpt2(tmp_path / "model")
     with pytest.raises(CheckpointError, match=r"is a file; give its folder, .*/model\.$"):
         load_checkpoint(folder / "model.safetensors")
+
+
+def test_a_released_circuit_is_no_checkpoint(tmp_path):
+    """The file itself, too: the command that makes a circuit folder of it."""
+    released_circuit(tmp_path)
+    with pytest.raises(CheckpointError, match=r"viz_data\.pt is a released circuit, .*--task TASK"):
+        load_checkpoint(tmp_path / "viz_data.pt")
 
 
 def test_weights_in_an_old_format_beside_others_are_passed_over(tmp_path):

@@ -285,11 +285,19 @@ def test_a_wrong_part_is_refused(checkpoint, truth, tmp_path, fault):
         read_viz_data(path, checkpoint.architecture)
 
 
-def test_a_circuit_of_a_model_of_other_sizes_is_refused(checkpoint, truth, tmp_path):
-    """Where the file says them."""
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("n_layer", "n_layer"), ("block_size", "n_ctx"), ("n_mlp", "d_mlp"), ("n_embd", "d_model")],
+)
+def test_a_circuit_of_a_model_of_other_sizes_is_refused(checkpoint, truth, tmp_path, name, ours):
+    """Where the file says them, under the release's names."""
     held = viz_data(checkpoint, truth["nodes"])
-    held["importances"]["beeg_model_config"]["n_layer"] = 12
-    with pytest.raises(MismatchError, match="of a model with n_layer 12, but the checkpoint has 2"):
+    size = getattr(checkpoint.architecture, ours)
+    held["importances"]["beeg_model_config"][name] = size
+    read_viz_data(written(tmp_path, held), checkpoint.architecture)
+    held["importances"]["beeg_model_config"][name] = 999
+    match = f"of a model with {name} 999, but the checkpoint has {size}"
+    with pytest.raises(MismatchError, match=match):
         read_viz_data(written(tmp_path, held), checkpoint.architecture)
 
 
@@ -390,6 +398,17 @@ def test_a_released_circuit_is_converted_in_words(planted, truth, checkpoint, tm
     converted(path, *given, "--out", tmp_path / "out", "--json")
     found = json.loads(capsys.readouterr().out)
     assert found["published"] == {"loss_nats": 0.25, "about": AS_PUBLISHED}
+
+
+def test_a_released_circuit_of_another_name_is_known_by_its_model_and_task(
+    planted, truth, checkpoint, tmp_path
+):
+    """Nothing else takes both."""
+    path = written(tmp_path / "release", viz_data(checkpoint, truth["nodes"]))
+    path = path.rename(path.with_name("renamed.pt"))
+    given = ["--checkpoint", planted, "--task", planted / "task.jsonl", "--quiet"]
+    converted(path, *given, "--out", tmp_path / "out")
+    assert ck.Circuit.load(tmp_path / "out").n_nodes == len(truth["nodes"])
 
 
 @pytest.mark.parametrize("missing", ["checkpoint", "task"])

@@ -28,8 +28,9 @@ from circuitkit.checkpoints.native import (
     read_reference,
     read_weights,
 )
-from circuitkit.checkpoints.near_misses import near_miss
+from circuitkit.checkpoints.near_misses import near_miss, of_released_circuit
 from circuitkit.checkpoints.tokenizer_file import find_tokenizer, read_tokenizer
+from circuitkit.checkpoints.viz_data import FILE as RELEASED
 from circuitkit.errors import CheckpointError, PairError
 from circuitkit.files import as_path, read_bounded, regular_file, sha256_files
 from circuitkit.model import Architecture, EncodedPairs, Transformer, encode_pairs
@@ -184,7 +185,10 @@ def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
     """
     if isinstance(name_or_path, Checkpoint):
         return name_or_path
-    folder = find_checkpoint(as_path(name_or_path, "checkpoint: a bundled name or a folder"))
+    path = as_path(name_or_path, "checkpoint: a bundled name or a folder")
+    if path.name == RELEASED and path.is_file():
+        raise CheckpointError(of_released_circuit(path))
+    folder = find_checkpoint(path)
     if is_native(folder):
         return _load_native(folder)
     if layout := foreign_layout(folder):

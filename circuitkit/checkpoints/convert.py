@@ -5,6 +5,7 @@ In: a folder. Out: another, that loads to the same logits.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from circuitkit.arguments import checked_call
@@ -21,6 +22,7 @@ def convert_checkpoint(
     out: str | Path,
     *,
     reference: str | Path | None = None,
+    start_token: int | None = None,
 ) -> Checkpoint:
     """Write a checkpoint in our own format: float32 weights, tokenizer, sample of text.
 
@@ -29,12 +31,17 @@ def convert_checkpoint(
         out: a new or empty folder, or one with a checkpoint of ours, which is replaced.
         reference: the sample for means: text, a folder of text, or token ids in a .safetensors;
             by default the one in the folder, if it has one.
+        start_token: the id of a token to put before every prompt and every text of the sample; by
+            default the checkpoint's own, which only our own format has.
 
     Raises:
         CheckpointError: if the checkpoint cannot be read.
-        UsageError: if ``out`` holds something else, or is the checkpoint's own folder.
+        UsageError: if ``out`` holds something else, or is the checkpoint's own folder, or if the
+            start token is not in the vocabulary, or in a sample of token ids.
     """
     found, folder = load_checkpoint(checkpoint), as_path(out)
+    if start_token is not None:
+        found = _starting_with(found, start_token)
     if folder.resolve() == found.path.resolve():
         raise UsageError(f"{folder} is the checkpoint itself; expected another folder as --out.")
     claim_folder(folder, CONFIG, "a checkpoint")
@@ -44,13 +51,28 @@ def convert_checkpoint(
             "--out."
         )
     has_sample = reference is not None or (found.path / REFERENCE).exists()
+    sample = load_reference(found, reference) if has_sample else None
+    if sample is not None and start_token is not None and not (sample == start_token).any():
+        raise UsageError(
+            f"start_token {start_token} is nowhere in the sample of token ids; put it where a text "
+            "begins, or give a text as --reference."
+        )
     save_checkpoint(
         folder,
         found.load_model(),
         name=found.name,
         tokenizer=found.tokenizer,
         start_token=found.start_token,
-        reference=load_reference(found, reference) if has_sample else None,
+        reference=sample,
         training=found.training,
     )
     return load_checkpoint(folder)
+
+
+def _starting_with(checkpoint: Checkpoint, start_token: int) -> Checkpoint:
+    n_tokens = checkpoint.architecture.vocab_size
+    if not 0 <= start_token < n_tokens:
+        raise UsageError(
+            f"start_token = {start_token}, expected the id of a token, from 0 to {n_tokens - 1}."
+        )
+    return replace(checkpoint, start_token=start_token)

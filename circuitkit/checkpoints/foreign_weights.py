@@ -44,7 +44,10 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """Every tensor of a set of weights: read from where, renamed, dropped, of which type."""
+    """Every tensor of a set of weights: read from where, renamed, dropped, of which type.
+
+    ``filled`` are tensors of the model that the files lack and that are zeros.
+    """
 
     weights: WeightFiles
     others: tuple[WeightFiles, ...]
@@ -52,6 +55,7 @@ class Survey:
     sources: dict[str, Source]
     dropped: tuple[Dropped, ...]
     types: dict[str, int]
+    filled: frozenset[str]
 
     @property
     def renamed(self) -> list[tuple[str, str]]:
@@ -104,6 +108,7 @@ def _survey(layout: Layout, weights: WeightFiles) -> Survey:
         sources=sources,
         dropped=tuple(dropped),
         types=dict(Counter(_TYPES[tensor.dtype] for tensor in found.values())),
+        filled=layout.zeros.difference(found),
     )
 
 
@@ -124,7 +129,8 @@ def _held(weights: WeightFiles) -> dict[str, tuple[Path, Tensor]]:
 
 def _remarks(layout: Layout, found: dict[str, Tensor], old: list[WeightFiles]) -> Iterator[str]:
     for name in sorted(layout.zeros - found.keys()):
-        yield f"{name} is not in the file: zeros"
+        if layout.place(name) == Placed(name):  # a tensor that other files of the format have
+            yield f"{name} is not in the file: zeros"
     for other in old:
         yield f"{other.path.name} is in the format of torch before 1.6: it was not compared"
 

@@ -52,7 +52,8 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     """Format, architecture, nonzeros of each matrix, dead neurons, activations, warnings.
 
     Of a folder in another format, ``renamed`` and ``dropped`` list every tensor, and key of the
-    config, whose name is another or that is not used. ``layers`` has two counts of dead neurons:
+    config, whose name is another or that is not used; a tensor that its files lack, and that is
+    zeros, is no matrix and not counted. ``layers`` has two counts of dead neurons:
     ``n_unwired`` have no nonzero weight to read by or none to write by, ``n_silent`` are 0 after
     top-k on every token of the sample. Without a reference sample ``n_silent``,
     ``nonzero_activations`` and ``residual_kurtosis`` are None.
@@ -64,7 +65,11 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     found = None if layout is None else survey(layout)
     model = checkpoint.load_model()
     activity = _activity(checkpoint, model)
-    matrices = [_matrix(name, parameter) for name, parameter in model.named_parameters()]
+    matrices = [
+        _matrix(name, parameter)
+        for name, parameter in model.named_parameters()
+        if found is None or name not in found.filled
+    ]
     sites = {str(site): width for site, width in checkpoint.architecture.widths.items()}
     return {
         "format": FORMAT if layout is None else f"{layout.format}, {layout.evidence}",

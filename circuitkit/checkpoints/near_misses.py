@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 from circuitkit.checkpoints.foreign import foreign_formats
 from circuitkit.checkpoints.foreign_config import peek
 from circuitkit.checkpoints.native import CONFIG, is_native
+from circuitkit.checkpoints.viz_data import FILE as RELEASED
 from circuitkit.checkpoints.weight_files import mapped_tensors
 from circuitkit.errors import CheckpointError
 from circuitkit.views.safe_text import prose
@@ -29,9 +31,14 @@ _OURS = "circuitkit's own (config.json with format circuitkit.checkpoint/1)"
 
 def near_miss(folder: Path) -> str | None:
     """Why this folder is no checkpoint that is read, and what would be one."""
-    config = peek(folder / CONFIG)
     if (folder / CONFIG).exists():
-        return _of_config(folder, config)
+        return _of_config(folder, peek(folder / CONFIG))
+    if (folder / RELEASED).exists():
+        return of_released_circuit(folder / RELEASED)
+    return _without_config(folder)
+
+
+def _without_config(folder: Path) -> str:
     missing = f"no such file: {folder / CONFIG}; expected a checkpoint folder. "
     if (folder / "adapter_config.json").exists():
         return (
@@ -51,6 +58,15 @@ def near_miss(folder: Path) -> str | None:
             "read. Save the model from transformers with save_pretrained."
         )
     return f"{missing}It holds {_listed(folder)}. {_expected()}"
+
+
+def of_released_circuit(path: Path) -> str:
+    """What to do with a released circuit that is given as a checkpoint."""
+    return (
+        f"{path} is a released circuit, not a checkpoint. Make a circuit folder of it: circuitkit "
+        f"convert {quote(str(path))} --checkpoint MODEL --task TASK --out OUT, with the model that "
+        "it was found in."
+    )
 
 
 def _of_config(folder: Path, config: dict) -> str | None:

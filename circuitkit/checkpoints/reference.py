@@ -16,6 +16,7 @@ from circuitkit.circuit import Reference
 from circuitkit.corpora.text_files import files_below, pieces_of
 from circuitkit.errors import CheckpointError, CorpusError
 from circuitkit.files import as_path, read_text, sha256
+from circuitkit.model.tokenise import special_texts
 
 MAX_TOKENS = 1_000_000
 _MAX_TEXT_BYTES = 64 * 2**20
@@ -51,6 +52,24 @@ def _read(checkpoint: Checkpoint, reference: Tensor | str | Path | None) -> Int[
     if path.suffix == ".safetensors":
         return read_reference(path, checkpoint.architecture)
     return _tokenise(checkpoint, path)
+
+
+def reference_notes(
+    checkpoint: Checkpoint,
+    reference: Int[Tensor, "n length"] | str | Path | None,
+    sample: Int[Tensor, "n length"],
+) -> tuple[str, ...]:
+    """Notes on how a text was read, where nothing is wrong; token ids stand as they are."""
+    if not isinstance(reference, str | Path) or Path(reference).suffix == ".safetensors":
+        return ()
+    assert checkpoint.tokenizer is not None
+    text = checkpoint.tokenizer.decode(sample.flatten().tolist())  # special tokens are left out
+    return tuple(
+        f"the reference holds {name!r}, the name of a special token: it is read as text, not as "
+        "that token; give token ids if the token is meant"
+        for name in special_texts(checkpoint.tokenizer)
+        if name in text
+    )
 
 
 def describe_reference(checkpoint: Checkpoint, sample: Int[Tensor, "n length"]) -> Reference:

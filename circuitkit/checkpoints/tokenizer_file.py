@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from circuitkit.checkpoints.byte_level_bpe import find_pair, read_byte_level_bpe
-from circuitkit.checkpoints.foreign_config import peek
+from circuitkit.checkpoints.tokenizer_settings import refuse_settings
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text
 
@@ -51,20 +51,18 @@ def find_tokenizer(folder: Path, vocab_size: int, split: str | None) -> Tokenize
 
     Raises:
         CheckpointError: if it is corrupt, or another model's: it has ids that the model does not
-            know, or the model many that it has not.
+            know, the model many that it has not, or files beside it say that it is read otherwise.
     """
     path = folder / "tokenizer.json"
     pair = None if path.exists() else find_pair(folder)
     if pair is None:
-        return _of_this_model(path, read_tokenizer(path, vocab_size), vocab_size)
-    settings = folder / "tokenizer_config.json"
-    if peek(settings).get("add_prefix_space"):
-        raise CheckpointError(
-            f"{settings} asks for a blank before every text (add_prefix_space), which is not put "
-            "there. Save the tokenizer as tokenizer.json, or take that setting out."
-        )
-    found = _fitted(pair[0], read_byte_level_bpe(*pair, split), vocab_size)
-    return _of_this_model(pair[0], found._replace(files=pair), vocab_size)
+        found = read_tokenizer(path, vocab_size)
+    else:
+        path = pair[0]
+        found = _fitted(path, read_byte_level_bpe(*pair, split), vocab_size)._replace(files=pair)
+    if found.tokenizer is not None:
+        refuse_settings(folder, found.tokenizer)
+    return _of_this_model(path, found, vocab_size)
 
 
 def _of_this_model(path: Path, found: TokenizerFile, vocab_size: int) -> TokenizerFile:

@@ -38,6 +38,12 @@ _MAX_BYTES = 8 * 2**30
 _MAX_SAMPLE_TOKENS = 2**20
 _PRUNE_CONFIG = "prune_config"
 
+_SIZES = {
+    "d_model": "d_model", "n_embd": "d_model", "d_mlp": "d_mlp", "n_mlp": "d_mlp",
+    "block_size": "n_ctx",
+}  # fmt: skip
+"""The names under which files of the release have some sizes, and ours."""
+
 Tokens = tuple[int, ...]
 
 
@@ -130,8 +136,8 @@ def _check_sizes(path: Path, config: Any, arch: Architecture) -> None:
     """What the file says of its model, where it says it in numbers that we know."""
     if not isinstance(config, dict):
         return
-    for name in ("n_layer", "d_model", "n_head", "d_head", "d_mlp", "vocab_size"):
-        said, ours = config.get(name), getattr(arch, name)
+    for name in ("n_layer", "n_head", "d_head", "vocab_size", *_SIZES):
+        said, ours = config.get(name), getattr(arch, _SIZES.get(name, name))
         if type(said) is int and said != ours:
             raise MismatchError(
                 f"{path} is of a model with {name} {said}, but the checkpoint has {ours}. Give "

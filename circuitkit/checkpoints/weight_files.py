@@ -21,6 +21,7 @@ from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text, regular_file
 
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _MOST_SHARDS = 1000
 _NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
@@ -46,13 +47,25 @@ def find_weights(folder: Path, names: Sequence[str] = SINGLE_FILES) -> list[Weig
     """Every set of weights in a folder, safetensors first.
 
     Raises:
-        CheckpointError: if an index is wrong, or a file that it names is missing.
+        CheckpointError: if an index is wrong, a file that it names is missing, or an adapter lies
+            beside the weights.
     """
+    _refuse_adapter(folder)
     single = [folder / name for name in names if (folder / name).exists()]
     indices = [path for name in names if (path := folder / f"{name}.index.json").exists()]
     found = [WeightFiles(path=path, files=(path,)) for path in single]
     found += [_indexed(path) for path in indices]
     return sorted(found, key=lambda weights: "safetensors" not in weights.path.name)
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """Libraries add an adapter to the model beside it, and would compute something else."""
+    if name := next((name for name in _ADAPTER if (folder / name).exists()), None):
+        raise CheckpointError(
+            f"{folder / name} is of an adapter, which changes what the model beside it computes "
+            "and is not run. Merge the two (in peft: merge_and_unload) and save the whole model, "
+            "or move the adapter's files away."
+        )
 
 
 def _indexed(path: Path) -> WeightFiles:

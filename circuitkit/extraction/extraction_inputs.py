@@ -12,7 +12,7 @@ from torch import Tensor
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.native import REFERENCE
 from circuitkit.checkpoints.pair_remarks import remarks
-from circuitkit.checkpoints.reference import load_reference
+from circuitkit.checkpoints.reference import load_reference, reference_notes
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.resume import search_key
 from circuitkit.model import EncodedPairs
@@ -24,7 +24,7 @@ Sample = Int[Tensor, "n length"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splits:
-    """The pairs of every split, and what is odd about them in words."""
+    """The pairs of every split, and what is odd about them and the sample in words."""
 
     train: EncodedPairs
     select: EncodedPairs
@@ -71,15 +71,18 @@ def read_inputs(
         CheckpointError, CorpusError: if the sample is wrong or not there.
     """
     sample = _sample(checkpoint, config, reference, reference_tokens)
+    notes = () if sample is None else reference_notes(checkpoint, reference, sample)
     return ExtractionInputs(
         checkpoint=checkpoint, task=task, config=config, sample=sample,
         reference=str(Path(reference).resolve()) if isinstance(reference, str | Path) else None,
-        within=within, splits=_encode(checkpoint, task, config),
+        within=within, splits=_encode(checkpoint, task, config, notes),
         key=search_key(checkpoint, task, config, sample, within),
     )  # fmt: skip
 
 
-def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> Splits:
+def _encode(
+    checkpoint: Checkpoint, task: Task, config: ExtractConfig, notes: tuple[str, ...]
+) -> Splits:
     """Draw every split; the test split is scored once, at the very end.
 
     The ood split is for validation only. Its pairs are checked here, so that an error comes
@@ -93,7 +96,7 @@ def _encode(checkpoint: Checkpoint, task: Task, config: ExtractConfig) -> Splits
     }
     return Splits(
         train=train, select=asked["select"], test=asked["test"],
-        remarks=remarks({"train": train, **asked}),
+        remarks=(*remarks({"train": train, **asked}), *notes),
     )  # fmt: skip
 
 

@@ -45,12 +45,20 @@ def _why_not(name: str | torch.device) -> str:
     try:
         device = torch.device(name)
     except RuntimeError:
-        return "there is no such device"
+        small = str(name).lower()
+        is_known = small.partition(":")[0] in KINDS and small != name
+        return f"it is written in small letters: {small}" if is_known else "there is no such device"
     if device.type not in KINDS:
         return f"circuitkit does not run on {device.type}"
-    if device.type == "cuda" and torch.version.cuda is None:
+    if device.type == "cpu":
+        return "the CPU has no number, all its cores are cpu" if device.index else ""
+    return _why_no_gpu(device)
+
+
+def _why_no_gpu(device: torch.device) -> str:
+    if torch.version.cuda is None:
         return f"this torch, {torch.__version__}, is built without CUDA: install one with it"
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         return "torch sees no GPU: look at nvidia-smi and at CUDA_VISIBLE_DEVICES"
     try:
         torch.empty(0, device=device)
