@@ -133,7 +133,7 @@ SHOWN = {
     "induction": {("red", "head 1.1")},
     "selected_slot": {("red2", "head 0.5")},
     "neuron_chain": {("on", "neurons 0", "neurons 1")},
-    "either_feature": {("end", "neurons 0")},
+    "either_feature": {("alarm", "head 0.2", "neurons 0")},
     "both_features": {("end", "neurons 0"), ("alarm", "head 0.2", "neurons 0")},
     "long_range_mode": {("end", "neurons 0"), ("alarm", "head 0.2", "neurons 0")},
     "decoys": {("left", "head 1.1")},

@@ -52,7 +52,7 @@ def _why_not(name: str | torch.device) -> str:
         return f"circuitkit does not run on {device.type}"
     if device.type == "cpu":
         return "the CPU has no number, all its cores are cpu" if device.index else ""
-    return _why_no_gpu(device)
+    return _why_no_gpu(device) if device.type == "cuda" else ""
 
 
 def _why_no_gpu(device: torch.device) -> str:

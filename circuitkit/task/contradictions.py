@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
-import networkx as nx
-
 from circuitkit.errors import PairError
 from circuitkit.task.pairs import Pair, Prompt
 
@@ -40,6 +38,8 @@ def together(pairs: Sequence[Pair], labels: Iterable[str]) -> list[str]:
 
     A function of the pairs and labels, not of their order.
     """
+    import networkx as nx  # not at the top: the command line's help imports tasks
+
     graph = nx.Graph()
     every = list(labels)
     for pair, label in zip(pairs, every, strict=True):
