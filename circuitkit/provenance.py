@@ -71,6 +71,20 @@ def without_unset(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, A
     }
 
 
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys differ, as ``object_pairs_hook``: JSON itself keeps the last.
+
+    Raises:
+        ValueError: if a key is there twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:60]!r} is there twice")
+    return found
+
+
 def first_problem(error: ValidationError) -> str:
     """The first problem of a file: where, what was got, what was expected."""
     problem = error.errors(include_url=False)[0]

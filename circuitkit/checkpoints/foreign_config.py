@@ -18,7 +18,7 @@ from circuitkit.checkpoints.weight_files import SINGLE_FILES, find_weights
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text
 from circuitkit.model import Architecture
-from circuitkit.provenance import first_problem
+from circuitkit.provenance import each_key_once, first_problem
 from circuitkit.views.safe_text import prose
 
 T = TypeVar("T")
@@ -35,19 +35,11 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, CheckpointError, "the config of a model", limit=_MAX_BYTES)
     try:
-        found = json.loads(text, object_pairs_hook=_without_doubles)
+        found = json.loads(text, object_pairs_hook=each_key_once)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}. Restore it.") from None
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds {type(found).__name__}, expected a JSON object.")
-    return found
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} is there twice")
     return found
 
 

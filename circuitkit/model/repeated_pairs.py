@@ -15,6 +15,7 @@ import torch
 from circuitkit.errors import PairError
 from circuitkit.model.encoded_pairs import EncodedPairs
 from circuitkit.task import Pair
+from circuitkit.task.contradictions import TWO_ANSWERS
 
 
 def distinct(asked: EncodedPairs, most: int) -> EncodedPairs:
@@ -66,7 +67,7 @@ def _contradiction(pairs: Sequence[Pair], row: int, other: int) -> PairError:
     return PairError(
         f"{here}: {right!r} is the right answer, but {meant!r} is in {there} of the same "
         "prompt; expected one right answer. Correct or remove one of them.",
-        "a prompt with two right answers",
+        TWO_ANSWERS,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from circuitkit.errors import PairError
 from circuitkit.task.pairs import Pair, Prompt
 
-REASON = "a prompt with two right answers"
+TWO_ANSWERS = "a prompt with two right answers"
 
 
 def contradictory(pairs: Sequence[Pair]) -> dict[int, PairError]:
@@ -28,7 +28,7 @@ def contradictory(pairs: Sequence[Pair]) -> dict[int, PairError]:
             found[i] = PairError(
                 f"{pair.written}the file gives {shown} as right answers of one prompt; expected "
                 "one. Correct or remove the others.",
-                REASON,
+                TWO_ANSWERS,
             )
     return found
 

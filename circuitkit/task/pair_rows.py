@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from circuitkit.errors import TaskError
-from circuitkit.provenance import STRICT
+from circuitkit.provenance import STRICT, each_key_once
 from circuitkit.task.columns import PAIR_NAMES, parts_of
 from circuitkit.task.formats import decode, invalid
 from circuitkit.task.pairs import Pair, Prompt, Split, check_encodable, naming_place
@@ -167,7 +167,7 @@ def _json_rows(text: str, path: Path) -> Iterator[Row]:
 def _json_fields(line: str, where: str) -> Any:
     """A line in the nested form; one with the names of columns is brought into it."""
     try:
-        found = json.loads(line, object_pairs_hook=_each_key_once)
+        found = json.loads(line, object_pairs_hook=each_key_once)
     except (ValueError, RecursionError) as error:
         raise TaskError(
             f"{where}: not JSON: {error}; expected one whole JSON object a line"
@@ -176,15 +176,6 @@ def _json_fields(line: str, where: str) -> Any:
         return found
     parts = parts_of(list(found), where, "keys")
     return _nested({part: found[name] for part, name in parts.items()}, where)
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice[:60]!r} is there twice")
-    return found
 
 
 def _row(fields: Any, line: int, where: str) -> Row:
