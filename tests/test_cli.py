@@ -21,8 +21,10 @@ import circuitkit.extraction
 from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.cli import COMMANDS, main
+from circuitkit.cli.circuit_text import in_words
 from circuitkit.extraction import ExtractConfig, PruningConfig, criterion
 from circuitkit.findings import DEFAULT_CLAIMS, Validation
+from circuitkit.nodes import FINAL_RESID, Node, NodeSet
 from circuitkit.planted import plant
 from circuitkit.task import SPLITS, builtin_tasks
 from circuitkit.validation.claims import beats_controls, integrity, minimal
@@ -560,6 +562,19 @@ def test_extract_says_when_its_circuit_is_not_the_only_one(twins):
     assert all(other != circuit.nodes for other in circuit.alternatives)
     assert f"not the only one: {len(circuit.alternatives)} more" in ran.out
     assert ran.code == 0
+
+
+def test_extract_names_what_could_take_the_place_of_a_part(twins):
+    """The nodes that the nearest alternative changes; nothing where it changes many."""
+    folder, _, out = twins
+    circuit = Circuit.load(out)
+    first = next(iter(circuit.nodes))
+    other = Node(first.site, first.channel + 1)
+    near = circuit.nodes - NodeSet.of([first]) | NodeSet.of([other])
+    far = NodeSet.of(Node(FINAL_RESID, channel) for channel in range(30))
+    told = in_words(circuit.model_copy(update={"alternatives": (far, near)}), folder)
+    assert f"as good as {first}: {other}" in told
+    assert "as good as" not in in_words(circuit.model_copy(update={"alternatives": (far,)}), folder)
 
 
 def test_an_interrupted_extraction_says_how_to_go_on(twins, tmp_path, monkeypatch):

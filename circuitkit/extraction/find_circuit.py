@@ -27,6 +27,7 @@ from circuitkit.extraction.climb import Climb, Climbed, pairs_to_decide
 from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.discretise import ranked_nodes
 from circuitkit.extraction.edge_pruning import Kept, cut_model, drop_edges
+from circuitkit.extraction.equals import equals
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.extraction_inputs import ExtractionInputs, Splits
 from circuitkit.extraction.induced_edges import edges_between
@@ -192,6 +193,7 @@ def _settle(
         return Found(restart=best, kept=Kept(nodes=best.nodes, edges=edges))
     met = [restart.nodes for restart in restarts if restart.outcome == "target_met"]
     nodes, *others = explore(met, criterion, train, within=within, progress=progress)
+    others = dict.fromkeys([*equals(nodes, criterion), *others])
     kept = Kept(nodes=nodes, edges=edges_between(criterion.model, nodes))
     if config.granularity == "edge":
         kept = drop_edges(nodes, criterion, ranked_nodes(best.scores), progress)
