@@ -27,7 +27,8 @@ from circuitkit.findings import DEFAULT_CLAIMS, Validation
 from circuitkit.nodes import FINAL_RESID, Node, NodeSet
 from circuitkit.planted import plant
 from circuitkit.task import SPLITS, builtin_tasks
-from circuitkit.validation.claims import beats_controls, integrity, minimal
+from circuitkit.validation import leave_one_out
+from circuitkit.validation.claims import beats_controls, integrity
 
 NANO = "tinypython-nano"
 FEW_STEPS = PruningConfig(n_steps=20, lr=0.15, pressure_start=1e-3)
@@ -89,7 +90,7 @@ def few_controls():
     """Fewer draws than a verdict needs: here it is only asked whether it is reached."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(beats_controls, "N_DRAWS", 9)
-        patched.setattr(minimal, "MOST_NODES", 5)
+        patched.setattr(leave_one_out, "MOST_NODES", 5)
         yield
 
 

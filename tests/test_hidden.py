@@ -18,7 +18,7 @@ from circuitkit.task import load_task
 from circuitkit.validation import validate
 from circuitkit.validation.claims.necessary import check_necessary
 from circuitkit.validation.claims.sufficient import check_sufficient
-from circuitkit.validation.form_losses import loss_by_form, that_miss
+from circuitkit.validation.form_losses import in_words, loss_by_form, that_miss
 
 
 def opened(folder, model, tokenizer, lines, reference):
@@ -72,15 +72,19 @@ def test_a_form_that_misses_is_named_whatever_the_mean():
         ("form1", 80, 8), ("form2", 80, 8), ("form3", 80, 8),
     ]  # fmt: skip
     assert sum(form.loss_nats * form.n_pairs for form in found) == pytest.approx(losses.sum())
-    (told,) = that_miss(found, 0.15)
-    assert told.startswith("form2 alone misses the target: 0.")
+    limits = dict.fromkeys(means, 0.15)
+    (missed,) = that_miss(found, limits)
+    assert in_words(missed).startswith("form2 alone misses the target: 0.")
+    assert list(that_miss(found, limits, above_nats=0.2)) == [missed]
+    assert list(that_miss(found, limits, above_nats=0.3)) == []
+    assert list(that_miss(found, {**limits, "form2": 0.45})) == []
 
 
 def test_a_form_of_few_templates_is_listed_and_not_judged():
     """Its interval is open, so nothing is said to be above."""
     found = loss_by_form(np.full(8, 0.5), ["form1/a", "form1/b"] * 4, seed=0)
     assert (found[0].low, found[0].high) == (None, None)
-    assert list(that_miss(found, 0.15)) == []
+    assert list(that_miss(found, {"form1": 0.15})) == []
 
 
 def test_templates_without_forms_have_none():

@@ -17,14 +17,15 @@ from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
-from circuitkit.validation.claims import beats_controls, minimal
+from circuitkit.validation import leave_one_out
+from circuitkit.validation.claims import beats_controls
 
 
 @pytest.fixture(autouse=True)
 def few_controls(monkeypatch):
     """No circuit here has to beat luck at 0.01, or be tried node by node to the last."""
     monkeypatch.setattr(beats_controls, "N_DRAWS", 19)
-    monkeypatch.setattr(minimal, "MOST_NODES", 20)
+    monkeypatch.setattr(leave_one_out, "MOST_NODES", 20)
 
 
 @pytest.fixture

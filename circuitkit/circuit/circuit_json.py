@@ -115,6 +115,7 @@ class SearchSettings(BaseModel):
     model_config = STRICT
     restarts: PositiveInt | None = None
     tune: PositiveInt | None = None
+    on_average: bool | None = None
     n_gradient_points: PositiveInt | None = None
     n_train: PositiveInt | None = None
     n_select: PositiveInt | None = None

@@ -63,6 +63,9 @@ def find_circuit(
         saved.keep_means(means)
     is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
     criterion = _criterion(model, means, splits, target, config, is_pushed=is_pushed)
+    if criterion.is_strict and not config.on_average:
+        limits = _maker(inputs, criterion, criterion.pairs).form_limits
+        criterion = replace(criterion, limits=limits)
     with single_threaded(device) as n_workers:
         search = _search(inputs, criterion, saved, progress, n_workers)
         return _describe(inputs, criterion, means, target, search)
