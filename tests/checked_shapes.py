@@ -43,11 +43,15 @@ def checked(thing: Any) -> Any:
 
 def _of(function: Function) -> tuple[Function, bool]:
     """A function after its check, and whether a shape is annotated, as far as is known yet."""
+    as_written = dict(function.__annotations__)
     try:
         hints = get_type_hints(function, include_extras=True)
+        shaped = any(map(_has_shape, hints.values()))
     except NameError:  # the class around it is still being made
-        return beartype(function), True
-    return beartype(function), any(map(_has_shape, hints.values()))
+        shaped = True
+    check = beartype(function)  # which writes others over them, equal but for the order of a union
+    function.__annotations__ = check.__annotations__ = as_written
+    return check, shaped
 
 
 def _has_shape(hint: Any) -> bool:
@@ -57,8 +61,9 @@ def _has_shape(hint: Any) -> bool:
 
 def _of_nested(function: Function) -> tuple[Function, bool]:
     """The same for a closure, of which there are many: the check is written for the first one."""
-    check, shaped = _nested.setdefault(function.__code__, None) or _of(function)
-    _nested[function.__code__] = check, shaped
+    if function.__code__ not in _nested:
+        _nested[function.__code__] = _of(function)
+    check, shaped = _nested[function.__code__]
     keywords = getattr(check, "__kwdefaults__", None) or {}
     if BEHIND not in keywords:
         return beartype(function), shaped
