@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -639,8 +638,8 @@ def test_a_task_and_a_checkpoint_of_ones_own_need_no_more_than_the_folder(tmp_pa
     checkpoint = shutil.copytree(bundled_checkpoints()[NANO], tmp_path / "mine")
     task = make(tmp_path / f"mine{'.jsonl' if make is own_jsonl else '.toml'}")
     out = tmp_path / "circuit"
-    options = ("--reference-tokens", 2048, "--target-loss", "1e-9", "-q")
-    assert cli("extract", checkpoint, "--task", task, "--out", out, *options).code == 1
+    options = ("--reference-tokens", 2048, "--target-loss", 0.5, "--method", "attribution", "-q")
+    assert cli("extract", checkpoint, "--task", task, "--out", out, *options).code == 0
     task.unlink()
     ran = cli("validate", out, "--pairs", 8, "-q", "--json")
     assert ran.code in (0, 1), ran.err
@@ -700,29 +699,6 @@ batch_sequences = 4
 validate_every = 5000
 save_every = 5000
 """
-
-
-def test_an_interrupted_training_says_how_to_go_on_and_does(tmp_path):
-    """SIGINT to a process: 130, the command to resume, nothing half-written; then it finishes."""
-    config, out = tmp_path / "mine.toml", tmp_path / "run"
-    config.write_text(TRAINING)
-    main_ = [sys.executable, "-c", "from circuitkit.cli import main; main()", "train", str(config)]
-    arguments = [*main_, "--out", str(out), "--set", "run.n_tokens=640000"]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as running:
-        for line in running.stderr:
-            if line.startswith("training (tokens)"):
-                running.send_signal(signal.SIGINT)
-                break
-        told = running.stderr.read()
-        assert running.wait(timeout=60) == 130
-    assert "Traceback" not in told
-    resume = f"circuitkit train {config} --out {out} --set run.n_tokens=640000 --resume"
-    assert f"interrupted and saved; go on with: {resume}" in told
-    assert not list(out.rglob("*.part"))
-    assert not (out / "config.json").exists()
-    again = cli("train", config, "--out", out, "--set", "run.n_tokens=640000")
-    assert again.code == 2
-    assert "add --resume to go on" in again.err
 
 
 def test_a_training_that_was_stopped_is_finished_by_resume(tmp_path):
