@@ -1,0 +1,152 @@
+"""Name the outcome: one mechanism, nested ones, either of two ways, or several.
+
+In: the transfer matrix of the families' own circuits, what they share, their sizes. Out: the
+outcome and a sentence that gives its reason. It is decided by intervals: a circuit does a family
+if the lower bound of F is at least ``F_DOES``, and does not if the upper bound is below. Source:
+ours (docs/families.md#outcomes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from circuitkit.circuit.transfer import Bounded, Mechanisms, Overlap
+
+F_DOES = 0.60
+"""Set on planted models, where F of a circuit on another family is at most 0.03 if it does not do
+it and at least 0.85 if it does; in this range, what a search asks of F elsewhere
+(``ask_maker.F_ASKED``): a circuit on its target of 0.15 nats has 0.78."""
+
+ALIKE = 0.50
+"""Two circuits are two ways if they share fewer of their nodes; on planted models two ways share
+none to a third, and one mechanism is found with the same nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """The outcome, its reason, and the groups of families whose circuits do each other."""
+
+    outcome: Mechanisms
+    reason: str
+    groups: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """F of every family's circuit on every family, with sizes and overlaps of the circuits."""
+
+    names: tuple[str, ...]
+    f: Mapping[tuple[str, str], Bounded]
+    n_nodes: Mapping[str, int]
+    overlaps: Sequence[Overlap]
+
+    def does(self, circuit: str, family: str) -> bool | None:
+        """Whether a circuit does a family; None where the interval includes the limit."""
+        f = self.f[circuit, family]
+        if f.low is not None and f.low >= F_DOES:
+            return True
+        return False if f.high is not None and f.high < F_DOES else None
+
+    @cached_property
+    def does_all(self) -> tuple[str, ...]:
+        """The families whose circuit does every family."""
+        return tuple(c for c in self.names if all(self.does(c, f) for f in self.names))
+
+    @cached_property
+    def does_part(self) -> tuple[str, ...]:
+        """The families whose circuit does not do some family."""
+        return tuple(c for c in self.names if any(self.does(c, f) is False for f in self.names))
+
+    @cached_property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Families whose circuits do each other, the largest group first."""
+        groups: list[list[str]] = []
+        for name in self.names:
+            for group in groups:
+                if all(self.does(name, g) and self.does(g, name) for g in group):
+                    group.append(name)
+                    break
+            else:
+                groups.append([name])
+        return tuple(map(tuple, sorted(groups, key=lambda group: -len(group))))
+
+    @cached_property
+    def least_alike(self) -> Overlap:
+        """The two circuits that share least."""
+        return min(self.overlaps, key=lambda overlap: overlap.jaccard)
+
+
+def name_mechanisms(matrix: Matrix) -> Named:
+    """The outcome of a matrix, of one family or more."""
+    if len(matrix.names) < 2:
+        return Named(outcome="one", reason="one family: nothing to compare", groups=matrix.groups)
+    outcome, reason = _named(matrix)
+    return Named(outcome=outcome, reason=reason, groups=matrix.groups)
+
+
+def _named(matrix: Matrix) -> tuple[Mechanisms, str]:
+    if len(matrix.does_part) == len(matrix.names):
+        return "several", _union(matrix)
+    if matrix.does_all and matrix.does_part:
+        return "nested", _nested(matrix)
+    if len(matrix.does_all) < len(matrix.names):
+        return "undecided", _undecided(matrix)
+    alike = matrix.least_alike
+    share = f"share {alike.n_shared} of {alike.n_either} nodes"
+    if alike.jaccard < ALIKE:
+        return "either", (
+            f"two ways, either is enough; they {share} ({alike.first}, {alike.second})"
+        )
+    return "one", (
+        f"one mechanism: the circuit of any family does every family; the least alike {share}"
+    )
+
+
+def _union(matrix: Matrix) -> str:
+    """Which nodes for which prompts."""
+    parts = [
+        f"{min(matrix.n_nodes[name] for name in group)} nodes for {', '.join(group)}"
+        for group in matrix.groups
+    ]
+    alike = [o for o in matrix.overlaps if not _in_one_group(matrix, o)] or matrix.overlaps
+    least, most = min(o.n_shared for o in alike), max(o.n_shared for o in alike)
+    shared = f"{least}" if least == most else f"{least} to {most}"
+    return f"a union: {'; '.join(parts)}; two of them share {shared} nodes"
+
+
+def _in_one_group(matrix: Matrix, overlap: Overlap) -> bool:
+    return any({overlap.first, overlap.second} <= set(group) for group in matrix.groups)
+
+
+def _nested(matrix: Matrix) -> str:
+    """What the larger circuits do that the others do not, and how many nodes that takes."""
+    not_done = {
+        family for c in matrix.does_part for family in matrix.names
+        if matrix.does(c, family) is False
+    }  # fmt: skip
+    hard = [name for name in matrix.names if name in not_done]
+    more = min(matrix.n_nodes[c] for c in matrix.does_all) - max(
+        (matrix.n_nodes[c] for c in matrix.does_part if c not in not_done),
+        default=max(matrix.n_nodes[c] for c in matrix.does_part),
+    )
+    needs = f"{', '.join(hard)} need{'s' if len(hard) == 1 else ''}"
+    needs += f" {more} nodes more" if more > 0 else " other nodes"
+    return (
+        f"nested: {needs}; the circuit of {', '.join(matrix.does_all)} does every family, that of "
+        f"{', '.join(matrix.does_part)} does not"
+    )
+
+
+def _undecided(matrix: Matrix) -> str:
+    """The first cell whose interval includes the limit."""
+    still_open = [
+        (c, f) for c in matrix.names for f in matrix.names if matrix.does(c, f) is None
+    ]
+    c, f = still_open[0]
+    return (
+        f"{len(still_open)} of {len(matrix.names) ** 2} intervals include the limit of {F_DOES}, "
+        f"such as F of {c}'s circuit on {f}, {matrix.f[c, f]}: more pairs, of more templates, "
+        "would decide"
+    )
