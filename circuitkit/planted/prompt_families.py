@@ -42,8 +42,9 @@ def two_mechanisms(variation: Variation) -> Plan:
 def shared_entry(variation: Variation) -> Plan:
     """Two families, one entry: a head finds the cue, another neuron and exit serve each family."""
     w = wire(variation, ("left", "right", "?1", "?2", "yes", "no"))
+    w.embed("cue", {"left": 1, "right": 1})
     w.embed("side", {"left": 1, "right": -1})
-    entry = w.average_head(0, "side", "seen", _LENGTH)
+    entry = w.lookup_head(0, "side", "seen", key="cue")
     ways: dict[str, Nodes] = {}
     for asked in ("1", "2"):
         w.embed(f"asked{asked}", {f"?{asked}": 1})
@@ -53,8 +54,8 @@ def shared_entry(variation: Variation) -> Plan:
         )
 
     def sides(i: Layout) -> tuple[str, str]:
-        last = f"?{i.turn % 2 + 1}"
-        return f"{_cue(i, 'left', _LENGTH - 1)} {last}", f"{_cue(i, 'right', _LENGTH - 1)} {last}"
+        last = f"{i.after} ?{i.turn % 2 + 1}"
+        return f"{i.before} left {last}", f"{i.before} right {last}"
 
     return Plan(
         wiring=w, mechanism=Nodes.union(*ways.values()), answers=("yes", "no"), sides=sides,
@@ -105,7 +106,11 @@ def surface_forms(variation: Variation) -> Plan:
 
 
 def harder_form(variation: Variation) -> Plan:
-    """Nested: a decoy outvotes the cue in one form, and a second head takes it out again."""
+    """Nested: a decoy outvotes the cue in one form, and a second head takes it out again.
+
+    In three of its templates of four the decoy is against the cue, in one it goes with it: so it
+    says nothing by itself.
+    """
     w = wire(variation, ("left", "right", "up", "down"))
     w.embed("side", {"left": 1, "right": -1, "up": 1.5, "down": -1.5})
     w.embed("decoy", {"up": 1.5, "down": -1.5})
@@ -114,9 +119,10 @@ def harder_form(variation: Variation) -> Plan:
     answer = w.answer("answer", "left", "right", gain=4)
 
     def sides(i: Layout) -> tuple[str, str]:
-        decoy = ("up", "down")[i.turn // 2 % 2] if i.turn % 2 else ""
+        decoys = ("up", "down") if i.turn % 8 == 1 else ("down", "up")
         first, second = (
-            i.up_to(_LENGTH, i.before, cue, i.after, decoy) for cue in ("left", "right")
+            i.up_to(_LENGTH, i.before, cue, i.after, decoy if i.turn % 2 else "")
+            for cue, decoy in zip(("left", "right"), decoys, strict=True)
         )
         return first, second
 
