@@ -17,7 +17,7 @@ from circuitkit.distribution import DISTRIBUTION, installed_version
 from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
-    "checkpoints", "inspect", "tasks", "train", "extract", "validate", "report", "compare",
+    "checkpoints", "inspect", "tasks", "families", "train", "extract", "validate", "report", "compare",
     "export", "plant", "convert",
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ import torch
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
+from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.transfer import Transfer
 from circuitkit.errors import UsageError
 from circuitkit.extraction import ExtractConfig, Extraction, run_extraction
@@ -78,6 +79,8 @@ def extract_by_family(
             checkpoint=checkpoint, task=task, found=found, config=config, means=whole.means,
             where=where, out=None if out is None else Path(out), resume=resume, progress=report,
         )  # fmt: skip
+        if out is not None:
+            CircuitFolder(Path(out)).forget_parts(keep=[f.folder for f in found.families.families])
         parts = search.run()
         circuits = {name: part.circuit for name, part in parts.items()}
         transfer = search.transfer(circuits, whole.circuit)

@@ -38,7 +38,7 @@ class FamilySearch:
     """What the searches of all families share.
 
     ``where`` holds reference and device as ``run_extraction`` takes them; ``out`` is the folder of
-    the whole circuit, None to keep nothing.
+    the whole circuit, None to keep nothing; ``skip`` names families whose circuits are known.
     """
 
     checkpoint: Checkpoint
@@ -50,15 +50,18 @@ class FamilySearch:
     progress: Progress
     out: Path | None = None
     resume: bool = False
+    skip: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> dict[str, Extraction]:
         """An extraction for every family that has a circuit of its own, by name."""
-        families = self.found.families.families
-        within = self._candidates() if len(families) > 1 else None
+        some = [f for f in self.found.families.families if f.name not in self.skip]
+        if len(self.found.families) < 2 or not some:
+            return {}
+        within = self._candidates()
         found: dict[str, Extraction] = {}
-        for i, family in enumerate(families if len(families) > 1 else ()):
-            self.progress("families", i, len(families))
+        for i, family in enumerate(some):
+            self.progress("families", i, len(some))
             try:
                 extraction = self._one(family, within)
             except TaskError as error:
@@ -120,6 +123,7 @@ class FamilySearch:
                     if family.name in circuits
                 ],
                 notes=self.found.families.without(self.left_out).notes,
+                missing=tuple(self.left_out),
             )  # fmt: skip
             return measure_transfer(trial, self.progress)
 

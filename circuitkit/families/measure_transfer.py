@@ -49,7 +49,10 @@ class FamilyTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferTrial:
-    """What a transfer matrix is measured on; ``whole`` is the circuit of the whole task."""
+    """What a transfer matrix is measured on.
+
+    ``whole`` is the circuit of the whole task, ``missing`` are families without a circuit.
+    """
 
     task: Named
     checkpoint: Named
@@ -60,6 +63,7 @@ class TransferTrial:
     whole: Circuit | None
     seed: int
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @cached_property
     def circuits(self) -> dict[str, NodeSet]:
@@ -103,6 +107,7 @@ def _matrix(trial: TransferTrial, cells: Sequence[Cell]) -> Matrix:
         f={(cell.circuit, cell.family): cell.f for cell in cells},
         n_nodes={name: len(nodes) for name, nodes in trial.circuits.items()},
         overlaps=tuple(_overlaps(trial)),
+        missing=trial.missing,
     )
 
 

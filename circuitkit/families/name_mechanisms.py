@@ -35,12 +35,16 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """F of every family's circuit on every family, with sizes and overlaps of the circuits."""
+    """F of every family's circuit on every family, with sizes and overlaps of the circuits.
+
+    ``missing`` are families for which no circuit was found.
+    """
 
     names: tuple[str, ...]
     f: Mapping[tuple[str, str], Bounded]
     n_nodes: Mapping[str, int]
     overlaps: Sequence[Overlap]
+    missing: tuple[str, ...] = ()
 
     def does(self, circuit: str, family: str) -> bool | None:
         """Whether a circuit does a family; None where the interval includes the limit."""
@@ -80,6 +84,12 @@ class Matrix:
 
 def name_mechanisms(matrix: Matrix) -> Named:
     """The outcome of a matrix, of one family or more."""
+    if matrix.missing:
+        reason = (
+            f"no circuit of {', '.join(matrix.missing)} alone meets the target, so that not every "
+            "family can be compared: more restarts may find one"
+        )
+        return Named(outcome="undecided", reason=reason, groups=matrix.groups)
     if len(matrix.names) < 2:
         return Named(outcome="one", reason="one family: nothing to compare", groups=matrix.groups)
     outcome, reason = _named(matrix)
