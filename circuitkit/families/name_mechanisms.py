@@ -131,21 +131,13 @@ def _in_one_group(matrix: Matrix, overlap: Overlap) -> bool:
 
 
 def _nested(matrix: Matrix) -> str:
-    """What the larger circuits do that the others do not, and how many nodes that takes."""
-    not_done = {
-        family for c in matrix.does_part for family in matrix.names
-        if matrix.does(c, family) is False
-    }  # fmt: skip
-    hard = [name for name in matrix.names if name in not_done]
-    more = min(matrix.n_nodes[c] for c in matrix.does_all) - max(
-        (matrix.n_nodes[c] for c in matrix.does_part if c not in not_done),
-        default=max(matrix.n_nodes[c] for c in matrix.does_part),
-    )
-    needs = f"{', '.join(hard)} need{'s' if len(hard) == 1 else ''}"
-    needs += f" {more} nodes more" if more > 0 else " other nodes"
+    """Whose circuits do every family, and how many nodes more they have than the others."""
+    hard, easy = matrix.does_all, matrix.does_part
+    more = min(matrix.n_nodes[c] for c in hard) - max(matrix.n_nodes[c] for c in easy)
+    need = f"need{'s' if len(hard) == 1 else ''} {f'{more} nodes more' if more > 0 else 'others'}"
     return (
-        f"nested: {needs}; the circuit of {', '.join(matrix.does_all)} does every family, that of "
-        f"{', '.join(matrix.does_part)} does not"
+        f"{', '.join(hard)} {need}: the circuit of each does every family, that of "
+        f"{', '.join(easy)} does not"
     )
 
 

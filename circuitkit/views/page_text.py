@@ -21,6 +21,7 @@ from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose, token_texts
 from circuitkit.views.search_section import made, method, target
+from circuitkit.views.transfer_section import transfer_section
 
 REPORT_COMMAND = "circuitkit report DIR --format html"
 WHOLE = sys.maxsize
@@ -47,6 +48,7 @@ def circuit_text(reported: Reported) -> dict[str, Any]:
         "findings": evidence(validation),
         "methods": methods(validation) if validation else "",
         "fooled": fooled(validation) if validation else [],
+        "transfer": transfer_section(reported.transfer),
         "ladder": ladder(reported.rungs),
         "asked": asked(circuit),
         "made": made(circuit, validation, reported.remarks),
