@@ -137,18 +137,21 @@ def sort_pairs(
             f"expected at most {MOST_FAMILIES}, each with templates of its own. Sort the pairs "
             "into fewer."
         )
-    families, notes = [], []
+    families, moved = [], {}
     for i, name in enumerate(names):
         pairs = {split: drawn[split].get(name, []) for split in PARTS}
-        moved = _with_selection(pairs)
-        if moved:
-            notes.append(f"{name}: {moved} of its training templates are used to choose nodes")
+        moved[name] = _with_selection(pairs)
         folder = name if _PLAIN.fullmatch(name) else f"family{i + 1}"
         families.append(
             Family(name=name, folder=folder, pairs={s: tuple(p) for s, p in pairs.items()})
         )
-    found = Families(by=by, families=tuple(families), notes=tuple(notes))
-    return found.without({f.name: why for f in families if (why := _too_few(f))})
+    few = {f.name: why for f in families if (why := _too_few(f))}
+    notes = tuple(
+        f"{name}: {n} of its training templates are used to choose nodes"
+        for name, n in moved.items()
+        if n and name not in few
+    )
+    return Families(by=by, families=tuple(families), notes=notes).without(few)
 
 
 def _by_label(
