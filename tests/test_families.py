@@ -14,15 +14,14 @@ from test_cli import cli
 from test_thorough import QUICK
 from test_validation import circuit_of
 
-import circuitkit.extraction
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.transfer import FILE, TABLE, WHOLE, Bounded, Overlap, Transfer
 from circuitkit.errors import CircuitError, TaskError, UsageError
 from circuitkit.extraction import ExtractConfig, measure_means, run_extraction
 from circuitkit.extraction.masked_model import masked_differences, tapped_differences
+from circuitkit.families import by_family, extract_by_family, family_search, find_families
 from circuitkit.families import clusters as clusters_module
-from circuitkit.families import extract_by_family, find_families
 from circuitkit.families.clusters import find_clusters
 from circuitkit.families.family_search import FamilySearch
 from circuitkit.families.goes_with import goes_with
@@ -83,7 +82,14 @@ def by_hand(at, out):
     tasks = {f.name: f.task_of(at.task) for f in found.families.families}
     whole = circuit_of(at.checkpoint, at.task, at.planted.wired[0], means, 48)
     parts = {
-        form: circuit_of(at.checkpoint, tasks[form], circuits[i % len(circuits)], means, 48)
+        form: circuit_of(
+            at.checkpoint,
+            tasks[form],
+            circuits[i % len(circuits)],
+            means,
+            48,
+            outcome="target_met",
+        )
         for i, (form, circuits) in enumerate(at.planted.by_form.items())
     }
     search = FamilySearch(
@@ -266,7 +272,7 @@ NO = -0.5
 @pytest.mark.parametrize(
     ("found", "outcome", "reason"),
     [
-        (matrix(ALL), "one", "the circuit of any family does every family; the least alike share 5"),
+        (matrix(ALL), "one", "does every family; the least alike share 5 of 5 nodes"),
         (matrix(ALL, shared=2), "either", "two ways, either is enough; they share 2 of 8 nodes"),
         (matrix([[1, NO, NO], [0.9, 1, 0.9], [NO, NO, 1]], (4, 9, 5)), "nested",
          "b needs 4 nodes more: the circuit of each does every family, that of a, c does not"),
@@ -411,22 +417,26 @@ def test_a_transfer_of_another_circuit_is_not_shown(compared, tmp_path):
     assert CircuitFolder(out).transfer is None
     assert CircuitFolder(out).parts == {}
     (out / FILE).write_text("{}")
-    with pytest.raises(CircuitError, match=r"transfer\.json is not a transfer: task: Field required"):
+    with pytest.raises(CircuitError, match=r"transfer\.json is not a transfer: task: Field"):
         Transfer.load(out)
 
 
-def test_a_family_without_a_circuit_leaves_the_outcome_open(grown, monkeypatch):
+@pytest.fixture
+def found_again(searched, monkeypatch):
+    """Every search finds what it found before, at once."""
+    monkeypatch.setattr(by_family, "run_extraction", lambda *_, **__: searched.found.whole)
+    parts = searched.found.parts
+    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, within: parts[family.name])
+    return parts
+
+
+def test_a_family_without_a_circuit_leaves_the_outcome_open(searched, found_again, monkeypatch):
     """Another family's circuit may do it, or none may."""
-    at = grown("two_mechanisms")
-    one = FamilySearch._one
-
-    def missed(self, family, within):
-        found = one(self, family, within)
-        circuit = found.circuit.model_copy(update={"outcome": "target_missed"})
-        return replace(found, circuit=circuit) if family.name == "near" else found
-
-    monkeypatch.setattr(FamilySearch, "_one", missed)
-    transfer = extract_by_family(at.checkpoint, at.task, FEW, progress=silent).transfer
+    near = found_again["near"]
+    missed = near.circuit.model_copy(update={"outcome": "target_missed"})
+    parts = {**found_again, "near": replace(near, circuit=missed)}
+    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, within: parts[family.name])
+    transfer = extract_by_family(searched.checkpoint, searched.task, FEW, progress=silent).transfer
     assert transfer.outcome == "undecided"
     assert transfer.names == ("far",)
     assert any("near is left out: no circuit of its own" in note for note in transfer.notes)
@@ -454,18 +464,21 @@ def test_edges_and_families_do_not_go_together(grown):
         extract_by_family(at.checkpoint, at.task, config, progress=silent)
 
 
-def test_a_large_model_has_its_candidates_found_once(grown, monkeypatch):
-    """For all families together, and every family's circuit is among them."""
-    at, seen = grown("shared_exit"), []
-    monkeypatch.setattr("circuitkit.families.family_search.SMALL_MODEL", 0)
+def test_a_large_model_has_its_candidates_found_once(searched, found_again, monkeypatch):
+    """For all families together; each family's circuit is searched among them."""
+    at, seen, given = searched, [], []
+    monkeypatch.setattr(family_search, "SMALL_MODEL", 0)
     monkeypatch.setattr(
-        "circuitkit.families.family_search.find_candidates",
+        family_search, "find_candidates",
         lambda train, criterion, **_: seen.append(len(train)) or at.planted.mechanism,
-    )
-    found = extract_by_family(at.checkpoint, at.task, FEW, progress=silent)
+    )  # fmt: skip
+    monkeypatch.setattr(
+        FamilySearch, "_one",
+        lambda self, family, within: given.append(within) or found_again[family.name],
+    )  # fmt: skip
+    assert extract_by_family(at.checkpoint, at.task, FEW, progress=silent).transfer.names
     assert len(seen) == 1
-    assert found.transfer.outcome == "several"
-    assert all(part.circuit.search.n_within == 6 for part in found.parts.values())
+    assert given == [at.planted.mechanism] * 2
 
 
 # The claim
@@ -492,18 +505,25 @@ def test_the_claim_uses_the_circuits_that_are_kept(compared, name, outcome, word
     given = thorough_inputs(CircuitFolder(at.out), at.whole)
     finding = check_one_mechanism(trial_of(at, parts=given.parts, parts_by=given.parts_by))
     assert finding.outcome == outcome
-    assert finding.note.startswith(f"{word}: {at.transfer.reason}; circuits of the families kept")
+    assert finding.note.startswith(f"{word}: {at.transfer.reason}; circuits kept in the folder")
     assert finding.n_draws == len(at.transfer.names)
 
 
-def test_the_claim_searches_where_nothing_is_kept(compared):
+def test_the_claim_searches_where_nothing_is_kept(compared, monkeypatch):
     """And says how much that was."""
-    at = compared("shared_exit")
+    at, asked = compared("shared_exit"), []
+
+    def one(self, family, within):
+        asked.append((family.name, self.settings.restarts, self.settings.rung))
+        return SimpleNamespace(circuit=at.parts[family.name])
+
+    monkeypatch.setattr(FamilySearch, "_one", one)
     finding = check_one_mechanism(trial_of(at))
     assert finding.outcome == "fail"
     assert "2 searches of one restart each" in finding.note
     across = (at.transfer.cell(*way).f for way in (("side", "height"), ("height", "side")))
     assert finding.effect == pytest.approx(max(f.effect for f in across), abs=1e-3)
+    assert asked == [("height", 1, "smallest"), ("side", 1, "smallest")]
 
 
 def test_the_claim_is_open_where_families_are_left_out(compared, tmp_path):
@@ -537,15 +557,17 @@ def test_families_are_listed(grown):
     assert ran.json["stability"]["2"] == 1.0
 
 
-def test_extract_by_family_prints_the_outcome(grown, tmp_path, monkeypatch):
+def test_extract_by_family_prints_the_outcome(searched, found_again, tmp_path):
     """With the matrix; the sorting alone is refused."""
-    at = grown("shared_exit")
-    monkeypatch.setattr(circuitkit.extraction, "ExtractConfig", lambda **_: FEW)
+    at = searched
     asked = ("extract", at.folder, "--task", at.folder / "task.jsonl", "--out", tmp_path / "o")
     ran = cli(*asked, "--by-family", "-q")
     assert ran.code == 0
-    assert "mechanisms: several: a union: 4 nodes for height; 4 nodes for side" in ran.out
+    assert "mechanisms: several: a union: 4 nodes for far; 4 nodes for near" in ran.out
     assert "the whole task" in ran.out
+    assert Transfer.load(tmp_path / "o").outcome == "several"
+    ran = cli(*asked, "--by-family", "-q", "--json")
+    assert ran.json["transfer"]["outcome"] == "several"
     ran = cli(*asked, "--families", "forms", "-q")
     assert ran.code == 2
     assert "--families forms says how --by-family sorts prompts" in ran.err

@@ -140,7 +140,7 @@ def test_a_pair_in_two_families_is_refused(tmp_path):
     """Either way round, with both lines."""
     first = rows("x", "y")
     again = (*first[0][2:4], *first[0][:2], first[0][4], first[0][5], "y", "all")
-    with pytest.raises(TaskError, match="in another family: .* Keep one of the two lines"):
+    with pytest.raises(TaskError, match=r"in another family: .* Keep one of the two lines"):
         sorted_by(tmp_path, "family", [*first, again])
 
 

@@ -56,9 +56,9 @@ from circuitkit.provenance import MAX_SEED
 @click.option("--tune", type=click.IntRange(0), default=0, metavar="N",
               help="Try N settings of mask learning, not restarts (needs optuna).")  # fmt: skip
 @click.option("--by-family", is_flag=True,
-              help="Also a circuit of each family of prompts, and what each does on the others.")  # fmt: skip
+              help="Also a circuit of each family of prompts, each tried on all.")  # fmt: skip
 @click.option("--families", "by", default=None, metavar="forms|effects|COLUMN",
-              help="How --by-family sorts prompts: by forms if there are several, else effects.")  # fmt: skip
+              help="How --by-family sorts them: forms if there are several.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
 @device
 @click.option("--resume", is_flag=True,

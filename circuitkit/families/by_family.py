@@ -51,10 +51,8 @@ def extract_by_family(
 ) -> ByFamily:
     """Find the circuit of a task, then one of each of its families, and compare them.
 
-    Args:
-        by: how pairs are sorted into families, as ``find_families`` takes it.
-
-    The other arguments are those of ``run_extraction``. The circuits of families are of the
+    Pairs are sorted into families ``by`` forms, effects or a column, as ``find_families`` takes
+    it; every other argument is that of ``run_extraction``. The circuits of families are of the
     smallest rung, unless the config asks for ``trusted``, from two restarts at most.
 
     Raises:

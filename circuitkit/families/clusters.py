@@ -87,17 +87,27 @@ def _centres(vectors: Vectors, k: int, seed: int) -> Vectors | None:
     if len(np.unique(vectors.round(_DIGITS), axis=0)) < k:
         return None
     for start in range(_N_STARTS):
-        rng = np.random.default_rng([seed, k, start])
+        first = _first_centres(vectors, k, np.random.default_rng([seed, k, start]))
         try:
             centres, labels = kmeans2(
-                vectors, k, iter=_N_STEPS, minit="++", missing="raise", seed=rng
+                vectors, first, iter=_N_STEPS, minit="matrix", missing="raise"
             )
-        except (ClusterError, ValueError):
+        except ClusterError:
             continue
         spread = float(np.square(vectors - centres[labels]).sum())
         if spread < least:
             best, least = centres, spread
     return best
+
+
+def _first_centres(vectors: Vectors, k: int, rng: np.random.Generator) -> Vectors:
+    """Points far from each other (k-means++, Arthur and Vassilvitskii 2007)."""
+    chosen = [int(rng.integers(len(vectors)))]
+    far = np.full(len(vectors), np.inf)
+    while len(chosen) < k:
+        far = np.minimum(far, np.square(vectors - vectors[chosen[-1]]).sum(1))
+        chosen.append(int(rng.choice(len(vectors), p=far / far.sum())))
+    return vectors[chosen]
 
 
 def _strength(vectors: Vectors, half: NDArray[np.bool_], k: int, seed: int) -> float:

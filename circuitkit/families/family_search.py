@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
@@ -94,14 +92,12 @@ class FamilySearch:
         )  # fmt: skip
 
     def _candidates(self) -> NodeSet | None:
-        """The nodes that any family's circuit may have in a large model: those of the whole task."""
+        """The nodes that a family's circuit may have in a large model: the whole task's."""
         if sum(self.checkpoint.architecture.widths.values()) <= SMALL_MODEL:
             return None
         target = max(0.15, *self.found.loss_nats.values())
-        train, select = (
-            self.checkpoint.ask(self.task, split, n, self.config.seed)
-            for split, n in (("train", self.config.n_train), ("select", self.config.n_select))
-        )
+        train = self.checkpoint.ask(self.task, "train", self.config.n_train, self.config.seed)
+        select = self.checkpoint.ask(self.task, "select", self.config.n_select, self.config.seed)
         criterion = Criterion(
             model=self.checkpoint.load_model(device_named(self.where.get("device", "cpu"))),
             values=self.means.values, pairs=select, target_loss_nats=target,

@@ -1,4 +1,4 @@
-"""What families go with: does the form, the cue, the length or a distance say the family?
+"""What families go with: whether form, cue, length or distance say the family of a pair.
 
 In: pairs and the family of each. Out: for every property, how often the family of a pair is known
 from it: the most frequent family of the pairs with that value, in the other half of the pairs.
@@ -52,10 +52,8 @@ def properties(pairs: EncodedPairs, names: Sequence[str]) -> Mapping[str, list[s
     length = pairs.last.view(2, -1).double().mean(0).numpy()
     prefix = shared_prefix(pairs).view(2, -1).double().mean(0).numpy()
     forms = [template.partition("/")[0] for template in pairs.templates]
-    answers = [
-        " or ".join(sorted((names[a], names[b])))
-        for a, b in zip(*(side.tolist() for side in pairs.answers.chunk(2)), strict=True)
-    ]
+    sides = [[names[i] for i in side.tolist()] for side in pairs.answers.chunk(2)]
+    answers = [" or ".join(sorted(both)) for both in zip(*sides, strict=True)]
     found = {"answers": answers, "cue": _cues(pairs, names), "length": _binned(length),
              "distance": _binned(length - prefix)}  # fmt: skip
     has_forms = all("/" in template for template in pairs.templates)

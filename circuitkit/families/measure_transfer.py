@@ -31,7 +31,7 @@ from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.progress import Progress, silent
 from circuitkit.provenance import Named
-from circuitkit.statistics.intervals import FEWEST, Estimate, cluster_ratio, ratio_of_few
+from circuitkit.statistics.intervals import FEWEST, cluster_ratio, ratio_of_few
 
 _LN2 = log(2)
 _PAIRS_AT_ONCE = 16
@@ -124,14 +124,10 @@ def _family(family: FamilyTrial, model_loss_nats: float) -> FamilyCircuit:
 def _overlaps(trial: TransferTrial) -> Iterator[Overlap]:
     for a, b in combinations([family.name for family in trial.families], 2):
         first, second = trial.circuits[a], trial.circuits[b]
-        yield Overlap(
-            first=a, second=b, n_shared=len(first & second), n_either=len(first | second)
-        )
+        yield Overlap(first=a, second=b, n_shared=len(first & second), n_either=len(first | second))
 
 
-def _cells(
-    trial: TransferTrial, family: FamilyTrial, model: NDArray[np.float64]
-) -> Iterator[Cell]:
+def _cells(trial: TransferTrial, family: FamilyTrial, model: NDArray[np.float64]) -> Iterator[Cell]:
     """Every circuit on one family."""
     swapped = _interchanged(trial, family.pairs)
     for row, circuit in trial.compiled.items():
@@ -161,9 +157,9 @@ def _f(
     losses: NDArray[np.float64], model: NDArray[np.float64], templates: Sequence[str], seed: int
 ) -> Bounded:
     above, below = _LN2 - losses, _LN2 - model
-    few = len(set(templates)) < FEWEST
-    found: Estimate = (
-        ratio_of_few(above, below, templates) if few else cluster_ratio(above, below, templates, seed)
-    )
+    if len(set(templates)) < FEWEST:
+        found = ratio_of_few(above, below, templates)
+    else:
+        found = cluster_ratio(above, below, templates, seed)
     low, high = found.bounds
     return Bounded(effect=found.effect, low=low, high=high)

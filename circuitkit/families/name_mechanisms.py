@@ -143,9 +143,7 @@ def _nested(matrix: Matrix) -> str:
 
 def _undecided(matrix: Matrix) -> str:
     """The first cell whose interval includes the limit."""
-    still_open = [
-        (c, f) for c in matrix.names for f in matrix.names if matrix.does(c, f) is None
-    ]
+    still_open = [(c, f) for c in matrix.names for f in matrix.names if matrix.does(c, f) is None]
     c, f = still_open[0]
     return (
         f"{len(still_open)} of {len(matrix.names) ** 2} intervals include the limit of {F_DOES}, "

@@ -100,7 +100,7 @@ def surface_forms(variation: Variation) -> Plan:
 
     return Plan(
         wiring=w, mechanism=mechanism, answers=("left", "right"), sides=sides,
-        form=lambda i: names[i.turn % 3], by_form={name: (mechanism,) for name in names},
+        form=lambda i: names[i.turn % 3], by_form=dict.fromkeys(names, (mechanism,)),
         outcome="one",
     )  # fmt: skip
 

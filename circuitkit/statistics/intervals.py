@@ -168,9 +168,7 @@ def cluster_ratio(
     return _studentised([_Sample.of(numerator, denominator, clusters)], [1.0], seed)
 
 
-def ratio_of_few(
-    numerator: ArrayLike, denominator: ArrayLike, clusters: Sequence[str]
-) -> Estimate:
+def ratio_of_few(numerator: ArrayLike, denominator: ArrayLike, clusters: Sequence[str]) -> Estimate:
     """As ``cluster_ratio``, by Student's t over two templates or more: too few to resample."""
     sample = _Sample.of(numerator, denominator, clusters)
     effect, n = float(sample.ratio()), len(sample.u)

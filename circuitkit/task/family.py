@@ -139,7 +139,7 @@ def sort_pairs(
         )
     families, moved = [], {}
     for i, name in enumerate(names):
-        pairs = {split: drawn[split].get(name, []) for split in PARTS}
+        pairs: dict[Split, list[Pair]] = {s: drawn[s].get(name, []) for s in PARTS}
         moved[name] = _with_selection(pairs)
         folder = name if _PLAIN.fullmatch(name) else f"family{i + 1}"
         families.append(
@@ -180,13 +180,15 @@ def _with_selection(pairs: dict[Split, list[Pair]]) -> int:
 
 def _too_few(family: Family) -> str:
     """Why a family cannot be compared; empty if it can."""
-    counts = {split: len(family.templates(split)) for split in PARTS}
+    counts: dict[Split, int] = {split: len(family.templates(split)) for split in PARTS}
     if all(counts[split] >= fewest for split, fewest in FEWEST_TEMPLATES.items()):
         return ""
-    shown, expected = (
-        ", ".join(f"{n} {split}" for split, n in some.items()) for some in (counts, FEWEST_TEMPLATES)
-    )
+    shown, expected = map(_counted, (counts, FEWEST_TEMPLATES))
     return f"it has {shown} templates; expected at least {expected}"
+
+
+def _counted(templates: Mapping[Split, int]) -> str:
+    return ", ".join(f"{n} {split}" for split, n in templates.items())
 
 
 def _line(pair: Pair, split: Split) -> str:

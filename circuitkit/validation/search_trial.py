@@ -61,9 +61,7 @@ class SearchTrial(Trial):
     ) -> SearchTrial:
         """The same trial, with the results it has cached."""
         given = {f.name: getattr(trial, f.name) for f in fields(Trial) if f.init}
-        made = cls(
-            **given, search=search, siblings=siblings, parts=parts or {}, parts_by=parts_by
-        )
+        made = cls(**given, search=search, siblings=siblings, parts=parts or {}, parts_by=parts_by)
         vars(made).update(vars(trial))
         return made
 

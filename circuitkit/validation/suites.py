@@ -62,9 +62,7 @@ def run_thorough(
     if stopped := _stopped(default):
         return tuple(_not_run(claim, stopped) for claim in claims)
     search = thorough.search or ExtractConfig(seed=trial.circuit.seed)
-    long = SearchTrial.of(
-        trial, search, thorough.siblings, thorough.parts, thorough.parts_by
-    )
+    long = SearchTrial.of(trial, search, thorough.siblings, thorough.parts, thorough.parts_by)
     saved = SavedFindings(thorough.file, inputs_sha256(long))
     costs = {claim: max(1, test.declared.n_searches) for claim, test in claims.items()}
     total, done = sum(costs.values()), 0

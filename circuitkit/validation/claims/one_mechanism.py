@@ -107,7 +107,7 @@ def _compared(
     circuits |= {name: extraction.circuit for name, extraction in searched.items()}
     n = len(found.families) - len(names)
     trial.passes += n * config.learning.n_steps
-    said = f"{n} searches of one restart each" if n else "circuits of the families kept in the folder"
+    said = f"{n} searches of one restart each" if n else "circuits kept in the folder"
     return search.transfer(circuits, trial.circuit), said
 
 
@@ -115,9 +115,7 @@ def _effect(transfer: Transfer) -> dict[str, Any]:
     """F of the best family's circuit on its worst family, with its interval."""
     if not transfer.families:
         return {}
-    worst = [
-        min((transfer.cell(c, f) for f in transfer.names), key=_low) for c in transfer.names
-    ]
+    worst = [min((transfer.cell(c, f) for f in transfer.names), key=_low) for c in transfer.names]
     cell = max(worst, key=_low)
     few = next(f for f in transfer.families if f.name == cell.family).n_templates < FEWEST
     return {
