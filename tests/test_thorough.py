@@ -328,7 +328,8 @@ def test_neither_everything_nor_nothing_is_a_small_circuit(small, share):
     widths = checkpoint.architecture.widths
     nodes = NodeSet.full(widths) if share else NodeSet(widths=widths)
     trial = trial_of(checkpoint, task, nodes)
-    found = {claim: THOROUGH[claim](trial).outcome for claim in LOOKS}
+    about_it = [claim for claim in LOOKS if claim != Claim.ONE_MECHANISM]
+    found = {claim: THOROUGH[claim](trial).outcome for claim in about_it}
     if share:
         assert THOROUGH[Claim.SEARCH_NULL](trial).outcome == "fail"
     else:

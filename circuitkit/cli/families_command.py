@@ -25,9 +25,9 @@ def families(
     task: str, checkpoint: str, by: str | None, seed: int, device: str, *, as_json: bool,
     quiet: bool,
 ) -> None:  # fmt: skip
-    """Sort the prompts of TASK into families, and say what these go with.
+    """Sort the prompts of a task into families.
 
-    By the task's forms; by a column of a .csv or .jsonl that is named family or family_…; or by
+    What the families go with is printed too. By the task's forms; by a column of a .csv or .jsonl that is named family or family_…; or by
     effects: clusters of pairs on which the same nodes of the model do the work. One family is an
     answer too. Families that the model does not do, or with too few templates, are left out.
 

@@ -15,13 +15,14 @@ from functools import cached_property
 from circuitkit.circuit.transfer import Bounded, Mechanisms, Overlap
 
 F_DOES = 0.60
-"""Set on planted models, where F of a circuit on another family is at most 0.03 if it does not do
-it and at least 0.85 if it does; in this range, what a search asks of F elsewhere
-(``ask_maker.F_ASKED``): a circuit on its target of 0.15 nats has 0.78."""
+"""Planted models leave 0.00 to 0.93 open: F of a circuit on another family is at most the one where
+it does not do it, at least the other where it does (docs/families.md#where-the-limits-come-from).
+Within this it is what a search asks of F elsewhere (``ask_maker.F_ASKED``): a circuit just on its
+target of 0.15 nats has 0.78, which leaves room for the interval."""
 
 ALIKE = 0.50
-"""Two circuits are two ways if they share fewer of their nodes; on planted models two ways share
-none to a third, and one mechanism is found with the same nodes."""
+"""Two circuits that share fewer of their nodes are two ways. Planted models leave 0.00 to 1.00
+open; this is where less is shared than not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

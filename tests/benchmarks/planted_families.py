@@ -37,8 +37,8 @@ BY_FORM = {
 }  # fmt: skip
 BY_EFFECTS = {
     "two_mechanisms": "several", "shared_entry": "several", "shared_exit": "several",
-    "surface_forms": "one", "either_feature": "several", "closing_quote": "one",
-    "nesting_depth": "one", "variable_binding": "one",
+    "surface_forms": "one", "closing_quote": "one", "nesting_depth": "one",
+    "variable_binding": "one",
 }  # fmt: skip
 """What is true of the families that effects find. First-order effects see nothing of two ways of
 which either is enough, so that ``either_way`` is one family there."""
