@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         measure_means,
         run_extraction,
     )
+    from circuitkit.families import extract_by_family, find_families
     from circuitkit.model import Architecture, Transformer
     from circuitkit.task import Pair, Prompt, Split, Task, builtin_tasks, load_task
     from circuitkit.training import load_config, train
@@ -63,6 +64,8 @@ _LAZY = {
     "compile_circuit": "compiled",
     "export": "exports",
     "extract": "extraction",
+    "extract_by_family": "families",
+    "find_families": "families",
     "import_circuit": "extraction",
     "load_checkpoint": "checkpoints",
     "load_config": "training",
@@ -109,6 +112,8 @@ __all__ = [
     "compile_circuit",
     "export",
     "extract",
+    "extract_by_family",
+    "find_families",
     "import_circuit",
     "load_checkpoint",
     "load_config",

@@ -54,6 +54,7 @@ class Claim(StrEnum):
     GENERALISES = "generalises"
     FOLLOWS_OOD = "follows_ood"
     STANDS_ALONE = "stands_alone"
+    ONE_MECHANISM = "one_mechanism"
     SEARCH_NULL = "search_null"
     COMPLETE = "complete"
     ROLES = "roles"

@@ -8,6 +8,7 @@ import pytest
 from test_readme import test_commands_and_their_options_exist as command_exists
 
 from circuitkit.circuit import Circuit
+from circuitkit.families.name_mechanisms import F_DOES
 from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
 from circuitkit.statistics import intervals
 from circuitkit.statistics.decision import MIN_CLUSTERS
@@ -159,6 +160,7 @@ def test_every_kind_of_ablation_has_its_row():
         ("robust_to_ablation", f"at least {robust_to_ablation.KEEPS_SIGN:.2f}"),
         ("robust_to_ablation", f"share of {robust_to_ablation.N_DRAWS} draws"),
         ("stands_alone", f"at least {stands_alone.F_LOW:.2f}"),
+        ("one_mechanism", f"at least {F_DOES:.2f} on every family"),
         ("stochastic_restore", f"target + {stochastic_restore.ABOVE_TARGET_NATS}"),
         ("stochastic_restore", "0.1, 0.25, 0.5, 0.75 or 0.9"),
         ("no_norm_leak", f"at least {no_norm_leak.F_LOW:.2f}"),

@@ -35,11 +35,18 @@ VARIATIONS = {
     "sink": {"sink": True, "seed": 1},
     "everything": {"topk": 0.5, "noise": 0.1, "seed": 3, "sink": True, "width": 24},
 }
+SEVERAL = {
+    "two_mechanisms": "several", "shared_entry": "several", "shared_exit": "several",
+    "surface_forms": "one", "harder_form": "nested", "either_way": "either",
+}  # fmt: skip
+"""By model whose prompts come in forms, what is true of the forms."""
+
 PLANTED = [
     (name, variation)
     for name in NAMES
     for variation in VARIATIONS
-    if name != "induction" or variation in ("plain", "sink")
+    if (name != "induction" or variation in ("plain", "sink"))
+    and (name not in SEVERAL or variation in ("plain", "everything"))
 ]
 """Induction, the largest, takes seconds a search; with noise it is tried below."""
 
@@ -87,6 +94,38 @@ def test_brute_force_finds_what_was_wired(grown, name, variation):
     assert len(at.truth.circuits) == len(at.planted.wired)
     assert at.truth.loss_nats < TARGET - 0.03
     assert at.truth.refused_nats is None or at.truth.refused_nats > TARGET + 0.05
+
+
+def of_form(at, form):
+    """The same with the pairs of one form."""
+    chosen = [i for i, name in enumerate(at.pairs.templates) if name.startswith(f"{form}/")]
+    return SimpleNamespace(**{**vars(at), "pairs": at.pairs[torch.tensor(chosen)]})
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_brute_force_finds_what_was_wired_for_each_form(grown, name):
+    """On the pairs of a form alone."""
+    at = grown(name)
+    for form, circuits in at.planted.by_form.items():
+        some = of_form(at, form)
+        found = find_truth(some.model, some.pairs, some.means, TARGET)
+        assert set(found.circuits) == set(circuits)
+
+
+@pytest.mark.parametrize(("name", "outcome"), SEVERAL.items())
+def test_the_circuits_of_forms_do_each_other_as_the_outcome_says(grown, name, outcome):
+    """By the definition: does the circuit of one form meet the target on every other?"""
+    at = grown(name)
+    does = {
+        form: [loss(of_form(at, other), circuits[0]) <= TARGET for other in at.planted.by_form]
+        for form, circuits in at.planted.by_form.items()
+    }
+    assert at.planted.outcome == outcome
+    does_all = [all(each) for each in does.values()]
+    assert any(does_all) == (outcome != "several")
+    assert all(does_all) == (outcome in ("one", "either"))
+    apart = len({circuit for some in at.planted.by_form.values() for circuit in some})
+    assert (apart > 1) == (outcome != "one")
 
 
 @pytest.mark.parametrize("name", ["closing_quote", "neuron_chain", "twin_paths"])
@@ -194,7 +233,7 @@ def test_twin_paths_are_two():
     assert not twins[0] & twins[1]
 
 
-@pytest.mark.parametrize("name", ["twin_paths", "long_way_round"])
+@pytest.mark.parametrize("name", ["twin_paths", "long_way_round", "either_way"])
 def test_a_redundant_model_does_without_the_circuit(grown, name):
     """The complement of a circuit still meets the target."""
     at = grown(name)

@@ -24,7 +24,7 @@ FLOORS = (
     {"compiled"},
     {"explaining"},
     {"training", "extraction"},
-    {"competence"},
+    {"competence", "families"},
     {"validation", "planted"},
     {"exports"},
     {"cli"},

@@ -94,7 +94,7 @@ def test_the_long_suite_leaves_every_finding(done):
 
 def test_the_long_suite_tells_how_far_it_is(done):
     """On stderr; results on stdout."""
-    assert "thorough suite: 0 of 40" in done.ran.err
+    assert "thorough suite: 0 of 46" in done.ran.err
     assert "search null: 1 of 90" in done.ran.err
     assert "resample_independent pass" in done.ran.out
 

@@ -8,7 +8,7 @@ A folder never holds parts of two circuits. No torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from circuitkit.circuit.circuit_json import SMALLEST, Circuit, Rung
 from circuitkit.circuit.explanation import FILE as EXPLANATION
 from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.published_losses import FILE as PUBLISHED
+from circuitkit.circuit.transfer import FILE as TRANSFER
+from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
+from circuitkit.circuit.transfer import TABLE as TRANSFER_TABLE
 from circuitkit.errors import CircuitError
 from circuitkit.files import as_path, claim_folder, read_bounded, write_whole
 from circuitkit.findings import FILE as VALIDATION
@@ -40,7 +43,7 @@ _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
     *(SMALLEST_THOROUGH, REPORT, REPORT_HTML, SMALLEST, SMALLEST_VALIDATION, LADDER),
-    *(EXPLANATION, "paths.dot", "paths.svg", PUBLISHED),
+    *(EXPLANATION, "paths.dot", "paths.svg", PUBLISHED, TRANSFER, TRANSFER_TABLE),
 )
 
 
@@ -101,6 +104,11 @@ class CircuitFolder:
         """The circuit, read from disk at each use."""
         return Circuit.load(self.path)
 
+    @property
+    def holds_one(self) -> bool:
+        """Whether there is a circuit in it."""
+        return (self.path / CIRCUIT).exists()
+
     def at(self, rung: Rung | None) -> Circuit:
         """The circuit of a rung; None for the highest that was reached.
 
@@ -135,6 +143,21 @@ class CircuitFolder:
             return None
         explanation = Explanation.load(self.path)
         return explanation if explanation.circuit_sha256 == self.circuit.sha256 else None
+
+    @property
+    def transfer(self) -> Transfer | None:
+        """What the circuits of the task's families do on each other; None before that is known."""
+        if not (self.path / TRANSFER).exists():
+            return None
+        transfer = Transfer.load(self.path)
+        return transfer if transfer.circuit_sha256 == self.circuit.sha256 else None
+
+    @property
+    def parts(self) -> dict[str, CircuitFolder]:
+        """The folders of the families' own circuits, by family; none if they were not kept."""
+        transfer = self.transfer
+        folders = {f.name: f.folder for f in transfer.families} if transfer else {}
+        return {name: CircuitFolder(self.path / f) for name, f in folders.items() if f}
 
     @property
     def task(self) -> Task:
@@ -223,9 +246,26 @@ class CircuitFolder:
         return self.path / (THOROUGH if is_own else SMALLEST_THOROUGH)
 
     def forget_circuit(self) -> None:
-        """Remove the circuit, then all that was made from it but its ablation values."""
+        """Remove the circuit, then all that was made from it but its ablation values.
+
+        The circuits of its families go too.
+        """
         for name in (CIRCUIT, *MADE_FROM_CIRCUIT):
             (self.path / name).unlink(missing_ok=True)
+        self.forget_parts()
+
+    def forget_parts(self, keep: Collection[str] = ()) -> None:
+        """Remove the circuits of families, but those in the folders of these names."""
+        folder = self.path / PARTS_FOLDER
+        for path in sorted(folder.glob(f"*/{MEANS}")):
+            if path.parent.name not in keep:
+                CircuitFolder(path.parent).forget_circuit()
+                for name in (MEANS, SEARCH):
+                    (path.parent / name).unlink(missing_ok=True)
+                with suppress(OSError):  # something else is in it
+                    path.parent.rmdir()
+        with suppress(OSError):
+            folder.rmdir()
 
     def forget_other(self, circuit: Circuit) -> None:
         """Remove all that the folder holds of another circuit than this one."""

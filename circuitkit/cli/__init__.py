@@ -17,8 +17,8 @@ from circuitkit.distribution import DISTRIBUTION, installed_version
 from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
-    "checkpoints", "inspect", "tasks", "train", "extract", "validate", "report", "compare",
-    "export", "plant", "convert",
+    "checkpoints", "inspect", "tasks", "families", "train", "extract", "validate", "report",
+    "compare", "export", "plant", "convert",
 )  # fmt: skip
 
 

@@ -57,6 +57,10 @@ from circuitkit.provenance import MAX_SEED
               help="Searches to choose from; fewer if the smallest comes twice.")  # fmt: skip
 @click.option("--tune", type=click.IntRange(0), default=0, metavar="N",
               help="Try N settings of mask learning, not restarts (needs optuna).")  # fmt: skip
+@click.option("--by-family", is_flag=True,
+              help="Also a circuit of each family of prompts, each tried on all.")  # fmt: skip
+@click.option("--families", "by", default=None, metavar="forms|effects|COLUMN",
+              help="How --by-family sorts them: forms if there are several.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
 @device
 @click.option("--resume", is_flag=True,
@@ -67,7 +71,8 @@ from circuitkit.provenance import MAX_SEED
 def extract(
     ctx: click.Context, checkpoint: str, task: str, out: Path, *, reference: Path | None,
     reference_tokens: int | None, device: str, resume: bool, target_loss: float | None,
-    asks: str | None, gradient_points: int, as_json: bool, quiet: bool, **settings: Any,
+    asks: str | None, gradient_points: int, by_family: bool, by: str | None, as_json: bool,
+    quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Find a small circuit of CHECKPOINT that does a task.
 
@@ -77,14 +82,20 @@ def extract(
     \b
     Example:
       circuitkit extract tinypython-nano --task bracket_counting --out out/brackets
+      circuitkit extract tinypython-nano --task with_open --by-family --out out/with_open
     """
     from circuitkit.checkpoints import load_checkpoint
     from circuitkit.cli.circuit_text import in_words, summary
+    from circuitkit.cli.families_text import transfer_lines
+    from circuitkit.errors import UsageError
     from circuitkit.extraction import ExtractConfig, run_extraction
     from circuitkit.extraction.asks import check_asks
     from circuitkit.extraction.ladder import price_in_words
+    from circuitkit.families import extract_by_family
     from circuitkit.task import load_task
 
+    if by is not None and not by_family:
+        raise UsageError(f"--families {by} says how --by-family sorts prompts. Add --by-family.")
     if asks is not None:
         settings["asks"] = check_asks([name.strip() for name in asks.split(",")])
     config = ExtractConfig(
@@ -92,22 +103,31 @@ def extract(
     )
     opened, asked = load_checkpoint(checkpoint), load_task(task)
     print_notes((*opened.warnings, *asked.notes))
+    given = {
+        "reference": reference, "reference_tokens": reference_tokens, "out": out,
+        "resume": resume, "device": device,
+    }  # fmt: skip
+    transfer = None
     try:
         with progress_bar(quiet=quiet) as progress:
-            extraction = run_extraction(
-                opened, asked, config, reference=reference, reference_tokens=reference_tokens,
-                out=out, resume=resume, device=device, progress=progress,
-            )  # fmt: skip
+            if by_family:
+                found = extract_by_family(opened, asked, config, by=by, progress=progress, **given)
+                extraction, transfer = found.whole, found.transfer
+            else:
+                extraction = run_extraction(opened, asked, config, progress=progress, **given)
     except SavedInterrupt:
         again = [word for word in sys.argv[1:] if word != "--resume"]
         command = shlex.join(["circuitkit", *again, "--resume"])
         click.echo(f"interrupted and saved; go on with: {command}", err=True)
         raise
-    print_notes(extraction.remarks)
+    print_notes((*extraction.remarks, *(transfer.notes if transfer else ())))
     circuit = extraction.circuit
     if as_json:
         steps = [asdict(step) for step in extraction.ladder]
-        print_json({"path": str(out), **summary(circuit), "ladder": steps})
+        more = {"transfer": transfer.model_dump(mode="json")} if transfer else {}
+        print_json({"path": str(out), **summary(circuit), "ladder": steps, **more})
     else:
+        if transfer:
+            click.echo("\n".join(transfer_lines(transfer)))
         click.echo(in_words(circuit, out, price_in_words(extraction.ladder)))
     ctx.exit(0 if circuit.outcome == "target_met" else 1)

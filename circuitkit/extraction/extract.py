@@ -8,6 +8,7 @@ et al. 2025, sections 2.2 and A.5; what is ours: docs/extraction.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -104,6 +105,7 @@ def run_extraction(
     reference: Sample | str | Path | None = None,
     reference_tokens: int | None = None,
     within: NodeSet | None = None,
+    means: Means | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     device: str | torch.device = "cpu",
@@ -119,6 +121,7 @@ def run_extraction(
             ``.safetensors``; None for the checkpoint's own.
         reference_tokens: use at most so many tokens of it; None for all.
         within: the nodes a circuit may have, the others being ablated; None for all.
+        means: the ablation values, where they were measured over this reference already.
         out: the folder to write, with diagram and tables; None for no folder.
         resume: go on with a search that was stopped in ``out``; where this very extraction is
             finished there, read it.
@@ -136,6 +139,7 @@ def run_extraction(
     place = device_named(device)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     inputs = read_inputs(checkpoint, task, config, reference, reference_tokens, within)
+    inputs = replace(inputs, means=means)
     folder = None if out is None else CircuitFolder.claim(out)
     with shown(progress) as report:
         if folder and resume and (done := _finished(folder, inputs, report)):

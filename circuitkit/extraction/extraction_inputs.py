@@ -14,6 +14,7 @@ from circuitkit.checkpoints.native import REFERENCE
 from circuitkit.checkpoints.pair_remarks import remarks
 from circuitkit.checkpoints.reference import load_reference, reference_notes
 from circuitkit.extraction.extract_config import ExtractConfig
+from circuitkit.extraction.means import Means
 from circuitkit.extraction.resume import search_key
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
@@ -38,7 +39,8 @@ class ExtractionInputs:
 
     ``sample`` is what means are measured over (None for zero ablation without one),
     ``reference`` where it was read from, ``within`` the nodes a circuit may have (None for
-    all). ``key`` is one hash over all of it.
+    all), ``means`` the ablation values where they are known already. ``key`` is one hash over all
+    of it.
     """
 
     checkpoint: Checkpoint
@@ -49,6 +51,7 @@ class ExtractionInputs:
     within: NodeSet | None
     splits: Splits
     key: str
+    means: Means | None = None
 
     @property
     def sources(self) -> dict[str, Any]:

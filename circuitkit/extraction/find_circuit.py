@@ -59,7 +59,7 @@ def find_circuit(
     target = choose_target(model, splits.select, config.target_loss_nats, about)
     means = saved.means(model.arch.widths)
     if means is None:
-        means = _means(checkpoint, model, config, sample, progress)
+        means = inputs.means or _means(checkpoint, model, config, sample, progress)
         saved.keep_means(means)
     is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
     criterion = _criterion(model, means, splits, target, config, is_pushed=is_pushed)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from circuitkit.errors import UsageError
 from circuitkit.nodes import NodeSet
-from circuitkit.planted import copying, logic, parts, traps
+from circuitkit.planted import copying, logic, parts, prompt_families, traps
 from circuitkit.planted.gpt2_wiring import GPT2Variation
 from circuitkit.planted.noise import lay_noise
 from circuitkit.planted.plan import Plan
@@ -41,6 +41,12 @@ MECHANISMS: dict[str, Callable[[Variation], Plan]] = {
         parts.twin_heads,
         parts.twin_neurons,
         parts.borrowed_constant,
+        prompt_families.two_mechanisms,
+        prompt_families.shared_entry,
+        prompt_families.shared_exit,
+        prompt_families.surface_forms,
+        prompt_families.harder_form,
+        prompt_families.either_way,
     )
 }
 """Every mechanism that can be planted, by name."""
@@ -105,11 +111,16 @@ def planted_from(plan: Plan, name: str, about: str) -> Planted:
         model=wiring.model,
         tokenizer=word_tokenizer(wiring.tokens, wiring.specials),
         reference=random_text(len(wiring.tokens), seed),
-        task_lines=task_lines(plan.answers, plan.sides, plan.ood, seed),
+        task_lines=task_lines(plan.answers, plan.sides, plan.ood, seed, plan.form),
         mechanism=NodeSet.of(plan.mechanism, widths),
         wired=tuple(NodeSet.of(nodes, widths) for nodes in plan.circuits),
         is_trap=plan.is_trap,
         smallest_is=plan.smallest_is,
         wrong={kind: NodeSet.of(nodes, widths) for kind, nodes in plan.wrong.items()},
         inert=wiring.unwired(),
+        by_form={
+            form: tuple(NodeSet.of(nodes, widths) for nodes in circuits)
+            for form, circuits in plan.by_form.items()
+        },
+        outcome=plan.outcome,
     )

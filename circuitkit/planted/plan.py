@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from circuitkit.planted.planted_prompts import Sides
+from circuitkit.planted.planted_prompts import FormOf, Sides
 from circuitkit.planted.wiring import Nodes, Wiring
 
 
@@ -25,6 +25,9 @@ class Plan:
         sides: the prompts of a pair.
         is_trap: whether a smallest circuit works only because something else is ablated.
         ood: prompts on which a shortcut of the task fails and the model does not.
+        form: the form that a layout's prompts have; None for prompts of one form.
+        by_form: the smallest circuits of each form alone.
+        outcome: what is true of the forms: ``one``, ``nested``, ``either`` or ``several``.
     """
 
     wiring: Wiring
@@ -36,6 +39,9 @@ class Plan:
     wrong: Mapping[str, Nodes] = field(default_factory=dict)
     ood: Sides | None = None
     is_trap: bool = False
+    form: FormOf | None = None
+    by_form: Mapping[str, tuple[Nodes, ...]] = field(default_factory=dict)
+    outcome: str = ""
 
     @property
     def circuits(self) -> tuple[Nodes, ...]:

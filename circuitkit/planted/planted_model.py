@@ -39,7 +39,8 @@ class Planted:
     circuits that this should give, which ``find_truth`` checks. In a trap (``is_trap``)
     a smallest circuit works only because something else is ablated. ``wrong`` and
     ``smallest_is`` say what is wrong with some circuits (``wrong_circuits.WHY``); ``inert``
-    are the nodes of noise.
+    are the nodes of noise. Where prompts have forms, ``by_form`` are the smallest circuits of
+    each form, and ``outcome`` is ``one``, ``nested``, ``either`` or ``several``.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Planted:
     smallest_is: str
     wrong: Mapping[str, NodeSet]
     inert: NodeSet
+    by_form: Mapping[str, tuple[NodeSet, ...]]
+    outcome: str
 
     def save(self, folder: str | Path) -> Truth:
         """Write checkpoint, task and truth, and return what brute force found.

@@ -59,8 +59,14 @@ class Layout:
 Sides = Callable[[Layout], tuple[str, str]]
 """The prompts of a pair, ``_`` for a filler: the first answer is right on the first."""
 
+FormOf = Callable[[Layout], str]
+"""The form of a layout's prompts, which the names of its templates begin with."""
 
-def task_lines(answers: tuple[str, str], sides: Sides, ood: Sides | None, seed: int) -> str:
+
+def task_lines(
+    answers: tuple[str, str], sides: Sides, ood: Sides | None, seed: int,
+    form: FormOf | None = None,
+) -> str:  # fmt: skip
     """The content of a ``task.jsonl``: layouts dealt to the splits in turn."""
     sizes = [(before, after) for before in _BEFORE for after in _AFTER]
     random = Random(f"layouts:{seed}")
@@ -69,18 +75,19 @@ def task_lines(answers: tuple[str, str], sides: Sides, ood: Sides | None, seed: 
     for i, (before, after) in enumerate(sizes):
         layout = Layout(n_before=before, n_after=after, turn=i // 3)
         split = ("train", "select", "test")[i % 3]
-        lines += _lines(layout, answers, sides, split, random)
+        within = f"{form(layout)}/" if form else ""
+        lines += _lines(layout, answers, sides, split, random, within)
         if ood is not None and split == "test":
-            lines += _lines(layout, answers, ood, "ood", random)
+            lines += _lines(layout, answers, ood, "ood", random, within)
     return "".join(line + "\n" for line in lines)
 
 
 def _lines(
-    layout: Layout, answers: tuple[str, str], sides: Sides, split: str, random: Random
+    layout: Layout, answers: tuple[str, str], sides: Sides, split: str, random: Random, within: str
 ) -> Iterator[str]:
     """The pairs of a layout as lines of the file: each prompt ends with a space."""
     for opening in _OPENINGS:
-        template = f"{split}-{layout.n_before}-{layout.n_after}-{opening}"
+        template = f"{within}{split}-{layout.n_before}-{layout.n_after}-{opening}"
         for a, b in _prompts(sides(layout), opening, _N_PAIRS[split], random):
             line = {"a": _side(f"{a} ", answers[0]), "b": _side(f"{b} ", answers[1])}
             yield json.dumps({**line, "template": template, "split": split})

@@ -35,6 +35,7 @@ interval is 190,000 spreads wide, with four every tenth is more than 20 (five: 4
 tests/benchmarks/few_templates.py."""
 TOO_FEW = f"none: fewer than {FEWEST} templates bound nothing"
 FEW_DIFFER = "Jeffreys over templates, 90 % (fewer than five differ from the rest)"
+STUDENT = "Student's t over templates, 90 % (fewer than five)"
 _RARE = 5
 
 
@@ -165,6 +166,16 @@ def cluster_ratio(
         seed: of the resampling.
     """
     return _studentised([_Sample.of(numerator, denominator, clusters)], [1.0], seed)
+
+
+def ratio_of_few(numerator: ArrayLike, denominator: ArrayLike, clusters: Sequence[str]) -> Estimate:
+    """As ``cluster_ratio``, by Student's t over two templates or more: too few to resample."""
+    sample = _Sample.of(numerator, denominator, clusters)
+    effect, n = float(sample.ratio()), len(sample.u)
+    if n < 2:
+        return Estimate.unbounded(effect)
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * float(_standard_error(sample.u, sample.w))
+    return Estimate(effect=effect, low=effect - reach, high=effect + reach, method=STUDENT)
 
 
 def cluster_difference(

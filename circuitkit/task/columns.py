@@ -2,7 +2,8 @@
 
 In: the names that a file has. Out: which of them is which part, or one error with what was
 found and what was expected. Files of others call the first prompt clean and the second corrupt;
-their foil has to be the right answer of the second prompt.
+their foil has to be the right answer of the second prompt. A column ``family``, or one whose name
+begins with ``family_``, sorts the pairs into families.
 """
 
 from __future__ import annotations
@@ -25,9 +26,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Part of a pair → the names that are known for it."""
 
+FAMILY = "family"
+
 _OPTIONAL = ("template", "split")
 _PART_OF = {name: part for part, names in COLUMNS.items() for name in names}
 PAIR_NAMES = frozenset(name for name, part in _PART_OF.items() if part not in _OPTIONAL)
+
+
+def is_family(name: str) -> bool:
+    """Whether a name is that of a column that sorts pairs into families."""
+    plain = name.strip().lower()
+    return plain == FAMILY or plain.startswith(f"{FAMILY}_")
 
 
 def parts_of(found: Sequence[str], where: str, what: str = "columns") -> dict[str, str]:
@@ -39,7 +48,7 @@ def parts_of(found: Sequence[str], where: str, what: str = "columns") -> dict[st
     parts: dict[str, str] = {}
     problems = []
     for name in found:
-        part = _PART_OF.get(name.strip().lower())
+        part = name.strip().lower() if is_family(name) else _PART_OF.get(name.strip().lower())
         if part is None:
             problems.append(_not_known(name))
         elif part in parts:
@@ -51,7 +60,7 @@ def parts_of(found: Sequence[str], where: str, what: str = "columns") -> dict[st
     if problems:
         raise TaskError(
             f"{where}: {what} {_quoted(found)}; expected two prompts with their answers, and "
-            f"perhaps template and split: {'; '.join(problems[:6])}"
+            f"perhaps template, split and family: {'; '.join(problems[:6])}"
         )
     return parts
 

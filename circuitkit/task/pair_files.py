@@ -54,7 +54,9 @@ def read_pairs(data: bytes, path: Path) -> PairFile:
         TaskError: if the file is wrong, with the line; if no row can be used; if a template is
             in two splits, or there are too few to make splits of.
     """
-    reading = _read(read_rows(data, path), path)
+    rows = read_rows(data, path)
+    _refuse_cut(rows)
+    reading = _read(rows, path)
     templates = _templates(reading)
     splits = _splits(reading, templates)
     if not _given(reading.rows, "template"):
@@ -93,6 +95,21 @@ def _leave_out_contradictions(reading: _Reading) -> None:
         reading.unusable.append(UnusablePair.of(error, reading.rows[i].line, None))
     reading.pairs = [pair for i, pair in enumerate(reading.pairs) if i not in wrong]
     reading.rows = [row for i, row in enumerate(reading.rows) if i not in wrong]
+
+
+def _refuse_cut(rows: Sequence[Row]) -> None:
+    """Every row has the same columns of families.
+
+    Raises:
+        TaskError: if one lacks a column that another has.
+    """
+    columns = {name for row in rows for name, _ in row.families}
+    for row in rows:
+        if missing := columns - {name for name, _ in row.families}:
+            raise TaskError(
+                f"{row.where}: {min(missing)} is missing, but other lines give one; give it in "
+                "every line or in none"
+            )
 
 
 def _given(rows: Sequence[Row], name: str) -> bool:
@@ -201,7 +218,13 @@ def _listed(pairs: Sequence[Pair], splits: Sequence[Split], reading: _Reading) -
     ordered = sorted(zip(splits, pairs, strict=True), key=lambda each: _content(each[1]))
     for split, pair in ordered:
         repeated[split] += _sides(pair) in listed[split]
-        listed[split].setdefault(_sides(pair), pair)
+        first = listed[split].setdefault(_sides(pair), pair)
+        if first.families != pair.families:
+            raise TaskError(
+                f"{pair.written}the pair of line {first.line} again, in another family: "
+                f"{dict(pair.families)} and {dict(first.families)}; a pair has one family in each "
+                "column. Keep one of the two lines"
+            )
     return FixedPairs(
         listed={split: tuple(listed[split].values()) for split in SPLITS},
         repeated=repeated,

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from circuitkit.errors import TaskError
 from circuitkit.provenance import STRICT, each_key_once
-from circuitkit.task.columns import PAIR_NAMES, parts_of
+from circuitkit.task.columns import PAIR_NAMES, is_family, parts_of
 from circuitkit.task.formats import decode, invalid
 from circuitkit.task.pairs import Pair, Prompt, Split, check_encodable, naming_place
 
@@ -46,6 +46,7 @@ class _Fields(BaseModel):
     b: _Side
     template: str | None = None
     split: Split | None = None
+    families: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,11 @@ class Row:
         """As the file gives it."""
         return self.fields.split
 
+    @property
+    def families(self) -> tuple[tuple[str, str], ...]:
+        """By column the family that the file gives, without the blanks around it."""
+        return tuple((column, name.strip()) for column, name in self.fields.families.items())
+
     def pair(self, template: str = "") -> Pair:
         """The pair of the row.
 
@@ -74,7 +80,10 @@ class Row:
             TaskError: if it is text on one side and token ids on the other, likewise.
         """
         a, b = self.fields.a.read(), self.fields.b.read()
-        return Pair(a=a, b=b, template=template, written=f"{self.where}: ", line=self.line)
+        return Pair(
+            a=a, b=b, template=template, families=self.families, written=f"{self.where}: ",
+            line=self.line,
+        )  # fmt: skip
 
 
 def read_rows(data: bytes, path: Path) -> list[Row]:
@@ -146,13 +155,15 @@ def _places(names: list[str], where: str) -> dict[int, str]:
 
 def _nested(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The parts of a pair as the nested form of a line has them."""
-    for key in ("template", "split"):
+    families = {key: value for key, value in given.items() if is_family(key)}
+    for key in ("template", "split", *families):
         if not str(given.get(key, key)).strip():
             raise TaskError(f"{where}: {key} is empty; give one in every row, or no such column")
     sides = {
         side: {key: given[f"{key}_{side}"] for key in ("prompt", "answer")} for side in ("a", "b")
     }
-    return {**sides, **{key: given[key] for key in ("template", "split") if key in given}}
+    kept = {key: given[key] for key in ("template", "split") if key in given}
+    return {**sides, **kept, "families": families}
 
 
 def _json_rows(text: str, path: Path) -> Iterator[Row]:
@@ -172,10 +183,19 @@ def _json_fields(line: str, where: str) -> Any:
         raise TaskError(
             f"{where}: not JSON: {error}; expected one whole JSON object a line"
         ) from None
-    if not isinstance(found, dict) or not PAIR_NAMES & {str(key).strip().lower() for key in found}:
+    if not isinstance(found, dict):
         return found
+    if not PAIR_NAMES & {str(key).strip().lower() for key in found}:
+        return _with_families(found)
     parts = parts_of(list(found), where, "keys")
     return _nested({part: found[name] for part, name in parts.items()}, where)
+
+
+def _with_families(nested: dict[str, Any]) -> dict[str, Any]:
+    """A line in the nested form, what it says of families in one place."""
+    families = {key.strip().lower(): nested[key] for key in nested if is_family(key)}
+    rest = {key: value for key, value in nested.items() if not is_family(key)}
+    return {**rest, "families": families} if families else rest
 
 
 def _row(fields: Any, line: int, where: str) -> Row:

@@ -63,7 +63,7 @@ class Pair:
     """Two prompts; the right answer of each is the foil of the other.
 
     ``written`` is its place in a file, up to the key, ``line`` its line in a file of pairs: for
-    messages, not part of the pair.
+    messages, not part of the pair. Nor are its ``families``, by the column that names them.
 
     Raises:
         TaskError: if the prompts or the answers are the same, or of two kinds.
@@ -72,6 +72,7 @@ class Pair:
     a: Prompt
     b: Prompt
     template: str
+    families: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
     written: str = field(default="", compare=False, repr=False)
     line: int = field(default=0, compare=False, repr=False)
 

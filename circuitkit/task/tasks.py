@@ -223,6 +223,17 @@ def _read_fixed(path: Path, data: bytes) -> Task:
     )
 
 
+def task_of_pairs(name: str, data: bytes, *, question: str, source: str) -> Task:
+    """A task whose file is these lines of pairs, as ``.jsonl`` has them.
+
+    Raises:
+        TaskError: if they are wrong, with the line.
+    """
+    read = _read_fixed(Path(f"{name}.jsonl"), data)
+    file = TaskSource(suffix=".jsonl", data=data)
+    return replace(read, name=name, question=question, source=source, file=file)
+
+
 _READERS: dict[str, Callable[[Path, bytes], Task]] = {
     ".toml": _read_templates, ".jsonl": _read_fixed, ".csv": _read_fixed
 }  # fmt: skip

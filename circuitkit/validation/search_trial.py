@@ -7,8 +7,8 @@ sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 
 import numpy as np
@@ -41,11 +41,14 @@ class SearchTrial(Trial):
     """A trial with the settings and the pairs of the extraction.
 
     ``search`` holds the settings of the extraction, of which every search here makes one
-    restart; ``siblings`` may be empty.
+    restart; ``siblings`` may be empty. ``parts`` are circuits of the task's families that are
+    known already, sorted by ``parts_by`` (None: by forms or effects).
     """
 
     search: ExtractConfig
     siblings: tuple[Sibling, ...] = ()
+    parts: Mapping[str, Circuit] = field(default_factory=dict)
+    parts_by: str | None = None
 
     @classmethod
     def of(
@@ -53,10 +56,12 @@ class SearchTrial(Trial):
         trial: Trial,
         search: ExtractConfig,
         siblings: tuple[Sibling, ...] = (),
+        parts: Mapping[str, Circuit] | None = None,
+        parts_by: str | None = None,
     ) -> SearchTrial:
         """The same trial, with the results it has cached."""
         given = {f.name: getattr(trial, f.name) for f in fields(Trial) if f.init}
-        made = cls(**given, search=search, siblings=siblings)
+        made = cls(**given, search=search, siblings=siblings, parts=parts or {}, parts_by=parts_by)
         vars(made).update(vars(trial))
         return made
 

@@ -9,11 +9,12 @@ random numbers from its own seeds.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from circuitkit.circuit import Circuit
 from circuitkit.distribution import installed_version
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.files import sha256
@@ -31,13 +32,15 @@ class Thorough:
     """What the thorough suite needs beyond the default one.
 
     ``search`` holds the settings of the extraction (by default those of a plain one),
-    ``siblings`` other tasks' circuits of the same checkpoint; in ``file`` findings are
-    saved as they are made.
+    ``siblings`` other tasks' circuits of the same checkpoint, ``parts`` the circuits of the task's
+    families that are kept, sorted by ``parts_by``; in ``file`` findings are saved as they are made.
     """
 
     search: ExtractConfig | None = None
     siblings: tuple[Sibling, ...] = ()
     file: Path | None = None
+    parts: Mapping[str, Circuit] = field(default_factory=dict)
+    parts_by: str | None = None
 
 
 def run_default(trial: Trial) -> tuple[Finding, ...]:
@@ -59,7 +62,7 @@ def run_thorough(
     if stopped := _stopped(default):
         return tuple(_not_run(claim, stopped) for claim in claims)
     search = thorough.search or ExtractConfig(seed=trial.circuit.seed)
-    long = SearchTrial.of(trial, search, thorough.siblings)
+    long = SearchTrial.of(trial, search, thorough.siblings, thorough.parts, thorough.parts_by)
     saved = SavedFindings(thorough.file, inputs_sha256(long))
     costs = {claim: max(1, test.declared.n_searches) for claim, test in claims.items()}
     total, done = sum(costs.values()), 0
@@ -86,6 +89,7 @@ def inputs_sha256(trial: SearchTrial) -> str:
     inputs = {
         "circuit": trial.circuit.sha256,
         "siblings": [[s.task.sha256, s.circuit.sha256] for s in trial.siblings],
+        "parts": [[name, part.sha256] for name, part in trial.parts.items()],
         "reference": sha256(trial.reference.cpu().numpy().tobytes()),
         "n_pairs": len(trial.pairs),
         "search": trial.search.to_dict(),

@@ -165,11 +165,17 @@ def with_tasks(others: Iterable[Neighbour]) -> list[Sibling]:
 def thorough_inputs(
     folder: CircuitFolder, circuit: Circuit, siblings: Iterable[Sibling] = ()
 ) -> Thorough:
-    """What the thorough suite needs: the extraction's settings, siblings of the same means."""
+    """What the thorough suite needs: the extraction's settings, siblings of the same means, parts.
+
+    Parts are the circuits of the task's families, as far as they are kept.
+    """
+    transfer = folder.transfer
     return Thorough(
         search=_search_settings(folder, circuit),
         siblings=tuple(s for s in siblings if s.circuit.means_sha256 == circuit.means_sha256),
         file=folder.thorough_file(circuit),
+        parts={name: part.circuit for name, part in folder.parts.items() if part.holds_one},
+        parts_by=transfer.by if transfer else None,
     )
 
 

@@ -22,6 +22,7 @@ from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose, token_texts
 from circuitkit.views.search_section import made, method, target
+from circuitkit.views.transfer_section import transfer_section
 
 REPORT_COMMAND = "circuitkit report DIR --format html"
 WHOLE = sys.maxsize
@@ -49,6 +50,7 @@ def circuit_text(reported: Reported) -> dict[str, Any]:
         "methods": methods(validation) if validation else "",
         "fooled": fooled(validation) if validation else [],
         "forms": forms_section(validation),
+        "transfer": transfer_section(reported.transfer),
         "ladder": ladder(reported.rungs),
         "asked": asked(circuit),
         "made": made(circuit, validation, reported.remarks),

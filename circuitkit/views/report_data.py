@@ -31,6 +31,7 @@ from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose
 from circuitkit.views.search_section import made, method, target
 from circuitkit.views.tables import nodes_frame
+from circuitkit.views.transfer_section import transfer_section
 from circuitkit.views.trust_section import trust
 
 MAX_ROWS = 60
@@ -81,6 +82,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "fooled": fooled(validation) if validation else [],
         "forms": forms_section(validation),
         "ladder": ladder(reported.rungs),
+        "transfer": transfer_section(reported.transfer),
         "tables": [_nodes_table(circuit), _edges_table(circuit)],
         "made": made(circuit, validation, reported.remarks),
         "commands": commands(circuit, validation, reported.origin),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
 from circuitkit.circuit.explanation import FILE as EXPLANATION
 from circuitkit.circuit.explanation import Explanation
+from circuitkit.circuit.transfer import Transfer
 from circuitkit.errors import MismatchError
 from circuitkit.findings import Validation
 from circuitkit.views.ladder_section import Rungs, read_rungs
@@ -22,6 +23,7 @@ class Reported:
     explanation: Explanation | None = None
     rungs: Rungs = ()
     remarks: tuple[str, ...] = ()
+    transfer: Transfer | None = None
 
     @classmethod
     def of(cls, folder: CircuitFolder) -> Reported:
@@ -38,6 +40,7 @@ class Reported:
             explanation=Explanation.load(folder.path) if explained else None,
             rungs=read_rungs(folder.path),
             remarks=folder.remarks,
+            transfer=folder.transfer,
         )
 
     @property

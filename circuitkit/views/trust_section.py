@@ -27,6 +27,8 @@ CLAIMS: dict[str, tuple[str, str]] = {
     "competent": ("the model does the task", "the model itself does not do the task"),
     "integrity": ("its files and numbers agree", "its files and numbers do not agree"),
     "stands_alone": ("it outweighs a random background", "a random background outweighs it"),
+    "one_mechanism": ("one mechanism does all its prompts",
+                      "its prompts have more than one mechanism"),
     "search_null": ("the search finds less where there is nothing",
                     "the search finds as much where there is nothing"),
     "complete": ("the model has no other way of doing it", "a part of the mechanism is missing"),

@@ -71,6 +71,7 @@ KINDS_OF_SMALLEST = {
     "norm_trap": NORM,
     "twin_paths": TWINS,
     "long_way_round": TWINS,
+    "either_way": TWINS,
     "twin_heads": INSIDE,
     "twin_neurons": INSIDE,
     "weak_votes": INSIDE,

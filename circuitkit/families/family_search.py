@@ -1,0 +1,129 @@
+"""Search a circuit for every family, and bring what was found together.
+
+In: the families of a task, the settings of an extraction, the model's means. Out: an extraction a
+family, each in a folder of its own if asked, and the transfer of all of them. A family of which no
+circuit meets the target is left out, with a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.circuit import Circuit
+from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
+from circuitkit.errors import TaskError
+from circuitkit.extraction import Criterion, ExtractConfig, Extraction, Means, run_extraction
+from circuitkit.extraction.candidates import SMALL_MODEL, find_candidates
+from circuitkit.families.find_families import FoundFamilies
+from circuitkit.families.measure_transfer import FamilyTrial, TransferTrial, measure_transfer
+from circuitkit.model.device import device_named, repeatable
+from circuitkit.nodes import NodeSet
+from circuitkit.progress import Progress
+from circuitkit.provenance import Named
+from circuitkit.task import Task
+from circuitkit.task.family import Family
+
+RESTARTS = 2
+"""Searches of a family, at most: enough to choose the smaller of two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilySearch:
+    """What the searches of all families share.
+
+    ``where`` holds reference and device as ``run_extraction`` takes them; ``out`` is the folder of
+    the whole circuit, None to keep nothing; ``skip`` names families whose circuits are known.
+    """
+
+    checkpoint: Checkpoint
+    task: Task
+    found: FoundFamilies
+    config: ExtractConfig
+    means: Means
+    where: Mapping[str, Any]
+    progress: Progress
+    out: Path | None = None
+    resume: bool = False
+    skip: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> dict[str, Extraction]:
+        """An extraction for every family that has a circuit of its own, by name."""
+        some = [f for f in self.found.families.families if f.name not in self.skip]
+        if len(self.found.families) < 2 or not some:
+            return {}
+        within = self._candidates()
+        found: dict[str, Extraction] = {}
+        for i, family in enumerate(some):
+            self.progress("families", i, len(some))
+            try:
+                extraction = self._one(family, within)
+            except TaskError as error:
+                self.left_out[family.name] = str(error)
+                continue
+            if extraction.circuit.outcome == "target_met":
+                found[family.name] = extraction
+            else:
+                self.left_out[family.name] = (
+                    f"no circuit of its own meets the target: {extraction.circuit.outcome}"
+                )
+        return found
+
+    def _one(self, family: Family, within: NodeSet | None) -> Extraction:
+        def progress(stage: str, done: int, total: int, note: str = "") -> None:
+            self.progress(f"{family.name}: {stage}", done, total, note)
+
+        out = None if self.out is None else self.out / PARTS_FOLDER / family.folder
+        return run_extraction(
+            self.checkpoint, family.task_of(self.task), self.settings, within=within,
+            means=self.means, out=out, resume=self.resume, progress=progress, **self.where,
+        )  # fmt: skip
+
+    @property
+    def settings(self) -> ExtractConfig:
+        """Those of the whole search, on the smallest rung unless ``trusted`` was asked for."""
+        return replace(
+            self.config, rung=self.config.rung or "smallest",
+            restarts=min(RESTARTS, self.config.restarts),
+        )  # fmt: skip
+
+    def _candidates(self) -> NodeSet | None:
+        """The nodes that a family's circuit may have in a large model: the whole task's."""
+        if sum(self.checkpoint.architecture.widths.values()) <= SMALL_MODEL:
+            return None
+        target = max(0.15, *self.found.loss_nats.values())
+        train = self.checkpoint.ask(self.task, "train", self.config.n_train, self.config.seed)
+        select = self.checkpoint.ask(self.task, "select", self.config.n_select, self.config.seed)
+        criterion = Criterion(
+            model=self.checkpoint.load_model(device_named(self.where.get("device", "cpu"))),
+            values=self.means.values, pairs=select, target_loss_nats=target,
+        )  # fmt: skip
+        return find_candidates(train, criterion, progress=self.progress)
+
+    def transfer(self, circuits: Mapping[str, Circuit], whole: Circuit | None) -> Transfer:
+        """What every circuit does on every family that has one."""
+        place = device_named(self.where.get("device", "cpu"))
+        with repeatable(place):
+            trial = TransferTrial(
+                task=Named(name=self.task.name, sha256=self.task.sha256),
+                checkpoint=Named(name=self.checkpoint.name, sha256=self.checkpoint.sha256),
+                by=self.found.families.by, model=self.checkpoint.load_model(place),
+                values=self.means.values, whole=whole, seed=self.config.seed,
+                families=[
+                    self._trial(family, circuits[family.name])
+                    for family in self.found.families.families
+                    if family.name in circuits
+                ],
+                notes=self.found.families.without(self.left_out).notes,
+                missing=tuple(self.left_out),
+            )  # fmt: skip
+            return measure_transfer(trial, self.progress)
+
+    def _trial(self, family: Family, circuit: Circuit) -> FamilyTrial:
+        folder = None if self.out is None else f"{PARTS_FOLDER}/{family.folder}"
+        pairs = self.checkpoint.encode(list(family.pairs["test"]))
+        return FamilyTrial(name=family.name, folder=folder, circuit=circuit, pairs=pairs)

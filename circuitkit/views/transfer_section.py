@@ -1,0 +1,56 @@
+"""Transfer between families of prompts, as a heat map: what each circuit does on every family.
+
+In: a ``Transfer``. Out: plain rows for the report and the page to draw.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from circuitkit.circuit.transfer import WHOLE, Cell, Transfer
+from circuitkit.views.safe_text import prose
+
+N_STEPS = 10
+"""Shades of a cell between F = 0 and F = 1."""
+
+TITLES = {
+    "one": "One mechanism",
+    "nested": "Nested mechanisms",
+    "either": "Two ways, either is enough",
+    "several": "Several mechanisms",
+    "undecided": "Undecided",
+}
+
+
+def transfer_section(transfer: Transfer | None) -> dict[str, Any] | None:
+    """The outcome with its reason and the matrix; None where nothing was compared."""
+    if transfer is None or len(transfer.names) < 2:
+        return None
+    nodes = {family.name: f"{family.n_nodes:,} nodes" for family in transfer.families}
+    return {
+        "title": TITLES[transfer.outcome],
+        "reason": prose(transfer.reason, 1000),
+        "by": prose(transfer.by, 40),
+        "limit": f"{transfer.f_limit:.2f}",
+        "columns": [prose(name, 20) for name in transfer.names],
+        "rows": [
+            {
+                "name": "the whole task" if row == WHOLE else prose(row, 20),
+                "size": nodes.get(row, ""),
+                "cells": [_cell(transfer, transfer.cell(row, name)) for name in transfer.names],
+            }
+            for row in transfer.rows
+        ],
+        "notes": [prose(note, 300) for note in transfer.notes],
+    }
+
+
+def _cell(transfer: Transfer, cell: Cell) -> dict[str, Any]:
+    """F with its shade; what it does not do is marked."""
+    fails = cell.f.high is not None and cell.f.high < transfer.f_limit
+    return {
+        "text": f"{cell.f.effect:.2f}",
+        "interval": str(cell.f),
+        "step": round(N_STEPS * min(1.0, max(0.0, cell.f.effect))),
+        "fails": fails,
+    }
