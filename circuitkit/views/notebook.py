@@ -41,7 +41,7 @@ def attach() -> None:
 
 
 def nodes_frame(circuit: Circuit, validation: Validation | None = None) -> pd.DataFrame:
-    """One row a node, in the order of the forward pass; with the forms that a validation tells."""
+    """One row a node, in the order of the forward pass; as in ``circuitkit.views.tables``."""
     from circuitkit.views import tables
 
     return tables.nodes_frame(circuit, validation)
