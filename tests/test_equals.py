@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import encoded_pairs, random_nodes, random_values, tiny_model
 
 from circuitkit import NodeSet, extract, load_checkpoint, load_task
 from circuitkit.extraction import Criterion, measure_means
@@ -74,6 +75,21 @@ def test_every_smallest_circuit_names_all_others(name: str, seed: int, tmp_path:
 def test_a_chain_of_twins_is_in_the_planted_truth(tmp_path: Path) -> None:
     """The plan of this test has two smallest circuits, or its law would be empty."""
     assert len(criterion_of(twin_chains(0), tmp_path)[1].circuits) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "d_mlp"), [("plain", 2), ("concatenated positions", 12), ("the paper's", 12)]
+)
+def test_an_equal_meets_the_target_and_is_no_larger(option: str, d_mlp: int) -> None:
+    """Of any model, whose layers may have fewer neurons than are tried for a chain."""
+    model = tiny_model(option, d_mlp=d_mlp, n_layer=2)
+    nodes = random_nodes(model.arch, 0.6)
+    pairs, values = encoded_pairs(model.arch, 8), random_values(model.arch)
+    judge = Criterion(model=model, values=values, pairs=pairs, target_loss_nats=10.0)
+    for other in equals(nodes, judge):
+        assert judge.meets(other)
+        assert len(other) <= len(nodes)
+        assert other != nodes
 
 
 def test_a_circuit_of_many_nodes_has_no_parts_to_swap(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ _MOST_NODES = 200
 _A_CHANNEL = 3
 """Of the neurons that write a channel, and of those that read it, so many may form a chain."""
 
-
 _CARRIES = ("v", "post_act")
 """Without one of these a part carries nothing from what it reads to what it writes."""
 
@@ -133,8 +132,9 @@ def _chains(
     ]
     if not kept:
         return
-    a_strength, a_best = (writes * _read(model, nodes, layer)[:, None]).topk(_A_CHANNEL, dim=0)
-    b_strength, b_best = (reads * _written(model, nodes, later)[:, None]).topk(_A_CHANNEL, dim=0)
+    n = min(_A_CHANNEL, model.arch.d_mlp)
+    a_strength, a_best = (writes * _read(model, nodes, layer)[:, None]).topk(n, dim=0)
+    b_strength, b_best = (reads * _written(model, nodes, later)[:, None]).topk(n, dim=0)
     strength = a_strength[:, None] * b_strength[None]  # (first, second, channel)
     rivals = [
         _Rival(float(strength[i, j, c]), chain(int(a_best[i, c]), c, int(b_best[j, c])))
