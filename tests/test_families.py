@@ -17,6 +17,7 @@ from test_validation import circuit_of
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.transfer import FILE, TABLE, WHOLE, Bounded, Overlap, Transfer
+from circuitkit.compiled import FoldedModel
 from circuitkit.errors import CircuitError, TaskError, UsageError
 from circuitkit.extraction import ExtractConfig, measure_means, run_extraction
 from circuitkit.extraction.masked_model import masked_differences, tapped_differences
@@ -426,7 +427,7 @@ def found_again(searched, monkeypatch):
     """Every search finds what it found before, at once."""
     monkeypatch.setattr(by_family, "run_extraction", lambda *_, **__: searched.found.whole)
     parts = searched.found.parts
-    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, within: parts[family.name])
+    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, *_: parts[family.name])
     return parts
 
 
@@ -435,7 +436,7 @@ def test_a_family_without_a_circuit_leaves_the_outcome_open(searched, found_agai
     near = found_again["near"]
     missed = near.circuit.model_copy(update={"outcome": "target_missed"})
     parts = {**found_again, "near": replace(near, circuit=missed)}
-    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, within: parts[family.name])
+    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, *_: parts[family.name])
     transfer = extract_by_family(searched.checkpoint, searched.task, FEW, progress=silent).transfer
     assert transfer.outcome == "undecided"
     assert transfer.names == ("far",)
@@ -474,11 +475,53 @@ def test_a_large_model_has_its_candidates_found_once(searched, found_again, monk
     )  # fmt: skip
     monkeypatch.setattr(
         FamilySearch, "_one",
-        lambda self, family, within: given.append(within) or found_again[family.name],
+        lambda self, family, within, _: given.append(within) or found_again[family.name],
     )  # fmt: skip
     assert extract_by_family(at.checkpoint, at.task, FEW, progress=silent).transfer.names
     assert len(seen) == 1
     assert given == [at.planted.mechanism] * 2
+
+
+@pytest.mark.parametrize("reason", ["missed", "beaten"])
+def test_a_family_is_searched_again_where_one_restart_is_not_enough(searched, reason, monkeypatch):
+    """It misses the target, or another family's circuit is smaller and does it too."""
+    at, parts, asked = searched, searched.found.parts, []
+
+    def one(self, family, within, restarts):
+        asked.append((family.name, restarts))
+        if restarts > 1 or family.name == "near":
+            return parts[family.name]
+        circuit = parts["far"].circuit
+        if reason == "missed":
+            circuit = circuit.model_copy(update={"outcome": "target_missed"})
+        else:  # near's circuit counts as one of far's that is smaller than far's own
+            circuit = circuit.model_copy(update={"n_edges": 99})
+        return replace(parts["far"], circuit=circuit)
+
+    monkeypatch.setattr(by_family, "run_extraction", lambda *_, **__: at.found.whole)
+    monkeypatch.setattr(FamilySearch, "_one", one)
+    if reason == "beaten":
+        monkeypatch.setattr(
+            FamilySearch, "_has_smaller", lambda self, family, *_: family.name == "far"
+        )
+    found = extract_by_family(at.checkpoint, at.task, FEW, progress=silent)
+    assert asked == [("far", 1), ("near", 1), ("far", FEW.restarts)]
+    assert found.parts["far"].circuit.nodes == parts["far"].circuit.nodes
+
+
+def test_smaller_counts_only_what_does_the_family(compared):
+    """On its own selection pairs."""
+    at = compared("harder_form")
+    found = find_families(at.checkpoint, at.task, progress=silent)
+    search = FamilySearch(
+        checkpoint=at.checkpoint, task=at.task, found=found, config=FEW, means=at.means, where={},
+        progress=silent,
+    )  # fmt: skip
+    easy, hard = found.families.families
+    folded = FoldedModel(at.model, at.means.values)
+    assert not search._has_smaller(hard, at.parts, folded)
+    large = {**at.parts, "easy": at.parts["easy"].model_copy(update={"n_edges": 99})}
+    assert search._has_smaller(easy, large, folded)
 
 
 # The claim
@@ -513,8 +556,8 @@ def test_the_claim_searches_where_nothing_is_kept(compared, monkeypatch):
     """And says how much that was."""
     at, asked = compared("shared_exit"), []
 
-    def one(self, family, within):
-        asked.append((family.name, self.settings.restarts, self.settings.rung))
+    def one(self, family, within, restarts):
+        asked.append((family.name, restarts, self.settings(restarts).rung))
         return SimpleNamespace(circuit=at.parts[family.name])
 
     monkeypatch.setattr(FamilySearch, "_one", one)
