@@ -383,6 +383,15 @@ def test_the_folder_holds_the_whole_and_its_parts(searched):
         assert part.is_drawn
 
 
+def test_families_of_a_task_are_no_other_tasks(searched):
+    """A part is compared with no circuit beside it; nor is the whole with its parts."""
+    folder = CircuitFolder(searched.out)
+    assert not folder.is_part
+    assert all(part.is_part for part in folder.parts.values())
+    assert [list(part.beside()) for part in folder.parts.values()] == [[], []]
+    assert list(folder.beside()) == []
+
+
 def test_a_stopped_extraction_goes_on_to_the_same_bytes(searched, tmp_path, monkeypatch):
     """What is finished is read and not searched again."""
     at = searched
