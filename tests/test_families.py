@@ -282,6 +282,7 @@ NO = -0.5
         (matrix([[1, 0.58, 0.9], [0.9, 1, 0.9], [0.9, 0.9, 1]]), "undecided",
          "1 of 9 intervals include the limit of 0.6, such as F of a's circuit on b"),
         (matrix([[1]]), "one", "one family: nothing to compare"),
+        (matrix([[1]], left_out=("d",)), "undecided", "with d left out there is nothing"),
         (matrix(ALL, missing=("d",)), "undecided", "no circuit of d alone meets the target"),
     ],
 )  # fmt: skip

@@ -157,7 +157,7 @@ class FamilySearch:
                     if family.name in circuits
                 ],
                 notes=self.found.families.without(self.left_out).notes,
-                missing=tuple(self.left_out),
+                missing=tuple(self.left_out), left_out=self.found.families.left_out,
             )  # fmt: skip
             return measure_transfer(trial, self.progress)
 

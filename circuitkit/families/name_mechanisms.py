@@ -38,7 +38,8 @@ class Named:
 class Matrix:
     """F of every family's circuit on every family, with sizes and overlaps of the circuits.
 
-    ``missing`` are families for which no circuit was found.
+    ``missing`` are families for which no circuit was found, ``left_out`` those that were not
+    searched.
     """
 
     names: tuple[str, ...]
@@ -46,6 +47,7 @@ class Matrix:
     n_nodes: Mapping[str, int]
     overlaps: Sequence[Overlap]
     missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def does(self, circuit: str, family: str) -> bool | None:
         """Whether a circuit does a family; None where the interval includes the limit."""
@@ -90,6 +92,9 @@ def name_mechanisms(matrix: Matrix) -> Named:
             f"no circuit of {', '.join(matrix.missing)} alone meets the target, so that not every "
             "family can be compared: more restarts may find one"
         )
+        return Named(outcome="undecided", reason=reason, groups=matrix.groups)
+    if len(matrix.names) < 2 and matrix.left_out:
+        reason = f"with {', '.join(matrix.left_out)} left out there is nothing to compare"
         return Named(outcome="undecided", reason=reason, groups=matrix.groups)
     if len(matrix.names) < 2:
         return Named(outcome="one", reason="one family: nothing to compare", groups=matrix.groups)
