@@ -22,7 +22,7 @@ from circuitkit.extraction.candidates import SMALL_MODEL, find_candidates
 from circuitkit.families.find_families import FoundFamilies
 from circuitkit.families.measure_transfer import FamilyTrial, TransferTrial, measure_transfer
 from circuitkit.model import Transformer, pair_losses
-from circuitkit.model.device import device_named, repeatable
+from circuitkit.model.device import device_named, placed, repeatable
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress
 from circuitkit.provenance import Named
@@ -87,7 +87,8 @@ class FamilySearch:
     ) -> list[Family]:
         """The families whose circuit is missing, or larger than another that does them."""
         circuits = {name: extraction.circuit for name, extraction in found.items()}
-        folded = FoldedModel(self._model, self.means.values)
+        model = self._model
+        folded = FoldedModel(model, placed(self.means.values, model.device))
         return [
             family
             for family in families
@@ -145,12 +146,13 @@ class FamilySearch:
     def transfer(self, circuits: Mapping[str, Circuit], whole: Circuit | None) -> Transfer:
         """What every circuit does on every family that has one."""
         place = device_named(self.where.get("device", "cpu"))
+        model = self._model
         with repeatable(place):
             trial = TransferTrial(
                 task=Named(name=self.task.name, sha256=self.task.sha256),
                 checkpoint=Named(name=self.checkpoint.name, sha256=self.checkpoint.sha256),
-                by=self.found.families.by, model=self.checkpoint.load_model(place),
-                values=self.means.values, whole=whole, seed=self.config.seed,
+                by=self.found.families.by, model=model,
+                values=placed(self.means.values, place), whole=whole, seed=self.config.seed,
                 families=[
                     self._trial(family, circuits[family.name])
                     for family in self.found.families.families
