@@ -141,9 +141,9 @@ def _nested(matrix: Matrix) -> str:
     hard, easy = matrix.does_all, matrix.does_part
     more = min(matrix.n_nodes[c] for c in hard) - max(matrix.n_nodes[c] for c in easy)
     need = f"need{'s' if len(hard) == 1 else ''} {f'{more} nodes more' if more > 0 else 'others'}"
+    whose = "its circuit" if len(hard) == 1 else "the circuit of each"
     return (
-        f"{', '.join(hard)} {need}: the circuit of each does every family, that of "
-        f"{', '.join(easy)} does not"
+        f"{', '.join(hard)} {need}: {whose} does every family, that of {', '.join(easy)} does not"
     )
 
 
