@@ -277,6 +277,7 @@ NO = -0.5
         (matrix(ALL, shared=2), "either", "two ways, either is enough; they share 2 of 8 nodes"),
         (matrix([[1, NO, NO], [0.9, 1, 0.9], [NO, NO, 1]], (4, 9, 5)), "nested",
          "b needs 4 nodes more: its circuit does every family, that of a, c does not"),
+        (matrix([[1, NO], [0.9, 1]], (4, 5)), "nested", "b needs 1 node more: its circuit does"),
         (matrix([[1, 0.9, NO], [0.9, 1, NO], [NO, NO, 1]], (4, 5, 7), 2), "several",
          "a union: 4 nodes for a, b; 7 nodes for c; two of them share 2 nodes"),
         (matrix([[1, 0.58, 0.9], [0.9, 1, 0.9], [0.9, 0.9, 1]]), "undecided",

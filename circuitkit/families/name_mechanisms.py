@@ -140,7 +140,8 @@ def _nested(matrix: Matrix) -> str:
     """Whose circuits do every family, and how many nodes more they have than the others."""
     hard, easy = matrix.does_all, matrix.does_part
     more = min(matrix.n_nodes[c] for c in hard) - max(matrix.n_nodes[c] for c in easy)
-    need = f"need{'s' if len(hard) == 1 else ''} {f'{more} nodes more' if more > 0 else 'others'}"
+    extra = f"{more} node{'' if more == 1 else 's'} more" if more > 0 else "others"
+    need = f"need{'s' if len(hard) == 1 else ''} {extra}"
     whose = "its circuit" if len(hard) == 1 else "the circuit of each"
     return (
         f"{', '.join(hard)} {need}: {whose} does every family, that of {', '.join(easy)} does not"
