@@ -17,6 +17,7 @@ from test_validation import circuit_of
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.transfer import FILE, TABLE, WHOLE, Bounded, Overlap, Transfer
+from circuitkit.compiled import FoldedModel
 from circuitkit.errors import CircuitError, TaskError, UsageError
 from circuitkit.extraction import ExtractConfig, measure_means, run_extraction
 from circuitkit.extraction.masked_model import masked_differences, tapped_differences
@@ -275,12 +276,14 @@ NO = -0.5
         (matrix(ALL), "one", "does every family; the least alike share 5 of 5 nodes"),
         (matrix(ALL, shared=2), "either", "two ways, either is enough; they share 2 of 8 nodes"),
         (matrix([[1, NO, NO], [0.9, 1, 0.9], [NO, NO, 1]], (4, 9, 5)), "nested",
-         "b needs 4 nodes more: the circuit of each does every family, that of a, c does not"),
+         "b needs 4 nodes more: its circuit does every family, that of a, c does not"),
+        (matrix([[1, NO], [0.9, 1]], (4, 5)), "nested", "b needs 1 node more: its circuit does"),
         (matrix([[1, 0.9, NO], [0.9, 1, NO], [NO, NO, 1]], (4, 5, 7), 2), "several",
          "a union: 4 nodes for a, b; 7 nodes for c; two of them share 2 nodes"),
         (matrix([[1, 0.58, 0.9], [0.9, 1, 0.9], [0.9, 0.9, 1]]), "undecided",
          "1 of 9 intervals include the limit of 0.6, such as F of a's circuit on b"),
         (matrix([[1]]), "one", "one family: nothing to compare"),
+        (matrix([[1]], left_out=("d",)), "undecided", "with d left out there is nothing"),
         (matrix(ALL, missing=("d",)), "undecided", "no circuit of d alone meets the target"),
     ],
 )  # fmt: skip
@@ -382,6 +385,15 @@ def test_the_folder_holds_the_whole_and_its_parts(searched):
         assert part.is_drawn
 
 
+def test_families_of_a_task_are_no_other_tasks(searched):
+    """A part is compared with no circuit beside it; nor is the whole with its parts."""
+    folder = CircuitFolder(searched.out)
+    assert not folder.is_part
+    assert all(part.is_part for part in folder.parts.values())
+    assert [list(part.beside()) for part in folder.parts.values()] == [[], []]
+    assert list(folder.beside()) == []
+
+
 def test_a_stopped_extraction_goes_on_to_the_same_bytes(searched, tmp_path, monkeypatch):
     """What is finished is read and not searched again."""
     at = searched
@@ -426,7 +438,7 @@ def found_again(searched, monkeypatch):
     """Every search finds what it found before, at once."""
     monkeypatch.setattr(by_family, "run_extraction", lambda *_, **__: searched.found.whole)
     parts = searched.found.parts
-    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, within: parts[family.name])
+    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, *_: parts[family.name])
     return parts
 
 
@@ -435,7 +447,7 @@ def test_a_family_without_a_circuit_leaves_the_outcome_open(searched, found_agai
     near = found_again["near"]
     missed = near.circuit.model_copy(update={"outcome": "target_missed"})
     parts = {**found_again, "near": replace(near, circuit=missed)}
-    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, within: parts[family.name])
+    monkeypatch.setattr(FamilySearch, "_one", lambda self, family, *_: parts[family.name])
     transfer = extract_by_family(searched.checkpoint, searched.task, FEW, progress=silent).transfer
     assert transfer.outcome == "undecided"
     assert transfer.names == ("far",)
@@ -474,11 +486,53 @@ def test_a_large_model_has_its_candidates_found_once(searched, found_again, monk
     )  # fmt: skip
     monkeypatch.setattr(
         FamilySearch, "_one",
-        lambda self, family, within: given.append(within) or found_again[family.name],
+        lambda self, family, within, _: given.append(within) or found_again[family.name],
     )  # fmt: skip
     assert extract_by_family(at.checkpoint, at.task, FEW, progress=silent).transfer.names
     assert len(seen) == 1
     assert given == [at.planted.mechanism] * 2
+
+
+@pytest.mark.parametrize("reason", ["missed", "beaten"])
+def test_a_family_is_searched_again_where_one_restart_is_not_enough(searched, reason, monkeypatch):
+    """It misses the target, or another family's circuit is smaller and does it too."""
+    at, parts, asked = searched, searched.found.parts, []
+
+    def one(self, family, within, restarts):
+        asked.append((family.name, restarts))
+        if restarts > 1 or family.name == "near":
+            return parts[family.name]
+        circuit = parts["far"].circuit
+        if reason == "missed":
+            circuit = circuit.model_copy(update={"outcome": "target_missed"})
+        else:  # near's circuit counts as one of far's that is smaller than far's own
+            circuit = circuit.model_copy(update={"n_edges": 99})
+        return replace(parts["far"], circuit=circuit)
+
+    monkeypatch.setattr(by_family, "run_extraction", lambda *_, **__: at.found.whole)
+    monkeypatch.setattr(FamilySearch, "_one", one)
+    if reason == "beaten":
+        monkeypatch.setattr(
+            FamilySearch, "_has_smaller", lambda self, family, *_: family.name == "far"
+        )
+    found = extract_by_family(at.checkpoint, at.task, FEW, progress=silent)
+    assert asked == [("far", 1), ("near", 1), ("far", FEW.restarts)]
+    assert found.parts["far"].circuit.nodes == parts["far"].circuit.nodes
+
+
+def test_smaller_counts_only_what_does_the_family(compared):
+    """On its own selection pairs."""
+    at = compared("harder_form")
+    found = find_families(at.checkpoint, at.task, progress=silent)
+    search = FamilySearch(
+        checkpoint=at.checkpoint, task=at.task, found=found, config=FEW, means=at.means, where={},
+        progress=silent,
+    )  # fmt: skip
+    easy, hard = found.families.families
+    folded = FoldedModel(at.model, at.means.values)
+    assert not search._has_smaller(hard, at.parts, folded)
+    large = {**at.parts, "easy": at.parts["easy"].model_copy(update={"n_edges": 99})}
+    assert search._has_smaller(easy, large, folded)
 
 
 # The claim
@@ -513,8 +567,8 @@ def test_the_claim_searches_where_nothing_is_kept(compared, monkeypatch):
     """And says how much that was."""
     at, asked = compared("shared_exit"), []
 
-    def one(self, family, within):
-        asked.append((family.name, self.settings.restarts, self.settings.rung))
+    def one(self, family, within, restarts):
+        asked.append((family.name, restarts, self.settings(restarts).rung))
         return SimpleNamespace(circuit=at.parts[family.name])
 
     monkeypatch.setattr(FamilySearch, "_one", one)

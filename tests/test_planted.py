@@ -124,6 +124,9 @@ def test_the_circuits_of_forms_do_each_other_as_the_outcome_says(grown, name, ou
     does_all = [all(each) for each in does.values()]
     assert any(does_all) == (outcome != "several")
     assert all(does_all) == (outcome in ("one", "either"))
+    told = json.loads((at.folder / "truth.json").read_text())["families"]
+    assert told["outcome"] == outcome
+    assert set(told["circuits"]) == set(at.planted.by_form)
     apart = len({circuit for some in at.planted.by_form.values() for circuit in some})
     assert (apart > 1) == (outcome != "one")
 

@@ -105,6 +105,12 @@ class CircuitFolder:
         return Circuit.load(self.path)
 
     @property
+    def is_part(self) -> bool:
+        """Whether it lies in the folder of a whole task's circuit, as one of a family."""
+        families = self.path.resolve().parent
+        return families.name == PARTS_FOLDER and (families.parent / CIRCUIT).exists()
+
+    @property
     def holds_one(self) -> bool:
         """Whether there is a circuit in it."""
         return (self.path / CIRCUIT).exists()
@@ -211,7 +217,12 @@ class CircuitFolder:
         return all((self.path / name).exists() for name in _DRAWN)
 
     def beside(self) -> Iterator[Neighbour]:
-        """Circuits of the same checkpoint in the folders next to this one."""
+        """Circuits of the same checkpoint in the folders next to this one.
+
+        Next to the circuit of a family are those of its task's other families, and no other tasks'.
+        """
+        if self.is_part:
+            return
         checkpoint = self.circuit.checkpoint.sha256
         for path in sorted(self.path.resolve().parent.glob(f"*/{CIRCUIT}")):
             if path.parent == self.path.resolve():

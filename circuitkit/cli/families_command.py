@@ -27,10 +27,10 @@ def families(
 ) -> None:  # fmt: skip
     """Sort the prompts of a task into families.
 
-    What the families go with is printed too. By the task's forms; by a column of a .csv or .jsonl
-    that is named family or family_…; or by effects: clusters of pairs on which the same nodes of
-    the model do the work. One family is an answer too. Families that the model does not do, or
-    with too few templates, are left out.
+    By its forms; by a column of a .csv or .jsonl that is named family or family_…; or by
+    effects: clusters of pairs on which the same nodes of the model do the work. One family is an
+    answer too. What the families go with is printed. Families that the model does not do, or with
+    too few templates, are left out.
 
     \b
     Example:

@@ -51,7 +51,7 @@ def report(
     _check_out(out, kind)
     opened = [CircuitFolder.open(folder) for folder in folders]
     for folder in opened:  # what cannot be read is refused before anything is written
-        _ = folder.circuit, folder.validation, folder.explanation
+        _ = folder.circuit, folder.validation, folder.explanation, folder.transfer
     writers = _writers(kind)
     with progress_bar(quiet=quiet) as progress:
         if out is None:

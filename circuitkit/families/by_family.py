@@ -53,7 +53,8 @@ def extract_by_family(
 
     Pairs are sorted into families ``by`` forms, effects or a column, as ``find_families`` takes
     it; every other argument is that of ``run_extraction``. The circuits of families are of the
-    smallest rung, unless the config asks for ``trusted``, from two restarts at most.
+    smallest rung, unless the config asks for ``trusted``; one restart each, and as many as the
+    config allows where that is not enough.
 
     Raises:
         TaskError: if the task cannot be asked, or its pairs not sorted so.

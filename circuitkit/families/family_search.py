@@ -7,7 +7,7 @@ circuit meets the target is left out, with a note.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,19 @@ from typing import Any
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
+from circuitkit.compiled import CompiledCircuit, FoldedModel
 from circuitkit.errors import TaskError
 from circuitkit.extraction import Criterion, ExtractConfig, Extraction, Means, run_extraction
 from circuitkit.extraction.candidates import SMALL_MODEL, find_candidates
 from circuitkit.families.find_families import FoundFamilies
 from circuitkit.families.measure_transfer import FamilyTrial, TransferTrial, measure_transfer
-from circuitkit.model.device import device_named, repeatable
+from circuitkit.model import Transformer, pair_losses
+from circuitkit.model.device import device_named, placed, repeatable
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress
 from circuitkit.provenance import Named
 from circuitkit.task import Task
 from circuitkit.task.family import Family
-
-RESTARTS = 2
-"""Searches of a family, at most: enough to choose the smaller of two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,44 +51,85 @@ class FamilySearch:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> dict[str, Extraction]:
-        """An extraction for every family that has a circuit of its own, by name."""
+        """An extraction for every family that has a circuit of its own, by name.
+
+        One restart each; all of them where that misses the target, or finds a larger circuit than
+        one of another family that does this one too.
+        """
         some = [f for f in self.found.families.families if f.name not in self.skip]
         if len(self.found.families) < 2 or not some:
             return {}
         within = self._candidates()
-        found: dict[str, Extraction] = {}
-        for i, family in enumerate(some):
-            self.progress("families", i, len(some))
-            try:
-                extraction = self._one(family, within)
-            except TaskError as error:
-                self.left_out[family.name] = str(error)
-                continue
-            if extraction.circuit.outcome == "target_met":
-                found[family.name] = extraction
-            else:
-                self.left_out[family.name] = (
+        found = self._searched(some, within, 1)
+        if self.config.restarts > 1:
+            found |= self._searched(self._to_repeat(some, found), within, self.config.restarts)
+        for name, extraction in found.items():
+            if extraction.circuit.outcome != "target_met":
+                self.left_out[name] = (
                     f"no circuit of its own meets the target: {extraction.circuit.outcome}"
                 )
+        return {name: each for name, each in found.items() if name not in self.left_out}
+
+    def _searched(
+        self, families: Sequence[Family], within: NodeSet | None, restarts: int
+    ) -> dict[str, Extraction]:
+        found: dict[str, Extraction] = {}
+        for i, family in enumerate(families):
+            self.progress("families", i, len(families))
+            try:
+                found[family.name] = self._one(family, within, restarts)
+            except TaskError as error:
+                self.left_out[family.name] = str(error)
         return found
 
-    def _one(self, family: Family, within: NodeSet | None) -> Extraction:
+    def _to_repeat(
+        self, families: Sequence[Family], found: Mapping[str, Extraction]
+    ) -> list[Family]:
+        """The families whose circuit is missing, or larger than another that does them."""
+        circuits = {name: extraction.circuit for name, extraction in found.items()}
+        model = self._model
+        folded = FoldedModel(model, placed(self.means.values, model.device))
+        return [
+            family
+            for family in families
+            if family.name in circuits
+            and (
+                circuits[family.name].outcome != "target_met"
+                or self._has_smaller(family, circuits, folded)
+            )
+        ]
+
+    def _has_smaller(
+        self, family: Family, circuits: Mapping[str, Circuit], folded: FoldedModel
+    ) -> bool:
+        """Whether a smaller circuit of another family is on target on the selection pairs."""
+        own, widths = circuits[family.name], self.checkpoint.architecture.widths
+        pairs = self.checkpoint.encode(list(family.pairs["select"]))
+        for circuit in circuits.values():
+            if (circuit.n_edges, circuit.n_nodes) < (own.n_edges, own.n_nodes):
+                nodes = NodeSet(circuit.nodes.channels, widths)
+                losses = pair_losses(CompiledCircuit(folded, nodes).differences(pairs))
+                if float(losses.mean()) <= own.target_loss_nats:
+                    return True
+        return False
+
+    @property
+    def _model(self) -> Transformer:
+        return self.checkpoint.load_model(device_named(self.where.get("device", "cpu")))
+
+    def _one(self, family: Family, within: NodeSet | None, restarts: int) -> Extraction:
         def progress(stage: str, done: int, total: int, note: str = "") -> None:
             self.progress(f"{family.name}: {stage}", done, total, note)
 
         out = None if self.out is None else self.out / PARTS_FOLDER / family.folder
         return run_extraction(
-            self.checkpoint, family.task_of(self.task), self.settings, within=within,
+            self.checkpoint, family.task_of(self.task), self.settings(restarts), within=within,
             means=self.means, out=out, resume=self.resume, progress=progress, **self.where,
         )  # fmt: skip
 
-    @property
-    def settings(self) -> ExtractConfig:
+    def settings(self, restarts: int) -> ExtractConfig:
         """Those of the whole search, on the smallest rung unless ``trusted`` was asked for."""
-        return replace(
-            self.config, rung=self.config.rung or "smallest",
-            restarts=min(RESTARTS, self.config.restarts),
-        )  # fmt: skip
+        return replace(self.config, rung=self.config.rung or "smallest", restarts=restarts)
 
     def _candidates(self) -> NodeSet | None:
         """The nodes that a family's circuit may have in a large model: the whole task's."""
@@ -99,27 +139,27 @@ class FamilySearch:
         train = self.checkpoint.ask(self.task, "train", self.config.n_train, self.config.seed)
         select = self.checkpoint.ask(self.task, "select", self.config.n_select, self.config.seed)
         criterion = Criterion(
-            model=self.checkpoint.load_model(device_named(self.where.get("device", "cpu"))),
-            values=self.means.values, pairs=select, target_loss_nats=target,
+            model=self._model, values=self.means.values, pairs=select, target_loss_nats=target,
         )  # fmt: skip
         return find_candidates(train, criterion, progress=self.progress)
 
     def transfer(self, circuits: Mapping[str, Circuit], whole: Circuit | None) -> Transfer:
         """What every circuit does on every family that has one."""
         place = device_named(self.where.get("device", "cpu"))
+        model = self._model
         with repeatable(place):
             trial = TransferTrial(
                 task=Named(name=self.task.name, sha256=self.task.sha256),
                 checkpoint=Named(name=self.checkpoint.name, sha256=self.checkpoint.sha256),
-                by=self.found.families.by, model=self.checkpoint.load_model(place),
-                values=self.means.values, whole=whole, seed=self.config.seed,
+                by=self.found.families.by, model=model,
+                values=placed(self.means.values, place), whole=whole, seed=self.config.seed,
                 families=[
                     self._trial(family, circuits[family.name])
                     for family in self.found.families.families
                     if family.name in circuits
                 ],
                 notes=self.found.families.without(self.left_out).notes,
-                missing=tuple(self.left_out),
+                missing=tuple(self.left_out), left_out=self.found.families.left_out,
             )  # fmt: skip
             return measure_transfer(trial, self.progress)
 

@@ -28,7 +28,7 @@ from circuitkit.model.device import device_named, repeatable
 from circuitkit.nodes import Node
 from circuitkit.progress import Progress, shown, silent
 from circuitkit.task import Pair, Split, Task, load_task
-from circuitkit.task.family import FORMS, PARTS, Families, Family, forms_of, labels_by, sort_pairs
+from circuitkit.task.family import FORMS, PARTS, Families, forms_of, labels_by, sort_pairs
 
 EFFECTS = "effects"
 N_PAIRS: Mapping[Split, int] = {"train": 512, "select": 128, "test": 128}
@@ -188,16 +188,18 @@ class _Asked:
         kept = families.without(left_out)
         return FoundFamilies(
             families=kept, loss_nats=losses, accuracy=accuracies,
-            goes_with=self._goes_with(kept.families),
+            goes_with=self._goes_with(kept),
         )  # fmt: skip
 
-    def _goes_with(self, families: Sequence[Family]) -> tuple[GoesWith, ...]:
+    def _goes_with(self, families: Families) -> tuple[GoesWith, ...]:
+        """What says the family of a pair, but for what the families are sorted by."""
         if len(families) < 2:
             return ()
-        sorted_pairs = [(p, f.name) for f in families for p in f.pairs["test"]]
+        sorted_pairs = [(p, f.name) for f in families.families for p in f.pairs["test"]]
         mixed = [sorted_pairs[i] for i in _shuffled(len(sorted_pairs))]
         pairs = self.encoded([pair for pair, _ in mixed])
-        return goes_with(pairs, [name for _, name in mixed], self.token_names)
+        found = goes_with(pairs, [name for _, name in mixed], self.token_names)
+        return tuple(each for each in found if (each.name, families.by) != ("form", FORMS))
 
 
 def _shuffled(n: int) -> list[int]:

@@ -51,7 +51,8 @@ class FamilyTrial:
 class TransferTrial:
     """What a transfer matrix is measured on.
 
-    ``whole`` is the circuit of the whole task, ``missing`` are families without a circuit.
+    ``whole`` is the circuit of the whole task, ``missing`` are families without a circuit,
+    ``left_out`` those that were not searched.
     """
 
     task: Named
@@ -64,6 +65,7 @@ class TransferTrial:
     seed: int
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def circuits(self) -> dict[str, NodeSet]:
@@ -108,6 +110,7 @@ def _matrix(trial: TransferTrial, cells: Sequence[Cell]) -> Matrix:
         n_nodes={name: len(nodes) for name, nodes in trial.circuits.items()},
         overlaps=tuple(_overlaps(trial)),
         missing=trial.missing,
+        left_out=trial.left_out,
     )
 
 

@@ -38,7 +38,8 @@ class Named:
 class Matrix:
     """F of every family's circuit on every family, with sizes and overlaps of the circuits.
 
-    ``missing`` are families for which no circuit was found.
+    ``missing`` are families for which no circuit was found, ``left_out`` those that were not
+    searched.
     """
 
     names: tuple[str, ...]
@@ -46,6 +47,7 @@ class Matrix:
     n_nodes: Mapping[str, int]
     overlaps: Sequence[Overlap]
     missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def does(self, circuit: str, family: str) -> bool | None:
         """Whether a circuit does a family; None where the interval includes the limit."""
@@ -91,6 +93,9 @@ def name_mechanisms(matrix: Matrix) -> Named:
             "family can be compared: more restarts may find one"
         )
         return Named(outcome="undecided", reason=reason, groups=matrix.groups)
+    if len(matrix.names) < 2 and matrix.left_out:
+        reason = f"with {', '.join(matrix.left_out)} left out there is nothing to compare"
+        return Named(outcome="undecided", reason=reason, groups=matrix.groups)
     if len(matrix.names) < 2:
         return Named(outcome="one", reason="one family: nothing to compare", groups=matrix.groups)
     outcome, reason = _named(matrix)
@@ -135,10 +140,11 @@ def _nested(matrix: Matrix) -> str:
     """Whose circuits do every family, and how many nodes more they have than the others."""
     hard, easy = matrix.does_all, matrix.does_part
     more = min(matrix.n_nodes[c] for c in hard) - max(matrix.n_nodes[c] for c in easy)
-    need = f"need{'s' if len(hard) == 1 else ''} {f'{more} nodes more' if more > 0 else 'others'}"
+    extra = f"{more} node{'' if more == 1 else 's'} more" if more > 0 else "others"
+    need = f"need{'s' if len(hard) == 1 else ''} {extra}"
+    whose = "its circuit" if len(hard) == 1 else "the circuit of each"
     return (
-        f"{', '.join(hard)} {need}: the circuit of each does every family, that of "
-        f"{', '.join(easy)} does not"
+        f"{', '.join(hard)} {need}: {whose} does every family, that of {', '.join(easy)} does not"
     )
 
 

@@ -91,11 +91,20 @@ class Planted:
                 for nodes, edges in zip(truth.circuits, truth.edges, strict=True)
             ],
             "mechanism": [str(node) for node in self.mechanism],
+            **({"families": self._families()} if self.outcome else {}),
             "loss_nats": truth.loss_nats,
             "refused_nats": truth.refused_nats,
             "n_alive": truth.n_alive,
             "n_tried": truth.n_tried,
         }
+
+    def _families(self) -> dict[str, Any]:
+        """What is true of the forms: the outcome, and the smallest circuits of each."""
+        circuits = {
+            form: [[str(node) for node in nodes] for nodes in circuits]
+            for form, circuits in self.by_form.items()
+        }
+        return {"outcome": self.outcome, "circuits": circuits}
 
 
 def truth_of(checkpoint: Checkpoint, task: Task, target_loss_nats: float = TARGET_NATS) -> Truth:

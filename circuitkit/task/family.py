@@ -55,11 +55,15 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Families:
-    """The families of a task ``by`` a labelling; ``notes`` say what was left out or moved."""
+    """The families of a task ``by`` a labelling.
+
+    ``left_out`` names those that cannot be compared, ``notes`` say why, and what was moved.
+    """
 
     by: str
     families: tuple[Family, ...]
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.families)
@@ -73,7 +77,9 @@ class Families:
         """The other families, with a note on each that is left out: its name, and why."""
         kept = tuple(f for f in self.families if f.name not in left_out)
         notes = tuple(f"{name} is left out: {why}" for name, why in left_out.items())
-        return replace(self, families=kept, notes=(*self.notes, *notes))
+        return replace(
+            self, families=kept, notes=(*self.notes, *notes), left_out=(*self.left_out, *left_out)
+        )
 
 
 def forms_of(task: Task) -> tuple[str, ...]:

@@ -63,7 +63,8 @@ def _alone(search: FamilySearch, family: Any) -> float:
     """The CPU seconds of one family's search that shares nothing."""
     measured_means._last.clear()
     began = time.process_time()
-    run_extraction(search.checkpoint, family.task_of(search.task), search.settings, progress=silent)
+    config = search.settings(search.config.restarts)
+    run_extraction(search.checkpoint, family.task_of(search.task), config, progress=silent)
     return round(time.process_time() - began, 1)
 
 

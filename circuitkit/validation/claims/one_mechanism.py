@@ -76,7 +76,7 @@ def check_one_mechanism(trial: SearchTrial) -> Finding:
 def _of_one_family(found: FoundFamilies) -> dict[str, Any]:
     """There is nothing to compare: one by effects is an answer, one that is left is none."""
     family = next(iter(found.families.families), None)
-    is_one = family is not None and not found.families.notes and found.strength is not None
+    is_one = family is not None and not found.families.left_out and found.strength is not None
     shown = ", ".join(f"{k}: {s:.2f}" for k, s in (found.strength or {}).items())
     why = f"ONE family by effects (stability by number of families: {shown})" if is_one else (
         "fewer than two families to compare"
