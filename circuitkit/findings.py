@@ -138,10 +138,23 @@ class FormLoss(BaseModel):
     high: FiniteFloat | None
 
 
+class NodeUse(BaseModel):
+    """A node, and the forms of the task on which leaving it out raises the loss of an ask.
+
+    All nodes and forms are tested together (Benjamini-Hochberg, 0.05); a form of fewer than five
+    templates is not tested.
+    """
+
+    model_config = STRICT
+    node: str
+    forms: tuple[str, ...]
+
+
 class Validation(BaseModel):
     """Every claim's finding, the grade, and the claim that keeps it from a better one.
 
-    ``forms`` holds the circuit's loss by form of the task, where templates have forms.
+    ``forms`` holds the circuit's loss by form of the task, where templates have forms, and
+    ``uses`` for every node the forms on which it matters.
     """
 
     model_config = STRICT
@@ -151,10 +164,11 @@ class Validation(BaseModel):
     circuit_sha256: str
     findings: tuple[Finding, ...]
     forms: tuple[FormLoss, ...] = ()
+    uses: tuple[NodeUse, ...] = ()
 
     @model_serializer(mode="wrap")
     def _newer_keys_only_if_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unset(handler(self), ("forms",))
+        return without_unset(handler(self), ("forms", "uses"))
 
     @model_validator(mode="after")
     def _claims_in_order(self) -> Validation:

@@ -4,10 +4,10 @@ The import hook comes first: it checks only modules that are imported after it. 
 before the first backward pass, at which torch makes a thread for every device that it knows.
 """
 
-from jaxtyping import install_import_hook
+from checked_shapes import check_shapes_of
 
 CHECKED = ("model", "checkpoints", "compiled", "training", "extraction")
-install_import_hook([f"circuitkit.{room}" for room in CHECKED], "beartype.beartype")
+check_shapes_of([f"circuitkit.{room}" for room in CHECKED])
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 import torch
+import torch._dynamo  # with the first optimizer; here once, and not again in every fork
 
 from circuitkit.training import TrainingConfig, TrainingStep, load_config, train
 

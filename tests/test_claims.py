@@ -42,6 +42,7 @@ from circuitkit.validation.ablations import (
     ablated_differences,
     means_over,
 )
+from circuitkit.validation.cancelling_pairs import cancelling_pair
 from circuitkit.validation.claims import beats_controls
 from circuitkit.validation.claims.beats_controls import (
     N_DRAWS,
@@ -322,8 +323,34 @@ def test_an_opponent_in_the_rest_shows_once_it_is_back(court):
     finding = check_stochastic_restore(on_trial(at, at.planted.mechanism))
     assert finding.outcome == "fail"
     assert "cancelling pathways" in finding.note
+    assert "restored together" not in finding.note
     quiet = court("neuron_chain")
     assert check_stochastic_restore(on_trial(quiet, quiet.planted.mechanism)).outcome == "pass"
+
+
+def test_a_pair_that_cancels_outside_the_circuit_says_nothing_against_it(court):
+    """Its halves come back together; neither half as the circuit is cleared by it."""
+    at = court("cancelling_pair")
+    true = on_trial(at, at.planted.mechanism)
+    finding = check_stochastic_restore(true)
+    assert finding.outcome == "pass"
+    assert "restored together" in finding.note
+    pair = cancelling_pair(true)
+    half = at.planted.wrong["half of a cancelling pair"]
+    assert half < pair
+    assert not pair & at.planted.mechanism
+    for wrong in (half, pair - half):
+        trial = on_trial(at, wrong)
+        assert not cancelling_pair(trial)
+        assert check_stochastic_restore(trial).outcome != "pass"
+
+
+@pytest.mark.parametrize("name", ["cancellation_trap", "outweighed", "twin_heads", "decoys"])
+def test_no_pair_is_seen_where_none_cancels_beside_the_circuit(court, name):
+    """A half that would cancel the circuit too, a stronger path, a twin, a weak decoy."""
+    at = court(name)
+    for nodes in (at.planted.mechanism, *at.planted.wired):
+        assert not cancelling_pair(on_trial(at, nodes))
 
 
 # Norms

@@ -4,12 +4,11 @@ import contextlib
 import io
 import json
 import re
+import resource
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,11 +20,14 @@ import circuitkit.extraction
 from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.cli import COMMANDS, main
+from circuitkit.cli.circuit_text import in_words
 from circuitkit.extraction import ExtractConfig, PruningConfig, criterion
 from circuitkit.findings import DEFAULT_CLAIMS, Validation
+from circuitkit.nodes import FINAL_RESID, Node, NodeSet
 from circuitkit.planted import plant
 from circuitkit.task import SPLITS, builtin_tasks
-from circuitkit.validation.claims import beats_controls, integrity, minimal
+from circuitkit.validation import leave_one_out
+from circuitkit.validation.claims import beats_controls, integrity
 
 NANO = "tinypython-nano"
 FEW_STEPS = PruningConfig(n_steps=20, lr=0.15, pressure_start=1e-3)
@@ -87,7 +89,7 @@ def few_controls():
     """Fewer draws than a verdict needs: here it is only asked whether it is reached."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(beats_controls, "N_DRAWS", 9)
-        patched.setattr(minimal, "MOST_NODES", 5)
+        patched.setattr(leave_one_out, "MOST_NODES", 5)
         yield
 
 
@@ -164,14 +166,15 @@ def test_help_imports_neither_torch_nor_pandas():
 
 
 def test_help_is_quick():
-    """Under 0.6 s, the median of three; one of five on a machine that is busy."""
+    """Under 0.6 s of processor time, the median of three."""
 
     def seconds():
-        began = time.monotonic()
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert process("--help").returncode == 0
-        return time.monotonic() - began
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
 
-    assert median(seconds() for _ in range(3)) < 0.6 or min(seconds() for _ in range(5)) < 0.6
+    assert median(seconds() for _ in range(3)) < 0.6
 
 
 def test_the_version_is_printed():
@@ -562,6 +565,19 @@ def test_extract_says_when_its_circuit_is_not_the_only_one(twins):
     assert ran.code == 0
 
 
+def test_extract_names_what_could_take_the_place_of_a_part(twins):
+    """The nodes that the nearest alternative changes; nothing where it changes many."""
+    folder, _, out = twins
+    circuit = Circuit.load(out)
+    first = next(iter(circuit.nodes))
+    other = Node(first.site, first.channel + 1)
+    near = circuit.nodes - NodeSet.of([first]) | NodeSet.of([other])
+    far = NodeSet.of(Node(FINAL_RESID, channel) for channel in range(30))
+    told = in_words(circuit.model_copy(update={"alternatives": (far, near)}), folder)
+    assert f"as good as {first}: {other}" in told
+    assert "as good as" not in in_words(circuit.model_copy(update={"alternatives": (far,)}), folder)
+
+
 def test_an_interrupted_extraction_says_how_to_go_on(twins, tmp_path, monkeypatch):
     """The very command, with --resume; what was finished is kept, and gone in the end."""
     folder, task, out = twins
@@ -623,8 +639,8 @@ def test_a_task_and_a_checkpoint_of_ones_own_need_no_more_than_the_folder(tmp_pa
     checkpoint = shutil.copytree(bundled_checkpoints()[NANO], tmp_path / "mine")
     task = make(tmp_path / f"mine{'.jsonl' if make is own_jsonl else '.toml'}")
     out = tmp_path / "circuit"
-    options = ("--reference-tokens", 2048, "--target-loss", "1e-9", "-q")
-    assert cli("extract", checkpoint, "--task", task, "--out", out, *options).code == 1
+    options = ("--reference-tokens", 2048, "--target-loss", 0.5, "--method", "attribution", "-q")
+    assert cli("extract", checkpoint, "--task", task, "--out", out, *options).code == 0
     task.unlink()
     ran = cli("validate", out, "--pairs", 8, "-q", "--json")
     assert ran.code in (0, 1), ran.err
@@ -684,29 +700,6 @@ batch_sequences = 4
 validate_every = 5000
 save_every = 5000
 """
-
-
-def test_an_interrupted_training_says_how_to_go_on_and_does(tmp_path):
-    """SIGINT to a process: 130, the command to resume, nothing half-written; then it finishes."""
-    config, out = tmp_path / "mine.toml", tmp_path / "run"
-    config.write_text(TRAINING)
-    main_ = [sys.executable, "-c", "from circuitkit.cli import main; main()", "train", str(config)]
-    arguments = [*main_, "--out", str(out), "--set", "run.n_tokens=640000"]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as running:
-        for line in running.stderr:
-            if line.startswith("training (tokens)"):
-                running.send_signal(signal.SIGINT)
-                break
-        told = running.stderr.read()
-        assert running.wait(timeout=60) == 130
-    assert "Traceback" not in told
-    resume = f"circuitkit train {config} --out {out} --set run.n_tokens=640000 --resume"
-    assert f"interrupted and saved; go on with: {resume}" in told
-    assert not list(out.rglob("*.part"))
-    assert not (out / "config.json").exists()
-    again = cli("train", config, "--out", out, "--set", "run.n_tokens=640000")
-    assert again.code == 2
-    assert "add --resume to go on" in again.err
 
 
 def test_a_training_that_was_stopped_is_finished_by_resume(tmp_path):

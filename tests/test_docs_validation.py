@@ -12,7 +12,7 @@ from circuitkit.families.name_mechanisms import F_DOES
 from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
 from circuitkit.statistics import intervals
 from circuitkit.statistics.decision import MIN_CLUSTERS
-from circuitkit.validation import ablations, outweighing, redundant_inside, trial
+from circuitkit.validation import ablations, leave_one_out, outweighing, redundant_inside, trial
 from circuitkit.validation.claims import (
     adversarial_restore,
     beats_controls,
@@ -166,7 +166,7 @@ def test_every_kind_of_ablation_has_its_row():
         ("no_norm_leak", f"at least {no_norm_leak.F_LOW:.2f}"),
         ("no_norm_leak", f"at most {no_norm_leak.GAIN:.0f}"),
         ("minimal", f"at least {minimal.SHARE} of the nodes"),
-        ("minimal", f"{minimal.MOST_NODES} drawn at random"),
+        ("minimal", f"{leave_one_out.MOST_NODES} drawn at random"),
         ("generalises", f"at most {generalises.GAP_NATS:.2f} nats"),
         ("generalises", f"at least {generalises.SHARE:.0%} of the test".replace("%", " %")),
         ("generalises", f"= {HALFWAY:.3f}"),

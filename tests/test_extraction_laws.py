@@ -8,9 +8,9 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from beartype.roar import BeartypeCallHintViolation
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxtyping import TypeCheckError
 from safetensors.torch import load_file, save_file
 from scipy import stats
 from tiny import (
@@ -567,9 +567,9 @@ def test_queries_and_keys_reach_what_their_head_writes():
 
 def test_shape_annotations_of_extraction_are_executed():
     """A float sample, or one row of it, is refused."""
-    with pytest.raises(TypeCheckError, match="reference"):
+    with pytest.raises(BeartypeCallHintViolation, match="reference"):
         measure_means(tiny_model(), torch.zeros(3, 4))
-    with pytest.raises(TypeCheckError, match="losses"):
+    with pytest.raises(BeartypeCallHintViolation, match="losses"):
         upper_bound(torch.zeros(3, 4), torch.zeros(3))
 
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from beartype.roar import BeartypeCallHintViolation
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxtyping import TypeCheckError
 from pydantic import ValidationError
 from tiny import (
     OPTIONS,
@@ -238,11 +238,11 @@ def test_a_tied_unembedding_is_the_embedding():
 def test_shape_annotations_are_executed():
     """In tests a tensor of the wrong shape, or a float where integers belong, is refused."""
     model = tiny_model()
-    with pytest.raises(TypeCheckError, match="tokens"):
+    with pytest.raises(BeartypeCallHintViolation, match="tokens"):
         model(torch.zeros(3, 4))
-    with pytest.raises(TypeCheckError, match="last"):
+    with pytest.raises(BeartypeCallHintViolation, match="last"):
         model(random_tokens(model.arch, 3, 4), None, torch.zeros(3, 4, dtype=torch.long))
-    with pytest.raises(TypeCheckError, match="differences"):
+    with pytest.raises(BeartypeCallHintViolation, match="differences"):
         pair_losses(torch.zeros(2, 2))
 
 

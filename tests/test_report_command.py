@@ -50,7 +50,7 @@ def followed(folder: Path) -> Circuit:
         ("--method", "attribution", "--gradient-points", 3, "--reference-tokens", 200),
         ("--granularity", "edge", "--restarts", 2, "--target-loss", 0.2123456789),
         ("--schedule", "paper", "--no-refine", "--restarts", 1),
-        ("--ablation", "zero", "--target-loss", 0.6, "--restarts", 1),
+        ("--ablation", "zero", "--target-loss", 0.6, "--restarts", 1, "--rung", "smallest"),
     ],
     ids=["default", "random", "attribution", "edges", "paper", "zero"],
 )
@@ -70,7 +70,8 @@ def test_a_reference_of_ones_own_is_in_the_command(planted, tmp_path):
     """By its path, with how much of it was read."""
     sample = tmp_path / "a sample.safetensors"
     shutil.copy(planted / "reference.safetensors", sample)
-    options = ("--reference", sample, "--reference-tokens", 300, "--restarts", 1, "-q")
+    options = ("--reference", sample, "--reference-tokens", 300, "--restarts", 1,
+               "--rung", "smallest", "-q")  # fmt: skip
     out = tmp_path / "out"
     cli("extract", planted, "--task", planted / "task.jsonl", "--out", out, *options)
     first, second = Circuit.load(out), followed(out)

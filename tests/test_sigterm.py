@@ -77,7 +77,7 @@ def to_go_on(err):
 def training(running, tmp_path, **options):
     (tmp_path / "mine.toml").write_text(TRAINING)
     ran = running("train", tmp_path / "mine.toml", "--out", tmp_path / "run",
-                  "--set", "run.n_tokens=128000", **options)  # fmt: skip
+                  "--set", "run.n_tokens=48000", **options)  # fmt: skip
     ran.until_said("training (tokens)")
     return ran
 
@@ -86,16 +86,23 @@ def training(running, tmp_path, **options):
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
 def test_a_training_saves_and_says_how_to_go_on(running, tmp_path, number, code):
-    """And goes on where it was: what is run again is the command that was printed."""
+    """Nothing is half-written; what is run again is the command that was printed, with --resume."""
     got, err = training(running, tmp_path).killed(number)
+    config, out = tmp_path / "mine.toml", tmp_path / "run"
+    arguments = ["train", str(config), "--out", str(out), "--set", "run.n_tokens=48000"]
     assert got == code
     assert "interrupted and saved" in err
-    assert (tmp_path / "run" / "state.safetensors").exists()
-    assert not list((tmp_path / "run").rglob("*.part"))
+    assert to_go_on(err) == [*arguments, "--resume"]
+    assert (out / "state.safetensors").exists()
+    assert not list(out.rglob("*.part"))
+    assert not (out / "config.json").exists()
+    anew = cli(*arguments)
+    assert anew.code == 2
+    assert "add --resume to go on" in anew.err
     again = running(*to_go_on(err), "--json")
-    out, _ = again.process.communicate(timeout=WAIT_SECONDS)
+    told, _ = again.process.communicate(timeout=WAIT_SECONDS)
     assert again.process.returncode == 0
-    assert '"n_tokens": 128000' in out
+    assert '"n_tokens": 48000' in told
 
 
 def test_sigterm_is_heeded_where_ctrl_c_is_ignored(running, tmp_path):

@@ -17,14 +17,15 @@ from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
-from circuitkit.validation.claims import beats_controls, minimal
+from circuitkit.validation import leave_one_out
+from circuitkit.validation.claims import beats_controls
 
 
 @pytest.fixture(autouse=True)
 def few_controls(monkeypatch):
     """No circuit here has to beat luck at 0.01, or be tried node by node to the last."""
     monkeypatch.setattr(beats_controls, "N_DRAWS", 19)
-    monkeypatch.setattr(minimal, "MOST_NODES", 20)
+    monkeypatch.setattr(leave_one_out, "MOST_NODES", 20)
 
 
 @pytest.fixture
@@ -246,7 +247,7 @@ def test_what_a_tokenizer_file_asks_for_is_said(tmp_path, circuit):
     (folder / "tokenizer.json").write_text(json.dumps(data | {"truncation": cut}))
     task, told = circuit / "task.jsonl", "note: tokenizer.json: asks to cut every text to 3 tokens"
     assert told in cli("tasks", "check", task, "--checkpoint", folder).err
-    out = ("--out", tmp_path / "out", "--restarts", 1, "-q")
+    out = ("--out", tmp_path / "out", "--restarts", 1, "--rung", "smallest", "-q")
     assert told in cli("extract", folder, "--task", task, *out).err
     assert told in cli("validate", tmp_path / "out", "-q").err
 
@@ -257,7 +258,7 @@ def test_copies_are_said_by_extract_and_validate(tmp_path, planted):
     copies = [line.replace('"template": "', '"template": "again ') for line in lines]
     task, out = tmp_path / "twice.jsonl", tmp_path / "out"
     task.write_text("\n".join([*lines, *copies]))
-    settings = ("--out", out, "--restarts", 1, "-q")
+    settings = ("--out", out, "--restarts", 1, "--rung", "smallest", "-q")
     ran = cli("extract", tmp_path / "model", "--task", task, *settings)
     told = "test: 384 lines of the file are copies or mirror images of others and count once"
     assert f"note: {told}" in ran.err

@@ -27,6 +27,7 @@ from circuitkit.validation import grade_of, validate
 from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import beats_controls, claims_of, integrity, minimal
 from circuitkit.validation.claims.beats_controls import location_matched
+from circuitkit.validation.leave_one_out import LeftOut
 from circuitkit.validation.trial import Trial
 from circuitkit.validation.verdict import weakest_of
 
@@ -439,8 +440,16 @@ def test_nodes_kept_for_the_second_rule_are_no_passengers(small, monkeypatch):
     circuit = circuit_of(checkpoint, task, parse_nodes(*TRUE))
     rules = circuit.minimality.model_copy(update={"max_drift_nats": 0.01})
     one, few = sorted(circuit.nodes)[:1], {}
-    monkeypatch.setattr(minimal, "_matters", lambda trial: {n: n not in one for n in trial.nodes})
-    monkeypatch.setattr(minimal, "_target_losses", lambda trial, nodes: np.zeros(4))
+    matters = {node: node not in one for node in circuit.nodes}
+    monkeypatch.setattr(LeftOut, "matters", property(lambda _: matters))
+    nothing = LeftOut(nodes=(), rises=())
+    monkeypatch.setattr("circuitkit.validation.trial.leave_one_out", lambda trial: nothing)
+    kept = Trial.circuit_losses
+
+    def losses(self, nodes, *more):
+        return np.zeros(4) if nodes == self.nodes - NodeSet.of(one) else kept(self, nodes, *more)
+
+    monkeypatch.setattr(Trial, "circuit_losses", losses)
     monkeypatch.setattr(minimal, "SHARE", 0.5)
     for drift, wanted in ((0.5, "pass"), (0.0, "fail")):
         monkeypatch.setattr(Trial, "drift", lambda self, nodes, pairs, d=drift: d)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from circuitkit.findings import Validation
+
 FORMAT = "circuitkit.circuit/1"
 FILE = "circuit.json"
 
@@ -115,6 +117,7 @@ class SearchSettings(BaseModel):
     model_config = STRICT
     restarts: PositiveInt | None = None
     tune: PositiveInt | None = None
+    on_average: bool | None = None
     n_gradient_points: PositiveInt | None = None
     n_train: PositiveInt | None = None
     n_select: PositiveInt | None = None
@@ -244,7 +247,7 @@ class Circuit(BaseModel):
     if TYPE_CHECKING:  # what circuitkit.views.notebook adds
 
         def plot(self, ax: Axes | None = None) -> Axes: ...
-        def nodes_frame(self) -> pd.DataFrame: ...
+        def nodes_frame(self, validation: Validation | None = None) -> pd.DataFrame: ...
         def edges_frame(self) -> pd.DataFrame: ...
         def _repr_svg_(self) -> str: ...
 

@@ -12,6 +12,9 @@ from circuitkit.cli.console import coloured
 from circuitkit.statistics.intervals import FEWEST
 from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
 
+_NAMED_NODES = 8
+"""An alternative that changes more nodes is counted, and not spelt out."""
+
 
 def summary(circuit: Circuit) -> dict[str, Any]:
     """The headline numbers."""
@@ -101,5 +104,15 @@ def _alternatives_in_words(circuit: Circuit) -> str:
     n_shared = min(len(circuit.nodes & other) for other in others)
     return (
         f"  not the only one: {len(others)} more of no more nodes; the least alike shares "
-        f"{n_shared} of these {circuit.n_nodes} nodes\n"
+        f"{n_shared} of these {circuit.n_nodes} nodes\n{_nearest_in_words(circuit)}"
     )
+
+
+def _nearest_in_words(circuit: Circuit) -> str:
+    """What the alternative that is most alike has in place of a few nodes, or nothing."""
+    nearest = max(circuit.alternatives, key=lambda other: len(circuit.nodes & other))
+    gone, come = (list(x) for x in (circuit.nodes - nearest, nearest - circuit.nodes))
+    if not come or max(len(gone), len(come)) > _NAMED_NODES:
+        return ""
+    own, others = (", ".join(map(str, nodes)) for nodes in (gone, come))
+    return f"  as good as {own}: {others}\n"

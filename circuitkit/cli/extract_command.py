@@ -29,6 +29,8 @@ from circuitkit.provenance import MAX_SEED
               help="Folder to write.")  # fmt: skip
 @click.option("--target-loss", type=float, default=None,
               help="Nats; 0.15 unless given, raised if the model itself misses that.")  # fmt: skip
+@click.option("--on-average", is_flag=True,
+              help="The target on the mean, as in the paper; not on every form.")  # fmt: skip
 @click.option("--ablation", type=click.Choice(["mean", "zero"]), default="mean", show_default=True)
 @click.option("--method", type=click.Choice(["pruning", "attribution", "random"]),
               default="pruning", show_default=True,

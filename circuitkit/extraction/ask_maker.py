@@ -7,7 +7,7 @@ pairs and a term over training pairs. Source: ours (docs/extraction.md#asks).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
 from typing import NamedTuple
@@ -120,15 +120,15 @@ class AskMaker:
         return Limits(mean=asked, form=max(asked, self._worst.form), template=None)
 
     @property
-    def mean_limits(self) -> Limits:
-        """Of the pair loss with everything else at its mean, in nats.
+    def form_limits(self) -> Limits:
+        """Of the pair loss with everything else at its mean, in nats; every form meets them."""
+        target = self.target_loss_nats
+        return Limits(mean=target, form=max(target, self._worst.form))
 
-        Every form meets the target, and no template loses half of ln 2.
-        """
-        return Limits(
-            mean=self.target_loss_nats, form=max(self.target_loss_nats, self._worst.form),
-            template=max(_LN2 / 2, self._worst.template),
-        )  # fmt: skip
+    @property
+    def mean_limits(self) -> Limits:
+        """The same, and no template loses half of ln 2."""
+        return replace(self.form_limits, template=max(_LN2 / 2, self._worst.template))
 
     @cached_property
     def _worst(self) -> _Worst:

@@ -157,6 +157,7 @@ def settings_of(config: ExtractConfig, n_within: int | None) -> SearchSettings |
     said = (
         "restarts",
         "tune",
+        "on_average",
         "n_gradient_points",
         "n_train",
         "n_select",

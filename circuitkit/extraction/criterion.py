@@ -157,6 +157,14 @@ class Criterion:
         excesses = self.excesses(nodes)
         return tuple(name for name, excess in excesses.items() if excess > 1) or tuple(excesses)
 
+    def hardest_pairs(self, nodes: NodeSet) -> EncodedPairs:
+        """The pairs of the form that most exceeds its limit; all pairs where none does."""
+        if self.limits is None or self.limits.form is None:
+            return self.pairs
+        losses = self.losses(nodes)
+        is_within = self.units.worst_form(losses) <= self.limits.form
+        return self.pairs if is_within else self.pairs[self.units.of_worst_form(losses)]
+
     def _excess(self, losses: Float[Tensor, " pairs"]) -> float:
         limits = self.limits or Limits(mean=self.target_loss_nats)
         return limits.excess(losses, self.units)

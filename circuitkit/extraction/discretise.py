@@ -81,9 +81,11 @@ def loss_rises(
 ) -> list[tuple[float, Node]]:
     """How much the loss rises, to first order, as the gate of each node opens.
 
-    Of several asks those count that the nodes do not meet, or all if they meet all.
+    Of several asks those count that the nodes do not meet, or all if they meet all; of several
+    forms the one that exceeds its limit most, or all if none does.
     """
-    some = criterion.pairs[:: max(1, len(criterion.pairs) // _GRADIENT_PAIRS)]
+    pairs = criterion.hardest_pairs(nodes)
+    some = pairs[:: max(1, len(pairs) // _GRADIENT_PAIRS)]
     reach = None if within is None else within | nodes
     gated = GatedModel(criterion.model, criterion.values, reach)
     slopes = gated.gradients(some, nodes=nodes)

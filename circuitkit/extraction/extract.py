@@ -55,6 +55,7 @@ def extract(
     refine: bool = True,
     granularity: Granularity = "node",
     calibrate: bool = False,
+    on_average: bool = False,
     restarts: int = 4,
     tune: int = 0,
     n_gradient_points: int = 1,
@@ -84,9 +85,10 @@ def extract(
     """
     config = ExtractConfig(
         target_loss_nats=target_loss_nats, ablation=ablation, method=method, schedule=schedule,
-        refine=refine, granularity=granularity, calibrate=calibrate, restarts=restarts, tune=tune,
-        n_gradient_points=n_gradient_points, seed=seed, n_train=n_train, n_select=n_select,
-        n_test=n_test, pruning=pruning, rung=rung, asks=tuple(asks),
+        refine=refine, granularity=granularity, calibrate=calibrate, on_average=on_average,
+        restarts=restarts, tune=tune, n_gradient_points=n_gradient_points, seed=seed,
+        n_train=n_train, n_select=n_select, n_test=n_test, pruning=pruning, rung=rung,
+        asks=tuple(asks),
     )  # fmt: skip
     return run_extraction(
         checkpoint, task, config, reference=reference, reference_tokens=reference_tokens, out=out,

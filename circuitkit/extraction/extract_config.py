@@ -24,11 +24,12 @@ class ExtractConfig:
     is the plain gradient, more integrate it), or attribution permuted among the nodes of each
     site. ``schedule="paper"`` learns masks at a fixed size pressure and bisects on the scores
     by the mean loss; with ``refine=False`` nothing comes after that, which is the algorithm of
-    Gao et al. 2025, section A.5. ``pruning`` None is the schedule's own settings. ``restarts``
-    is a limit: the search ends when the smallest circuit has been found twice. ``tune`` tries
-    so many settings of mask learning, around those of the schedule (0: none). ``rung`` is how
-    far to climb; None is ``trusted`` for the usual search, ``smallest`` for the others. ``asks``
-    is what a trusted circuit has to do.
+    Gao et al. 2025, section A.5. ``on_average`` asks for the target on the mean of all pairs,
+    and not on every form of the task. ``pruning`` None is the schedule's own settings.
+    ``restarts`` is a limit: the search ends when the smallest circuit has been found twice.
+    ``tune`` tries so many settings of mask learning, around those of the schedule (0: none).
+    ``rung`` is how far to climb; None is ``trusted`` for the usual search, ``smallest`` for the
+    others. ``asks`` is what a trusted circuit has to do.
     """
 
     target_loss_nats: float | None = None
@@ -38,6 +39,7 @@ class ExtractConfig:
     refine: bool = True
     granularity: Granularity = "node"
     calibrate: bool = False
+    on_average: bool = False
     restarts: int = 4
     tune: int = 0
     n_gradient_points: int = 1

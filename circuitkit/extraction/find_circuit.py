@@ -27,6 +27,7 @@ from circuitkit.extraction.climb import Climb, Climbed, pairs_to_decide
 from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.discretise import ranked_nodes
 from circuitkit.extraction.edge_pruning import Kept, cut_model, drop_edges
+from circuitkit.extraction.equals import equals
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.extraction_inputs import ExtractionInputs, Splits
 from circuitkit.extraction.induced_edges import edges_between
@@ -62,6 +63,9 @@ def find_circuit(
         saved.keep_means(means)
     is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
     criterion = _criterion(model, means, splits, target, config, is_pushed=is_pushed)
+    if criterion.is_strict and not config.on_average:
+        limits = _maker(inputs, criterion, criterion.pairs).form_limits
+        criterion = replace(criterion, limits=limits)
     with single_threaded(device) as n_workers:
         search = _search(inputs, criterion, saved, progress, n_workers)
         return _describe(inputs, criterion, means, target, search)
@@ -192,6 +196,7 @@ def _settle(
         return Found(restart=best, kept=Kept(nodes=best.nodes, edges=edges))
     met = [restart.nodes for restart in restarts if restart.outcome == "target_met"]
     nodes, *others = explore(met, criterion, train, within=within, progress=progress)
+    others = dict.fromkeys([*equals(nodes, criterion), *others])
     kept = Kept(nodes=nodes, edges=edges_between(criterion.model, nodes))
     if config.granularity == "edge":
         kept = drop_edges(nodes, criterion, ranked_nodes(best.scores), progress)

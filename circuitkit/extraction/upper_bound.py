@@ -65,8 +65,14 @@ class Units:
 
     def worst_form(self, values: Float[Tensor, " pairs"]) -> float:
         """The largest mean over one form; over all pairs if there are none."""
-        means = [float(values[form].double().mean()) for form in self.forms]
-        return max(means, default=float(values.double().mean()))
+        return float(values[self.of_worst_form(values)].double().mean())
+
+    def of_worst_form(self, values: Float[Tensor, " pairs"]) -> Int[Tensor, " some"]:
+        """The pairs of the form whose mean is largest; all pairs if there are no forms."""
+        return max(
+            self.forms, key=lambda form: float(values[form].double().mean()),
+            default=torch.arange(len(values)),
+        )  # fmt: skip
 
     def worst_template(self, values: Float[Tensor, " pairs"]) -> float:
         """The largest mean over the pairs of one template."""

@@ -263,9 +263,13 @@ def rises(differences: ArrayLike, clusters: Sequence[str]) -> float:
     return float(stats.t.sf(mean / error, df=len(sums) - 1))
 
 
-def benjamini_hochberg(p_values: Sequence[float], rate: float = 0.05) -> NDArray[np.bool_]:
-    """Which of several hypotheses are rejected with false discoveries kept to ``rate``."""
-    return stats.false_discovery_control(p_values, method="bh") <= rate
+def benjamini_hochberg(p_values: ArrayLike, rate: float = 0.05) -> NDArray[np.bool_]:
+    """Which of several hypotheses are rejected with false discoveries kept to ``rate``.
+
+    All are tested together, whatever the shape of the array.
+    """
+    p = np.asarray(p_values)
+    return (stats.false_discovery_control(p.ravel(), method="bh") <= rate).reshape(p.shape)
 
 
 def monte_carlo_p(n_as_extreme: int, n_draws: int) -> float:

@@ -7,7 +7,7 @@ form (a way of asking) with its interval over the form's own templates. A templa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,34 +16,45 @@ from circuitkit.findings import FormLoss
 from circuitkit.statistics.intervals import mean_loss
 
 
+def by_form(templates: Sequence[str]) -> dict[str, list[int]]:
+    """The pairs of every form, in the order of their names; none where a template has no form."""
+    if not all("/" in template for template in templates):
+        return {}
+    forms = np.array([template.partition("/")[0] for template in templates])
+    return {str(form): np.flatnonzero(forms == form).tolist() for form in np.unique(forms)}
+
+
 def loss_by_form(
     losses: NDArray[np.float64], templates: Sequence[str], seed: int
 ) -> tuple[FormLoss, ...]:
     """The mean loss of every form, in nats, in the order of their names."""
-    if not all("/" in template for template in templates):
-        return ()
-    forms = np.array([template.partition("/")[0] for template in templates])
-    return tuple(_of(form, losses, forms, templates, seed) for form in np.unique(forms))
+    return tuple(
+        _of(form, losses[here], [templates[i] for i in here], seed)
+        for form, here in by_form(templates).items()
+    )
 
 
-def _of(
-    form: str, losses: NDArray[np.float64], forms: NDArray, templates: Sequence[str], seed: int
-) -> FormLoss:
-    here = [i for i, other in enumerate(forms) if other == form]
-    names = [templates[i] for i in here]
-    estimate = mean_loss(losses[here], names, seed)
+def _of(form: str, losses: NDArray[np.float64], names: Sequence[str], seed: int) -> FormLoss:
+    estimate = mean_loss(losses, names, seed)
     low, high = estimate.bounds
     return FormLoss(
-        form=str(form), n_pairs=len(here), n_templates=len(set(names)),
+        form=form, n_pairs=len(names), n_templates=len(set(names)),
         loss_nats=estimate.effect, low=low, high=high,
     )  # fmt: skip
 
 
-def that_miss(forms: Sequence[FormLoss], target_loss_nats: float) -> Iterator[str]:
-    """The forms above the target by more than their interval, in words."""
+def that_miss(
+    forms: Sequence[FormLoss], limits: Mapping[str, float], above_nats: float = 0.0
+) -> Iterator[FormLoss]:
+    """The forms above their limit by more than their interval, and by more than ``above_nats``."""
     for form in forms:
-        if form.low is not None and form.low > target_loss_nats:
-            yield (
-                f"{form.form} alone misses the target: {form.loss_nats:.3f} "
-                f"[{form.low:.3f}, {form.high:.3f}] nats"
-            )
+        if form.low is not None and form.low > limits[form.form] + above_nats:
+            yield form
+
+
+def in_words(form: FormLoss) -> str:
+    """That a form misses its limit."""
+    return (
+        f"{form.form} alone misses the target: {form.loss_nats:.3f} "
+        f"[{form.low:.3f}, {form.high:.3f}] nats"
+    )

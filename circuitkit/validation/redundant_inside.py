@@ -74,12 +74,13 @@ def _loss(trial: Trial, nodes: NodeSet) -> float:
 
 def _in_words(own: list[Node], others: list[Node], loss: float) -> str:
     return (
-        f"REDUNDANT INSIDE: between the same reads and writes, in place of {_named(own)}, others "
-        f"do the task too ({loss:.3f} nats): {_named(others)}"
+        f"REDUNDANT INSIDE: between the same reads and writes, in place of {named(own)}, others "
+        f"do the task too ({loss:.3f} nats): {named(others)}"
     )
 
 
-def _named(nodes: list[Node]) -> str:
+def named(nodes: list[Node]) -> str:
+    """The first nodes by name, and how many more there are."""
     more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
     return ", ".join(map(str, nodes[:_NAMED])) + more
 

@@ -37,6 +37,7 @@ from circuitkit.progress import Progress, silent
 from circuitkit.statistics.intervals import Estimate, cluster_ratio
 from circuitkit.task import SPLITS, Split, Task
 from circuitkit.validation.ablations import STILL, Kind, ablated_differences, means_over
+from circuitkit.validation.leave_one_out import LeftOut, leave_one_out
 
 LN2 = log(2)
 """The pair loss, in nats, of any predictor that does not distinguish the two prompts."""
@@ -186,6 +187,11 @@ class Trial:
             target_loss_nats=self.circuit.target_loss_nats, seed=self.seed,
         )  # fmt: skip
         return maker.criteria(check_asks([*names]))
+
+    @cached_property
+    def left_out(self) -> LeftOut:
+        """What every node of the circuit is worth, on a few test pairs."""
+        return leave_one_out(self)
 
     def drift(self, nodes: NodeSet, pairs: EncodedPairs) -> float:
         """The spread, in nats, of the circuit's losses under the pushed means of the search."""

@@ -19,12 +19,13 @@ from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit import Circuit
 from circuitkit.errors import CircuitError, MismatchError
 from circuitkit.extraction.means import Means, means_of, zero_means
-from circuitkit.findings import Validation
+from circuitkit.findings import Claim, Finding, NodeUse, Validation
 from circuitkit.model import Transformer
 from circuitkit.model.device import device_named, repeatable
 from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, shown
+from circuitkit.statistics.intervals import FEWEST
 from circuitkit.task import Task, load_task
 from circuitkit.validation.controls.rivals import rivals_among
 from circuitkit.validation.controls.same_question import Question
@@ -88,7 +89,15 @@ def validate(
         grade=grade_of(findings), weakest=weakest_of(findings), circuit_sha256=circuit.sha256,
         findings=findings,
         forms=loss_by_form(losses_of(trial.scored.circuit), trial.clusters, trial.seed),
+        uses=_uses(trial, findings),
     )  # fmt: skip
+
+
+def _uses(trial: Trial, findings: Sequence[Finding]) -> tuple[NodeUse, ...]:
+    """On which forms every node matters, from what ``minimal`` measured; none if it did not."""
+    tried = next(finding for finding in findings if finding.claim is Claim.MINIMAL)
+    is_measured = tried.outcome != "not_run" and tried.n_clusters >= FEWEST
+    return trial.left_out.uses if is_measured else ()
 
 
 def _trial(

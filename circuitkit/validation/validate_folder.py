@@ -29,7 +29,7 @@ from circuitkit.progress import Progress
 from circuitkit.validation.search_trial import Sibling
 from circuitkit.validation.suites import Thorough
 from circuitkit.validation.validate import validate
-from circuitkit.views.tables import write_findings
+from circuitkit.views.tables import write_findings, write_tables
 
 
 @checked_call
@@ -85,6 +85,7 @@ def validate_folder(
     opened.save_validation(validation)
     if circuit.sha256 == opened.circuit.sha256:
         write_findings(validation, opened.path)
+        write_tables(circuit, opened.path, validation)
     if thorough:
         opened.thorough_file(circuit).unlink(missing_ok=True)  # the validation holds them all
     return validation

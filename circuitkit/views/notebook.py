@@ -40,11 +40,11 @@ def attach() -> None:
             setattr(noun, name, method)
 
 
-def nodes_frame(circuit: Circuit) -> pd.DataFrame:
-    """One row a node, in the order of the forward pass."""
+def nodes_frame(circuit: Circuit, validation: Validation | None = None) -> pd.DataFrame:
+    """One row a node, in the order of the forward pass; as in ``circuitkit.views.tables``."""
     from circuitkit.views import tables
 
-    return tables.nodes_frame(circuit)
+    return tables.nodes_frame(circuit, validation)
 
 
 def edges_frame(circuit: Circuit) -> pd.DataFrame:

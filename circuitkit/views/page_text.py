@@ -11,6 +11,7 @@ from typing import Any
 from circuitkit.circuit import Circuit, Surroundings
 from circuitkit.circuit.explanation import Example
 from circuitkit.views.findings_section import fooled, methods
+from circuitkit.views.forms_section import forms_section
 from circuitkit.views.ladder_section import ladder
 from circuitkit.views.page_evidence import asked, evidence, trust
 from circuitkit.views.page_mechanism import mechanism
@@ -48,6 +49,7 @@ def circuit_text(reported: Reported) -> dict[str, Any]:
         "findings": evidence(validation),
         "methods": methods(validation) if validation else "",
         "fooled": fooled(validation) if validation else [],
+        "forms": forms_section(validation),
         "transfer": transfer_section(reported.transfer),
         "ladder": ladder(reported.rungs),
         "asked": asked(circuit),

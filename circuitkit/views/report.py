@@ -142,7 +142,7 @@ def _write_nouns(folder: Path, reported: Reported) -> None:
     CircuitFolder(folder).forget_other(circuit)
     circuit.save(folder)
     write_diagram(circuit, folder)
-    write_tables(circuit, folder)
+    write_tables(circuit, folder, validation)
     if validation:
         validation.save(folder)
         write_findings(validation, folder)

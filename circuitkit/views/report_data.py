@@ -18,6 +18,7 @@ from circuitkit.views.attention_section import attention
 from circuitkit.views.diagram import diagram, drawable, render
 from circuitkit.views.findings_section import finding_row, fooled, methods, words
 from circuitkit.views.flow_section import node_cards
+from circuitkit.views.forms_section import forms_section
 from circuitkit.views.heatmap import heatmap
 from circuitkit.views.intervals_section import intervals
 from circuitkit.views.ladder_section import ladder
@@ -79,6 +80,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "findings": [finding_row(each) for each in validation.findings] if validation else [],
         "methods": methods(validation) if validation else "",
         "fooled": fooled(validation) if validation else [],
+        "forms": forms_section(validation),
         "ladder": ladder(reported.rungs),
         "transfer": transfer_section(reported.transfer),
         "tables": [_nodes_table(circuit), _edges_table(circuit)],

@@ -67,9 +67,15 @@ WHOLE = ("layer", "channel", "head", "n_in", "n_out")
 """Columns of whole numbers, some of which may be missing."""
 
 
-def nodes_frame(circuit: Circuit) -> pd.DataFrame:
-    """One row a node, in the order of the forward pass."""
-    return _frame(NODE_COLUMNS, _node_rows(circuit))
+def nodes_frame(circuit: Circuit, validation: Validation | None = None) -> pd.DataFrame:
+    """One row a node, in the order of the forward pass.
+
+    Given a validation that tells the forms of the task apart, the last column, ``matters_on``,
+    holds the forms on which leaving the node out raises a loss, with spaces between.
+    """
+    frame = _frame(NODE_COLUMNS, _node_rows(circuit))
+    uses = {use.node: " ".join(use.forms) for use in validation.uses} if validation else {}
+    return frame.assign(matters_on=[uses.get(node) for node in frame["node"]]) if uses else frame
 
 
 def edges_frame(circuit: Circuit) -> pd.DataFrame:
@@ -82,9 +88,11 @@ def findings_frame(validation: Validation) -> pd.DataFrame:
     return validation.to_frame()
 
 
-def write_tables(circuit: Circuit, folder: str | Path) -> None:
+def write_tables(
+    circuit: Circuit, folder: str | Path, validation: Validation | None = None
+) -> None:
     """Write ``nodes.csv`` and ``edges.csv`` into a folder."""
-    write_whole(Path(folder) / "nodes.csv", _csv(nodes_frame(circuit)))
+    write_whole(Path(folder) / "nodes.csv", _csv(nodes_frame(circuit, validation)))
     write_whole(Path(folder) / "edges.csv", _csv(edges_frame(circuit)))
 
 

@@ -14,16 +14,12 @@ others are also removed together.
 
 from __future__ import annotations
 
-import random
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from circuitkit.findings import Claim, Finding, Outcome
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.statistics.decision import TOO_FEW_NOTE, joined
-from circuitkit.statistics.intervals import FEWEST, benjamini_hochberg, rises
+from circuitkit.statistics.intervals import FEWEST
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.trial import Trial
 
@@ -35,9 +31,6 @@ CLAIM = Declared(
 )
 
 SHARE = 0.8
-
-MOST_NODES = 200
-"""In a larger circuit so many nodes, drawn at random, are tried; the note says so."""
 
 
 def check_minimal(trial: Trial) -> Finding:
@@ -70,45 +63,13 @@ _TOO_FEW = _Found("inconclusive", TOO_FEW_NOTE)
 
 
 def _found(trial: Trial) -> _Found:
-    matters = _matters(trial)
+    matters = trial.left_out.matters
     unnecessary = [node for node, yes in matters.items() if not yes]
     share = 1 - len(unnecessary) / len(matters) if matters else 0.0
     without = _without(trial, unnecessary) if unnecessary else None
     passes = share >= SHARE and (without is None or without.breaks)
     note = _note(matters, unnecessary, without) + _untried(trial, len(matters))
     return _Found("pass" if passes else "fail", note, share)
-
-
-def _matters(trial: Trial) -> dict[Node, bool]:
-    """For every node tried, whether the loss of any ask rises when it alone is left out."""
-    nodes = trial.nodes
-    if not len(nodes):
-        return {}
-    tried = sorted(random.Random(trial.seed).sample(list(nodes), min(MOST_NODES, len(nodes))))
-    whole = _losses(trial, nodes)
-    p_values = []
-    for i, node in enumerate(tried):
-        without = _losses(trial, nodes - NodeSet.of([node]))
-        p_values.append(
-            [rises(x - y, names) for (x, names), (y, _) in zip(without, whole, strict=True)]
-        )
-        trial.progress("leave one out", i + 1, len(tried))
-    flat = [bool(yes) for yes in benjamini_hochberg([p for row in p_values for p in row])]
-    n = len(whole)
-    return {node: any(flat[i * n : (i + 1) * n]) for i, node in enumerate(tried)}
-
-
-def _losses(trial: Trial, nodes: NodeSet) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
-    """The loss of every ask, one a pair, with the template of each; the target's first."""
-    found = [(_target_losses(trial, nodes), trial.few.templates)]
-    for ask in trial.asks:
-        found.append((ask.losses(nodes).double().numpy(), ask.pairs.templates))
-        trial.passes += 1
-    return found
-
-
-def _target_losses(trial: Trial, nodes: NodeSet) -> NDArray[np.float64]:
-    return trial.circuit_losses(nodes, trial.few)
 
 
 class _Without(NamedTuple):
@@ -127,7 +88,7 @@ class _Without(NamedTuple):
 
 def _without(trial: Trial, gone: list[Node]) -> _Without:
     left, most = trial.nodes - NodeSet.of(gone), trial.circuit.minimality.max_drift_nats
-    loss = float(_target_losses(trial, left).mean())
+    loss = float(trial.circuit_losses(left, trial.few).mean())
     drift = None if most is None else trial.drift(left, trial.few)
     broken = [ask.name for ask in trial.asks if ask.excess(left) > 1]
     drifts = drift is not None and most is not None and drift > most
