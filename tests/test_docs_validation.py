@@ -86,7 +86,7 @@ def test_the_run_has_every_thorough_claim():
     asked = {finding.claim for finding in found.findings}
     assert list(MEASURED) == [claim for claim in claims_of("thorough") if claim in asked]
     newer = " and ".join(f"`{claim}`" for claim in Claim if claim not in asked)
-    assert not newer or f"before the claims {newer} existed" in RUNS
+    assert not newer or f"ran before {newer} existed" in RUNS
     for claim, row in MEASURED.items():
         assert row.partition(" | ")[0].strip("*") == found[claim].outcome.replace("_", " ")
     circuit = Circuit.load(folder)
