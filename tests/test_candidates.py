@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_equals import criterion_of
 from tiny import encoded_pairs, random_nodes, random_values, tiny_model
 
 from circuitkit import load_checkpoint, load_task
@@ -19,6 +20,10 @@ from circuitkit.extraction.mask_learning import _travel_left, learn_masks
 from circuitkit.extraction.masked_model import gates_of, nodes_of
 from circuitkit.extraction.search import in_force, rank
 from circuitkit.nodes import Node, NodeSet, Site
+from circuitkit.planted.catalogue import planted_from
+from circuitkit.planted.plan import Plan
+from circuitkit.planted.variation import Variation
+from circuitkit.planted.wire import wire
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
 import large_model  # pyright: ignore[reportMissingImports]
@@ -96,6 +101,31 @@ def test_a_node_that_never_moves_is_no_candidate(criterion, train):
     assert len(still) > 0
     assert len(widest) + len(still) == sum(widths.values())
     assert not widest & still
+
+
+def test_a_node_that_moves_two_prompts_against_each_other_is_a_candidate(tmp_path):
+    """A head that takes a decoy of both prompts out: it moves one up and the other down."""
+    w = wire(Variation(), ("left", "right", "up"))
+    w.embed("side", {"left": 1, "right": -1, "up": 1.5})
+    w.embed("decoy", {"up": 1.5})
+    copy = w.average_head(0, "side", "answer", 17)
+    without = w.average_head(0, "decoy", "answer", -17)
+    plan = Plan(
+        wiring=w, mechanism=copy | without | w.answer("answer", "left", "right", gain=4),
+        answers=("left", "right"),
+        sides=lambda i: tuple(
+            i.up_to(17, i.before, cue, i.after, "up") for cue in ("left", "right")
+        ),
+    )  # fmt: skip
+    judge, truth = criterion_of(planted_from(plan, "both", "a decoy on both sides"), tmp_path)
+    own = NodeSet(truth.circuits[0].channels, judge.model.arch.widths)
+    moved = attribution(judge.pairs, judge).amax(0).split(list(own.widths.values()))
+    still = nodes_of({s: (m < 1e-6).float() for s, m in zip(own.widths, moved, strict=True)})
+    assert own & still
+    candidates = find_candidates(judge.pairs, judge, small_model=0)
+    assert candidates is not None
+    assert own <= candidates
+    assert judge.meets(candidates)
 
 
 def test_nothing_outside_the_candidates_is_learned(criterion, train):

@@ -4,7 +4,9 @@ In: a model, training pairs, and the criterion. Out: the nodes of largest attrib
 |gradient × (activation - ablation value)| with all gates partly open. There are enough of
 them to meet the target when all are kept. None when the model is small enough to use all
 nodes. A node that always has its ablation value on the task has attribution 0, and ablating
-it changes no loss. Source: docs/extraction.md#candidates.
+it changes no loss. So has one that moves the two prompts of a pair against each other by the
+same; where the others miss the target without it, all nodes are candidates. Source:
+docs/extraction.md#candidates.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ def find_candidates(
         if criterion.meets(candidates):
             return candidates
         first *= 2
-    return _chosen(ranking[:n_moved], widths)
+    candidates = _chosen(ranking[:n_moved], widths)
+    return candidates if criterion.meets(candidates) else NodeSet.full(widths)
 
 
 def ranked(moved: Float[Tensor, "kinds nodes"]) -> Int[Tensor, " nodes"]:
