@@ -78,17 +78,16 @@ def circuits(bridge, folder: Folder, kind: str) -> list[float]:
     return folder.faithfulness(run, float(prompts.difference(bridge(prompts.tokens))))
 
 
-def of_edges(bridge, folder: Folder) -> dict[str, dict]:
+def of_edges(edges: Edges, folder: Folder, kind: str) -> dict[str, dict]:
     """EAP, EAP-IG and ACDC; a part counts as much as the strongest edge that it writes."""
-    edges, prompts = Edges(bridge, folder), folder.discovery
-    other = edges.written(prompts.other)
+    prompts, asked = folder.discovery, folder.evaluation
+    other, asked_other = edges.replaced(prompts, kind), edges.replaced(asked, kind)
     searches: dict[str, Callable[[], dict[str, float]]] = {
         "EAP": lambda: gradients(edges, prompts, other, 1),
         "EAP-IG": lambda: gradients(edges, prompts, other, N_STEPS),
-        "ACDC": lambda: acdc(edges, prompts, other),
     }
-    asked = folder.evaluation
-    asked_other = edges.written(asked.other)
+    if kind == "interchange":
+        searches["ACDC"] = lambda: acdc(edges, prompts, other)
     edges.fill(0.0)
     with torch.no_grad():
         whole = float(asked.difference(edges.run(asked, asked_other)))
@@ -103,7 +102,10 @@ def of_edges(bridge, folder: Folder) -> dict[str, dict]:
             if source in parts:
                 parts[source] = max(parts[source], abs(score))
         seconds = time.perf_counter() - began
-        found[name] = method(parts=parts, edges=scores, faithfulness=faithfulness, seconds=seconds)
+        label = name if kind == "interchange" else f"{name}, {kind}"
+        found[label] = method(
+            parts=parts, edges=scores, faithfulness=faithfulness, seconds=seconds
+        )
     return found
 
 
@@ -114,7 +116,8 @@ def run(folder: Folder) -> dict[str, dict]:
         found = {
             f"patching, {kind}": patching(bridge, folder, kind) for kind in ("interchange", "mean")
         }
-    return found | of_edges(bridge, folder)
+    edges = Edges(bridge, folder)
+    return found | of_edges(edges, folder, "interchange") | of_edges(edges, folder, "mean")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 An edge runs from what a part writes (the embedding, a head, an MLP) to what another reads (the
 queries, keys or values of a head, an MLP, the logits). A removed edge carries what its source
-writes on the other prompt of the pair. transformer-lens 4 has no circuit search of its own.
+writes on the other prompt of the pair, or the mean of what it writes. transformer-lens 4 has no
+circuit search of its own.
 
 Sources: Syed et al. 2023 (arXiv 2310.10348), EAP; Hanna et al. 2024 (arXiv 2403.17806), EAP-IG,
 here with the edges, not the embeddings, on the way from clean to corrupt; Conmy et al. 2023
@@ -57,6 +58,13 @@ class Edges:
         with torch.no_grad():
             self.bridge.run_with_hooks(tokens, fwd_hooks=self._readers(now))
         return torch.stack(now)
+
+    def replaced(self, prompts: Prompts, kind: str) -> Tensor:
+        """What a removed edge carries: its source on the other prompt, or its source's mean."""
+        if kind == "interchange":
+            return self.written(prompts.other)
+        now = self.written(prompts.tokens)
+        return now[:, prompts.real].mean(1)[:, None, None].expand_as(now)
 
     def run(self, prompts: Prompts, other: Tensor) -> Tensor:
         """Logits with every edge replaced by as much as its mask says: 0 not, 1 wholly."""
