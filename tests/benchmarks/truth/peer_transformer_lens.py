@@ -2,8 +2,8 @@
 
 Patching: one head (``hook_z``) or neuron (``mlp.hook_post``) at a time is replaced at all
 positions, by its value on the other prompt of the pair or by its mean over prompts and positions.
-The score is what the logit difference loses. A circuit is run with every other head and neuron
-replaced.
+The score is what the logit difference loses; a part whose values do not change scores 0 unrun.
+A circuit is run with every other head and neuron replaced.
 """
 
 from __future__ import annotations
@@ -33,6 +33,16 @@ def places(layer: int) -> tuple[str, str]:
     return f"blocks.{layer}.attn.hook_z", f"blocks.{layer}.mlp.hook_post"
 
 
+def changed(bridge, prompts: Prompts, values: dict[str, Tensor]) -> dict[str, list[int]]:
+    """By hook, the heads or neurons that are replaced by anything else than what they are."""
+    cache = bridge.run_with_cache(prompts.tokens, names_filter=list(values))[1]
+    found = {}
+    for name, value in values.items():
+        differs = (cache[name] != value)[prompts.real].any(0)  # (head, d_head) or (neuron,)
+        found[name] = differs.view(len(differs), -1).any(1).nonzero()[:, 0].tolist()
+    return found
+
+
 def replacing(values: Tensor, index: list[int]) -> Callable:
     """A hook that replaces some heads or neurons."""
 
@@ -49,12 +59,14 @@ def patching(bridge, folder: Folder, kind: str) -> dict:
     began, prompts = time.perf_counter(), folder.discovery
     values = values_of(bridge, folder, prompts, kind)
     whole = float(prompts.difference(bridge(prompts.tokens)))
+    changes = changed(bridge, prompts, values)
     scores = {}
     for layer in range(folder.n_layer):
         heads, neurons = places(layer)
         for name, hook, n in ((f"a{layer}.h", heads, folder.n_head),
                               (f"m{layer}.n", neurons, folder.d_mlp)):  # fmt: skip
-            for i in range(n):
+            scores |= {f"{name}{i}": 0.0 for i in range(n)}
+            for i in changes[hook]:
                 hooks = [(hook, replacing(values[hook], [i]))]
                 found = bridge.run_with_hooks(prompts.tokens, fwd_hooks=hooks)
                 scores[f"{name}{i}"] = whole - float(prompts.difference(found))
@@ -103,9 +115,7 @@ def of_edges(edges: Edges, folder: Folder, kind: str) -> dict[str, dict]:
                 parts[source] = max(parts[source], abs(score))
         seconds = time.perf_counter() - began
         label = name if kind == "interchange" else f"{name}, {kind}"
-        found[label] = method(
-            parts=parts, edges=scores, faithfulness=faithfulness, seconds=seconds
-        )
+        found[label] = method(parts=parts, edges=scores, faithfulness=faithfulness, seconds=seconds)
     return found
 
 

@@ -142,9 +142,7 @@ def _failures(results: Sequence[Result]) -> Iterator[str]:
         yield _row(peer, str(n), reason)
 
 
-def _columns(
-    results: Sequence[Result], wanted: Callable[[Mapping], bool]
-) -> list[tuple[str, str]]:
+def _columns(results: Sequence[Result], wanted: Callable[[Mapping], bool]) -> list[tuple[str, str]]:
     found = ((r.peer, m) for r in results for m, method in r.methods.items() if wanted(method))
     return list(dict.fromkeys(found))
 

@@ -37,6 +37,8 @@ class Edges:
         blocks = [[f"a{x}.h{h}" for h in range(folder.n_head)] + [f"m{x}"] for x in layers]
         self.sources = ["embed", *(name for block in blocks for name in block)]
         self.masks = {name: torch.zeros(*shape) for name, shape in self._shapes()}
+        self.now: list[Tensor] = []
+        """What every source wrote in the last run (n, seq, d_model)."""
 
     def _shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         for layer in range(self.n_layer):
@@ -54,10 +56,10 @@ class Edges:
 
     def written(self, tokens: Tensor) -> Tensor:
         """What every source writes on some prompts (source, n, seq, d_model)."""
-        now: list[Tensor] = []
+        self.now = []
         with torch.no_grad():
-            self.bridge.run_with_hooks(tokens, fwd_hooks=self._readers(now))
-        return torch.stack(now)
+            self.bridge.run_with_hooks(tokens, fwd_hooks=self._readers(self.now))
+        return torch.stack(self.now)
 
     def replaced(self, prompts: Prompts, kind: str) -> Tensor:
         """What a removed edge carries: its source on the other prompt, or its source's mean."""
@@ -68,7 +70,7 @@ class Edges:
 
     def run(self, prompts: Prompts, other: Tensor) -> Tensor:
         """Logits with every edge replaced by as much as its mask says: 0 not, 1 wholly."""
-        now: list[Tensor] = []
+        self.now = now = []
 
         def mixing(mask: Tensor):
             def hook(value: Tensor, hook) -> Tensor:
@@ -124,29 +126,33 @@ def gradients(edges: Edges, prompts: Prompts, other: Tensor, n_steps: int) -> di
 
 
 def acdc(edges: Edges, prompts: Prompts, other: Tensor) -> dict[str, float]:
-    """How many thresholds each edge survives, from the logits backwards."""
+    """How many thresholds each edge survives, from the logits backwards.
+
+    An edge whose source writes what the edge would carry is removed without a run.
+    """
     edges.fill(0.0)
     rows = torch.arange(len(prompts.last))
 
     def log_probabilities() -> Tensor:
         return edges.run(prompts, other)[rows, prompts.last].log_softmax(-1)
 
-    kept: dict[str, float] = {}
+    order = list(reversed(list(edges.names())))
+    kept = {name: 0.0 for name, _, _ in order}
     with torch.no_grad():
-        whole = log_probabilities()
         for tau in TAUS:
             edges.fill(0.0)
-            before = 0.0
-            for name, hook, place in reversed(list(edges.names())):
+            whole, written, before = log_probabilities(), edges.now, 0.0
+            for name, hook, place in order:
                 edges.masks[hook][place] = 1.0
+                if torch.equal(written[place[0]][prompts.real], other[place[0]][prompts.real]):
+                    continue
                 found = log_probabilities()
                 divergence = float((whole.exp() * (whole - found)).sum(-1).mean())
-                is_kept = divergence - before >= tau
-                kept[name] = kept.get(name, 0.0) + is_kept
-                if is_kept:
+                if divergence - before >= tau:
+                    kept[name] += 1
                     edges.masks[hook][place] = 0.0
                 else:
-                    before = divergence
+                    written, before = edges.now, divergence
     return kept
 
 

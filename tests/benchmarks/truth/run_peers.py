@@ -4,7 +4,7 @@ Every peer has an environment of its own, made once from ``requirements/``, and 
 process a model, at most ten minutes. A result that exists is not made again; delete it to repeat.
 What cannot be installed, fails or takes too long becomes a row that says so.
 
-Usage: python tests/benchmarks/truth/run.py [--seeds N] [--jobs N] [--peers ...] [NAME ...]
+Usage: python tests/benchmarks/truth/run_peers.py [--seeds N] [--jobs N] [--peers ...] [NAME ...]
 """
 
 from __future__ import annotations
@@ -117,18 +117,17 @@ def _failed(reason: str) -> str:
 
 def plant_folder(name: str, seed: int, root: Path) -> Path:
     """The folder of a planted model, made once."""
-    from circuitkit.planted import TRUTH, plant, save_gpt2
+    from circuitkit.planted import plant, save_gpt2
 
     folder = root / "models" / f"{name}-{seed}"
-    if not (folder / TRUTH).exists():
+    if not (folder / "truth.json").exists():
         save_gpt2(plant(name, seed=seed, noise=NOISE, format="gpt2"), folder)
     return folder
 
 
-def results(root: Path, peers: Sequence[Peer]) -> Iterator[Result]:
-    """All that was written, in the order of models and peers."""
-    models = sorted((root / "models").iterdir(), key=lambda folder: folder.stat().st_ctime)
-    for folder, peer in product(models, peers):
+def results(root: Path, folders: Sequence[Path], peers: Sequence[Peer]) -> Iterator[Result]:
+    """All that was written of some models."""
+    for folder, peer in product(folders, peers):
         path = root / "results" / peer.name / f"{folder.name}.json"
         if path.exists():
             truth = json.loads((folder / "truth.json").read_text())
@@ -148,9 +147,9 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="print what is there, run nothing")
     given = parser.parse_args()
     root, peers = given.out.absolute(), [peer for peer in PEERS if peer.name in given.peers]
+    planted = product(range(given.seeds), given.names or NAMES)
+    folders = [plant_folder(name, seed, root) for seed, name in planted]
     if not given.tables:
-        names = given.names or NAMES
-        folders = [plant_folder(n, seed, root) for n in names for seed in range(given.seeds)]
         pythons = {peer.name: prepare(peer, root) for peer in peers}
 
         def one(job: tuple[Path, Peer]) -> None:
@@ -161,7 +160,7 @@ def main() -> None:
 
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(one, product(folders, peers)))
-    sys.stdout.write("\n".join(tables(list(results(root, peers)))) + "\n")
+    sys.stdout.write("\n".join(tables(list(results(root, folders, peers)))) + "\n")
 
 
 if __name__ == "__main__":
