@@ -17,7 +17,7 @@ from planted_folder import Folder, main, method
 def run(folder: Folder) -> dict[str, dict]:
     """All heads and neurons from two forward passes and one backward pass."""
     model = LanguageModel(folder.path, dispatch=True)
-    prompts, began = folder.discovery, time.perf_counter()
+    prompts, began = folder.discovery, time.process_time()
     rows, values, others, grads = torch.arange(len(prompts.last)), [], [], []
     with torch.no_grad(), model.trace(prompts.other):
         for block in model.transformer.h:
@@ -38,7 +38,7 @@ def run(folder: Folder) -> dict[str, dict]:
         n, name = (folder.d_mlp, f"m{layer}.n") if is_mlp else (folder.n_head, f"a{layer}.h")
         effect = (grad * (value - other)).sum((0, 1)).detach().unflatten(0, (n, -1)).sum(1)
         scores |= {f"{name}{i}": float(score) for i, score in enumerate(effect)}
-    found = method(parts=scores, seconds=time.perf_counter() - began)
+    found = method(parts=scores, seconds=time.process_time() - began)
     return {"attribution patching": found}
 
 

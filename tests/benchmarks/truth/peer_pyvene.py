@@ -67,7 +67,7 @@ class Interchange:
 def run(folder: Folder) -> dict[str, dict]:
     """Every head and neuron, then every circuit."""
     model = AutoModelForCausalLM.from_pretrained(folder.path).eval()
-    interchange, prompts, began = Interchange(model, folder), folder.discovery, time.perf_counter()
+    interchange, prompts, began = Interchange(model, folder), folder.discovery, time.process_time()
     scores = {}
     with torch.no_grad():
         whole = float(prompts.difference(model(prompts.tokens).logits))
@@ -77,7 +77,7 @@ def run(folder: Folder) -> dict[str, dict]:
                 for i in range(n):
                     found = interchange.one(prompts, layer, part, i)
                     scores[f"{name}{i}"] = whole - found
-        seconds, asked = time.perf_counter() - began, folder.evaluation
+        seconds, asked = time.process_time() - began, folder.evaluation
         faithfulness = folder.faithfulness(
             lambda circuit: interchange.many(asked, folder.rest(circuit)),
             float(asked.difference(model(asked.tokens).logits)),

@@ -56,7 +56,7 @@ def replacing(values: Tensor, index: list[int]) -> Callable:
 
 def patching(bridge, folder: Folder, kind: str) -> dict:
     """The score of each head and neuron, and the faithfulness of each circuit."""
-    began, prompts = time.perf_counter(), folder.discovery
+    began, prompts = time.process_time(), folder.discovery
     values = values_of(bridge, folder, prompts, kind)
     whole = float(prompts.difference(bridge(prompts.tokens)))
     changes = changed(bridge, prompts, values)
@@ -70,7 +70,7 @@ def patching(bridge, folder: Folder, kind: str) -> dict:
                 hooks = [(hook, replacing(values[hook], [i]))]
                 found = bridge.run_with_hooks(prompts.tokens, fwd_hooks=hooks)
                 scores[f"{name}{i}"] = whole - float(prompts.difference(found))
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     return method(parts=scores, faithfulness=circuits(bridge, folder, kind), seconds=seconds)
 
 
@@ -106,14 +106,14 @@ def of_edges(edges: Edges, folder: Folder, kind: str) -> dict[str, dict]:
     faithfulness = folder.faithfulness(lambda c: circuit_run(edges, c, asked, asked_other), whole)
     found = {}
     for name, search in searches.items():
-        began = time.perf_counter()
+        began = time.process_time()
         scores = search()
         parts = {source: 0.0 for source in edges.sources if source != "embed"}
         for edge, score in scores.items():
             source = edge.partition(">")[0]
             if source in parts:
                 parts[source] = max(parts[source], abs(score))
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         label = name if kind == "interchange" else f"{name}, {kind}"
         found[label] = method(parts=parts, edges=scores, faithfulness=faithfulness, seconds=seconds)
     return found

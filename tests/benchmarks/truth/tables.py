@@ -125,7 +125,7 @@ def _verdicts(results: Sequence[Result], column: tuple[str, str], kind: str) -> 
 
 
 def _times(results: Sequence[Result]) -> Iterator[str]:
-    yield _row("peer", "versions", "method", "seconds a model, median")
+    yield _row("peer", "versions", "method", "CPU seconds a model, median")
     yield _rule(4)
     for peer, method in _columns(results, lambda m: True):
         own = [r for r in results if r.peer == peer and method in r.methods]
