@@ -146,7 +146,7 @@ def test_a_peer_that_cannot_be_installed_is_a_row(tmp_path):
 
 
 def test_the_tables_say_what_was_found():
-    """A method a column, a truth a row; circuits that are the same parts are left out."""
+    """A method a row, a truth a column; circuits that are the same parts are left out."""
     method = {"parts": {"a0.h1": 2.0, "m1.n7": 0.5, "m1.n8": 1.0}, "seconds": 1.0,
               "faithfulness": [1.0, 0.5, 1.0]}  # fmt: skip
     own = {
@@ -158,8 +158,9 @@ def test_the_tables_say_what_was_found():
         for name, methods in (("other", {"patching": method}), ("circuitkit", own))
     ]
     lines = list(tables(found))
-    assert "| made_up | mechanism | 0.50 (3) | 1.00 / 0.50 |" in lines
-    assert "| made_up | nearest smallest | 1.00 (1) | 1.00 / 1.00 |" in lines
+    assert "| method | exact | made_up | made_up, nearest smallest |" in lines
+    assert "| other: patching | 1 of 1 | 0.50 (3) | 1.00 (1) |" in lines
+    assert "| circuitkit: extract | 1 of 1 | 1.00 / 0.50 | 1.00 / 1.00 |" in lines
     assert "| the mechanism | 0 of 1 (1.00 to 1.00) | 0 of 1 (A or B 1, C 0) |" in lines
     assert "| half | 1 of 1 (0.50 to 0.50) | 0 of 1 (A or B 0, C 1) |" in lines
     assert "| less one part | same parts | 1 of 1 (A or B 0, C 0) |" in lines

@@ -12,7 +12,7 @@ from statistics import mean, median
 
 from scoring import Found, discovery, is_expressible, is_refused
 
-TRUE = "the mechanism"
+TRUE, NEAREST = "the mechanism", "nearest smallest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,37 +43,38 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _discovery(results: Sequence[Result], *, by_edges: bool) -> Iterator[str]:
+    """A row a method; a column a mechanism, and another where the smallest circuits differ."""
     kind = "edges" if by_edges else "parts"
-    columns = _columns(results, lambda m: kind in m or f"chosen_{kind}" in m)
-    yield _row("model", "truth", *(f"{peer}: {method}" for peer, method in columns))
-    yield _rule(2 + len(columns))
-    for name in dict.fromkeys(r.truth["name"] for r in results):
-        own = [r for r in results if r.truth["name"] == name]
-        for label, circuits in _truths(own[0].truth):
-            cells = [_found(own, column, circuits, by_edges=by_edges) for column in columns]
-            yield _row(name, label, *cells)
+    names = list(dict.fromkeys(r.truth["name"] for r in results))
+    truths = [(name, t) for name in names for t in _truths(results, name)]
+    yield _row("method", "exact", *(f"{name}{'' if t == TRUE else f', {t}'}" for name, t in truths))
+    yield _rule(2 + len(truths))
+    for peer, method in _columns(results, lambda m: kind in m or f"chosen_{kind}" in m):
+        own = [r for r in results if r.peer == peer and method in r.methods]
+        exact = sum(
+            any(_found(r, method, t, by_edges=by_edges)[:2] == (1.0, 1.0) for t in (TRUE, NEAREST))
+            for r in own
+        )
+        cells = []
+        for name, t in truths:
+            scores = [
+                _found(r, method, t, by_edges=by_edges) for r in own if r.truth["name"] == name
+            ]
+            cells.append(_cell(scores) if scores else "not run")
+        yield _row(f"{peer}: {method}", f"{exact} of {len(own)}", *cells)
 
 
-def _truths(truth: Mapping) -> Iterator[tuple[str, Callable[[Mapping], list[Mapping]]]]:
-    yield "mechanism", lambda t: [t["mechanism"]]
-    if [c["nodes"] for c in truth["smallest"]] != [truth["mechanism"]["nodes"]]:
-        yield "nearest smallest", lambda t: t["smallest"]
+def _truths(results: Sequence[Result], name: str) -> list[str]:
+    truth = next(r.truth for r in results if r.truth["name"] == name)
+    is_one = [c["nodes"] for c in truth["smallest"]] == [truth["mechanism"]["nodes"]]
+    return [TRUE] if is_one else [TRUE, NEAREST]
 
 
-def _found(
-    own: Sequence[Result],
-    column: tuple[str, str],
-    circuits: Callable[[Mapping], list[Mapping]],
-    *,
-    by_edges: bool,
-) -> str:
-    scores = []
-    for result in own:
-        if result.peer == column[0] and column[1] in result.methods:
-            method = result.methods[column[1]]
-            tried = [discovery(method, c, by_edges=by_edges) for c in circuits(result.truth)]
-            scores.append(max((s for s in tried if s), key=lambda s: s.precision + s.recall))
-    return _cell(scores) if scores else "not run"
+def _found(result: Result, method: str, truth: str, *, by_edges: bool) -> Found:
+    """Against the mechanism, or against the smallest circuit that fits best."""
+    circuits = [result.truth["mechanism"]] if truth == TRUE else result.truth["smallest"]
+    tried = [discovery(result.methods[method], c, by_edges=by_edges) for c in circuits]
+    return max((found for found in tried if found), key=lambda f: f.precision + f.recall)
 
 
 def _cell(scores: Sequence[Found]) -> str:
