@@ -3,7 +3,7 @@
 In: what a peer wrote of a folder, and the folder's truth.json. Out: numbers. Needs no peer.
 
 Only the size of a score counts, not its sign. Ties are neither for nor against: of equal scores
-at the border, each is as likely to be in.
+at the border, each is as likely to be in. Scores that differ by rounding are equal.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from typing import NamedTuple
 
 ACCEPTED = (0.8, 1.2)
 """A circuit is accepted when its logit difference is within a fifth of the model's."""
+
+
+ROUNDING = 1e-5
+"""Of the largest score: nearer scores are equal."""
 
 
 class Found(NamedTuple):
@@ -31,12 +35,13 @@ def of_scores(scores: Mapping[str, float], true: Collection[str]) -> Found:
     assert true
     sizes = {name: abs(score) for name, score in scores.items()}
     border = sorted(sizes.values(), reverse=True)[min(len(true), len(sizes)) - 1]
-    above = {name for name, size in sizes.items() if size > border}
-    tied = {name for name, size in sizes.items() if size == border}
+    near = ROUNDING * max(sizes.values())
+    above = {name for name, size in sizes.items() if size > border + near}
+    tied = {name for name, size in sizes.items() if abs(size - border) <= near}
     free = len(true) - len(above)
     hits = len(above & set(true)) + len(tied & set(true)) * min(1.0, free / len(tied))
     weakest = min(sizes.get(name, -1.0) for name in true)
-    last = sum(size >= weakest for size in sizes.values())
+    last = sum(size >= weakest - near for size in sizes.values())
     return Found(hits / len(true), hits / len(true), last)
 
 

@@ -104,7 +104,7 @@ def _kinds(truth: Mapping) -> list[str]:
 
 def _verdicts(results: Sequence[Result], column: tuple[str, str], kind: str) -> str:
     peer, name = column
-    own = [r for r in results if r.peer == peer and name in r.methods]
+    own = [r for r in results if r.peer == peer and name in r.methods and kind in _kinds(r.truth)]
     scores, grades = [], Counter()
     for result in own:
         method, truth = result.methods[name], result.truth
