@@ -122,7 +122,7 @@ def _verdicts(results: Sequence[Result], column: tuple[str, str], kind: str) -> 
     if not scores:
         return "same parts" if own else "not run"
     refused = sum(map(is_refused, scores))
-    return f"{refused} of {len(scores)} ({min(scores):.2f} to {max(scores):.2f})"
+    return f"{refused} of {len(scores)} ({min(scores):z.2f} to {max(scores):z.2f})"
 
 
 def _times(results: Sequence[Result]) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _times(results: Sequence[Result]) -> Iterator[str]:
         own = [r for r in results if r.peer == peer and method in r.methods]
         versions = ", ".join(f"{k} {v}" for k, v in own[0].found["versions"].items())
         seconds = median(r.methods[method]["seconds"] for r in own)
-        yield _row(peer, versions, method, f"{seconds:.1f}")
+        yield _row(peer, versions, method, f"{seconds:.2f}")
 
 
 def _failures(results: Sequence[Result]) -> Iterator[str]:
