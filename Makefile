@@ -7,7 +7,7 @@ DEMO   ?= out/demo
 TASK   ?= for_while
 
 .NOTPARALLEL:
-.PHONY: demo test lint types bench gallery curves clean
+.PHONY: demo test lint types bench truth gallery curves clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,9 @@ $(BENCH)/%.txt: tests/benchmarks/%.py $(SOURCES) $(STAMP)
 	$(measure)
 
 $(BENCH)/speed.txt $(BENCH)/minimality.txt $(BENCH)/seeds.txt: $(GALLERY)
+
+truth: $(STAMP)  ## other tools on models whose circuit is known; under an hour, can be resumed
+	$(BIN)/python tests/benchmarks/truth/run_peers.py
 
 gallery: $(STAMP)  ## every circuit and verdict of the bundled checkpoints; takes hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py
