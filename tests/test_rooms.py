@@ -26,7 +26,7 @@ FLOORS = (
     {"training", "extraction"},
     {"competence"},
     {"validation", "planted"},
-    {"exports"},
+    {"exports", "studies"},
     {"cli"},
     {"__main__"},
 )

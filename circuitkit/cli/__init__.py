@@ -18,7 +18,7 @@ from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
     "checkpoints", "inspect", "tasks", "train", "extract", "validate", "report", "compare",
-    "export", "plant", "convert",
+    "export", "plant", "convert", "study",
 )  # fmt: skip
 
 
