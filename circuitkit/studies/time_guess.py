@@ -27,7 +27,7 @@ SECONDS_TRUSTED = 60.0
 SECONDS_VALIDATE = {"none": 0.0, "default": 10.0, "thorough": 600.0}
 """One validation, of one rung."""
 
-SECONDS_A_TOKEN = 2.0e-5
+SECONDS_A_TOKEN = 1.0e-4
 """Of training."""
 
 
