@@ -117,7 +117,7 @@ def test_a_huge_grid_asks_first(tmp_path):
     with pytest.raises(UsageError, match=r"has 1,000,000 cells.*add --yes"):
         cells_of(study)
     (tmp_path / "model" / "config.json").unlink()
-    with pytest.raises(CheckpointError, match="config.json"):
+    with pytest.raises(CheckpointError, match=r"config\.json"):
         cells_of(study, yes=True)
 
 
@@ -239,7 +239,7 @@ def test_a_row_that_does_not_fit_is_run_again(tmp_path, here, damage):
     (out / "cells" / cell / "row.json").write_text(damage)
     here.ran.clear()
     if not damage:
-        with pytest.raises(UsageError, match="row.json is not JSON"):
+        with pytest.raises(UsageError, match=r"row\.json is not JSON"):
             run_study(study, out, resume=True)
         return
     run_study(study, out, resume=True)

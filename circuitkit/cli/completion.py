@@ -1,4 +1,4 @@
-"""What a shell offers for a name: bundled checkpoints, built-in tasks, shipped configurations, studies.
+"""What a shell offers for a name: bundled checkpoints, built-in tasks, what else ships.
 
 No torch: names come from the folders that ship, before any of them is read.
 """

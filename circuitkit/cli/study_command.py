@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
               help="Processes of this machine, or tasks of Ray (needs the extra ray).")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=None,
-              help="How many cells run at once; as many as there are cores unless given.")  # fmt: skip
+              help="How many cells run at once; as many as cores unless given.")  # fmt: skip
 @click.option("--address", default=None, metavar="HOST:PORT",
               help="The Ray cluster to join; one is started here unless given.")  # fmt: skip
 @device

@@ -159,7 +159,12 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+    types = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+    }
     fields = [
         pa.field(c.name, types[c.type], metadata={"unit": c.unit, "about": c.about})
         for c in COLUMNS
@@ -181,7 +186,7 @@ class StudyResults:
     @property
     def n_errors(self) -> int:
         """Rows of cells that failed."""
-        return int((self.frame["outcome"] == "error").sum())
+        return list(self.frame["outcome"]).count("error")
 
     @property
     def repeatable(self) -> pd.DataFrame:
@@ -213,4 +218,3 @@ def load_results(path: str | Path) -> StudyResults:
             "columns: it was made by another version of circuitkit. Run the study again."
         )
     return StudyResults(file.parent, frame_of(table.to_pylist()))
-

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,9 @@ def run_cell(work: Work) -> CellResult:
     except CircuitkitError as error:
         result = CellResult(rows=error_rows(work.cell, str(error)), files={})
     except Exception as error:  # whatever is wrong with one cell does not end the study
-        result = CellResult(rows=error_rows(work.cell, f"{type(error).__name__}: {error}"), files={})
+        result = CellResult(
+            rows=error_rows(work.cell, f"{type(error).__name__}: {error}"), files={}
+        )
     shutil.rmtree(work.folder, ignore_errors=True)
     measured = {
         "seconds": round(time.monotonic() - began, 3),

@@ -18,7 +18,7 @@ from circuitkit.errors import UsageError
 from circuitkit.model.device import device_named
 from circuitkit.progress import Progress, shown
 from circuitkit.studies.cells import Cell, cells_of
-from circuitkit.studies.local_engine import LostError, run_local
+from circuitkit.studies.local_engine import Done, LostError, run_local
 from circuitkit.studies.results import StudyFolder, StudyResults
 from circuitkit.studies.run_cell import CellResult, Work, error_rows, run_cell
 from circuitkit.studies.study_page import write_page
@@ -26,6 +26,9 @@ from circuitkit.studies.study_toml import Study, load_study
 
 Engine = Literal["local", "ray"]
 Run = Callable[..., None]
+
+MEMORY_BYTES = 2 * 2**30
+"""What a cell asks a cluster for: cells of the bundled checkpoints stay below it."""
 
 
 @checked_call
@@ -91,11 +94,23 @@ def engine_of(engine: Engine, workers: int | None, address: str | None, device: 
     """
     if engine == "local":
         return lambda function, items, done: run_local(function, items, done, workers)
-    from circuitkit.studies.ray_engine import run_ray
+    return lambda _, items, done: _run_on_ray(items, done, workers, address, device)
 
-    return lambda function, items, done: run_ray(
-        function, items, done, workers=workers, address=address, device=device
-    )
+
+def _run_on_ray(
+    works: Sequence[Work], done: Done[Work, CellResult], workers: int | None,
+    address: str | None, device: str,
+) -> None:  # fmt: skip
+    """Cells as Ray tasks, with their files: a machine of the cluster may not have this disk."""
+    from circuitkit.studies.ray_engine import Needs, run_ray
+    from circuitkit.studies.shipped_work import checkpoint_files, run_shipped, ship
+
+    needs = Needs(memory_bytes=MEMORY_BYTES, gpus=float(device.startswith("cuda")))
+    run_ray(
+        run_shipped, [ship(work) for work in works],
+        lambda shipped, result: done(shipped.work, result),
+        shared=checkpoint_files, workers=workers, address=address, needs=needs,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=False)

@@ -14,7 +14,7 @@ import pandas as pd
 from circuitkit.files import write_whole
 from circuitkit.studies.results import RESULTS, StudyResults
 from circuitkit.studies.study_plots import draw
-from circuitkit.studies.study_toml import PlotName, Study
+from circuitkit.studies.study_toml import Study
 
 PAGE = "index.html"
 _SHOWN = (
@@ -23,7 +23,8 @@ _SHOWN = (
 )  # fmt: skip
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; font-size: 13px } td, th { padding: .2rem .6rem; text-align: left }
+table { border-collapse: collapse; font-size: 13px }
+td, th { padding: .2rem .6rem; text-align: left }
 tr:nth-child(even) { background: #f3f3f3 } th { border-bottom: 2px solid #444 }
 img { max-width: 100% } .scroll { overflow-x: auto }
 """
@@ -44,7 +45,7 @@ def write_page(study: Study, results: StudyResults) -> None:
     write_whole(results.path / PAGE, _page(study, results.frame, drawn))
 
 
-def _page(study: Study, frame: pd.DataFrame, drawn: Mapping[PlotName, str | None]) -> str:
+def _page(study: Study, frame: pd.DataFrame, drawn: Mapping[Any, str | None]) -> str:
     counts = frame["outcome"].value_counts().sort_index()
     outcomes = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
     return "\n".join([
@@ -67,8 +68,8 @@ def _figure(name: str, svg: str | None) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """The rows with a link to each cell's folder; columns that are empty throughout are left out."""
-    shown = [name for name in _SHOWN if frame[name].notna().any()]
+    """The rows with a link to each cell's folder; columns without any value are left out."""
+    shown = [name for name in _SHOWN if not all(frame[name].isna())]
     head = "".join(f"<th>{name}</th>" for name in ("cell", *shown))
     rows = [
         f'<tr><td><a href="cells/{row["cell"]}/">{row["cell"][:8]}</a></td>'

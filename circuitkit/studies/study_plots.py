@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    options = {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}
+    options: Any = {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}
     with rc_context(options):
         figure = Figure(figsize=(7.5, 4.8), layout="constrained")
         ax = figure.subplots()
@@ -57,15 +57,21 @@ def sizes(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return met.groupby(by, sort=True)["n_edges"].median().astype(float).reset_index()
 
 
-def geometric_mean(values: pd.Series) -> float:
+def geometric_mean(values: Any) -> float:
     """The geometric mean of positive values."""
-    return float(np.exp(np.log(values.to_numpy(float)).mean()))
+    return float(np.exp(np.log(np.asarray(values, float)).mean()))
+
+
+def _pair(names: Any) -> tuple[Any, Any]:
+    """The two values that a group of rows shares."""
+    return names[0], names[1]
 
 
 def _size_by_target(frame: pd.DataFrame, ax: Axes) -> None:
     found = sizes(frame, ["checkpoint", "rung", "task", "target_loss_nats"])
     groups = found.groupby(["checkpoint", "rung"], sort=True)
-    for i, ((checkpoint, rung), group) in enumerate(groups):
+    for i, (names, group) in enumerate(groups):
+        checkpoint, rung = _pair(names)
         table = group.pivot_table(index="target_loss_nats", columns="task", values="n_edges")
         colour = COLOURS[i % len(COLOURS)]
         ax.plot(table.index, table.to_numpy(), color=colour, lw=0.6, alpha=0.4)
@@ -81,8 +87,8 @@ def _size_by_target(frame: pd.DataFrame, ax: Axes) -> None:
 
 
 def _sparse_by_dense(frame: pd.DataFrame, ax: Axes) -> None:
-    share = frame.assign(share=frame["n_nonzero"] / frame["n_parameters"])
-    shares = share.groupby("checkpoint")["share"].first().dropna().sort_values()
+    shares: Any = frame.assign(share=frame["n_nonzero"] / frame["n_parameters"])
+    shares = shares.groupby("checkpoint")["share"].first().dropna().sort_values()
     if len(shares) < 2:
         raise _NothingToDrawError("fewer than two checkpoints")
     sparse, dense = shares.index[0], shares.index[-1]
@@ -93,10 +99,11 @@ def _sparse_by_dense(frame: pd.DataFrame, ax: Axes) -> None:
     if not {sparse, dense} <= set(wide.columns) or wide[[sparse, dense]].dropna().empty:
         raise _NothingToDrawError("no task that both do")
     wide = wide[[sparse, dense]].dropna()
-    for i, ((rung, target), group) in enumerate(wide.groupby(level=[0, 1], sort=True)):
-        ratio = (group[dense] / group[sparse]).to_numpy(float)
+    for i, (names, group) in enumerate(wide.groupby(level=[0, 1], sort=True)):
+        rung, target = _pair(names)
+        ratio = np.asarray(group[dense] / group[sparse], float)
         low, high = ratio_interval(ratio)
-        mean = float(np.exp(np.log(ratio).mean()))
+        mean = geometric_mean(ratio)
         label = f"{rung}, {target:g} nats: ×{mean:.1f} [{low:.1f}, {high:.1f}], {len(ratio)} tasks"
         ax.plot(group[dense], group[sparse], _MARKERS[i % 8], color=COLOURS[i % 8], label=label)
     line = [float(wide.min().min()), float(wide.max().max())]
@@ -114,7 +121,7 @@ def ratio_interval(ratios: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _by_task(frame: pd.DataFrame, ax: Axes, column: str, title: str) -> None:
+def _by_task(frame: Any, ax: Axes, column: str, title: str) -> None:
     """A row a task, a marker for every value of a column; its geometric mean in the legend."""
     found = sizes(frame, ["checkpoint", "task", column])
     rows = sorted({(c, t) for c, t in zip(found["checkpoint"], found["task"], strict=True)})
@@ -132,7 +139,7 @@ def _by_task(frame: pd.DataFrame, ax: Axes, column: str, title: str) -> None:
 
 
 def _size_by_method(frame: pd.DataFrame, ax: Axes) -> None:
-    smallest = frame[frame["rung"] == "smallest"]
+    smallest = frame.loc[frame["rung"] == "smallest"]
     _by_task(smallest, ax, "method", "Edges of the smallest circuit that meets the target")
 
 

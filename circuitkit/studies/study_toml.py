@@ -90,9 +90,9 @@ class Study(BaseModel):
     target_losses: Annotated[tuple[Nats, ...], Field(min_length=1)] = (0.15,)
     rungs: Annotated[tuple[RungName, ...], Field(min_length=1)] = ("smallest", "trusted")
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("pruning",)
-    validate_: Annotated[
-        Literal["none", "default", "thorough"], Field(alias="validate")
-    ] = "default"
+    validate_: Annotated[Literal["none", "default", "thorough"], Field(alias="validate")] = (
+        "default"
+    )
     extract: ExtractSettings = ExtractSettings()
     plots: tuple[PlotName, ...] = ()
 
