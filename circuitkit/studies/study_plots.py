@@ -18,6 +18,7 @@ from circuitkit.studies.study_toml import PlotName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 """Colours that colour-blind readers tell apart (Okabe and Ito)."""
@@ -32,7 +33,7 @@ def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    options: Any = {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}
+    options: Any = {"svg.hashsalt": name, "svg.fonttype": "path", "font.family": "DejaVu Sans"}
     with rc_context(options):
         figure = Figure(figsize=(7.5, 4.8), layout="constrained")
         ax = figure.subplots()
@@ -40,9 +41,19 @@ def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
             _PLOTS[name](frame, ax)
         except _NothingToDrawError:
             return None
+        _finish(figure, ax)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
+
+
+def _finish(figure: Figure, ax: Axes) -> None:
+    """Legend below the axes; numbers on logarithmic axes as a person writes them."""
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=2)
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
 
 
 class _NothingToDrawError(ReportError):
@@ -83,7 +94,6 @@ def _size_by_target(frame: pd.DataFrame, ax: Axes) -> None:
     ax.set(xlabel="target loss (nats)", ylabel="edges", yscale="log")
     ax.set_title("Edges by target loss; thick: geometric mean of tasks found at every target",
                  fontsize=9)  # fmt: skip
-    ax.legend(fontsize=8)
 
 
 def _sparse_by_dense(frame: pd.DataFrame, ax: Axes) -> None:
@@ -111,7 +121,6 @@ def _sparse_by_dense(frame: pd.DataFrame, ax: Axes) -> None:
     ax.set(xscale="log", yscale="log", xlabel=f"edges, {dense}", ylabel=f"edges, {sparse}")
     ax.set_title("Edges at matched loss, a point a task; below the line the sparse is smaller",
                  fontsize=9)  # fmt: skip
-    ax.legend(fontsize=8)
 
 
 def ratio_interval(ratios: np.ndarray) -> tuple[float, float]:
@@ -126,6 +135,9 @@ def _by_task(frame: Any, ax: Axes, column: str, title: str) -> None:
     found = sizes(frame, ["checkpoint", "task", column])
     rows = sorted({(c, t) for c, t in zip(found["checkpoint"], found["task"], strict=True)})
     places = {row: i for i, row in enumerate(reversed(rows))}
+    for row, line in found.groupby(["checkpoint", "task"], sort=True):
+        span = [line["n_edges"].min(), line["n_edges"].max()]
+        ax.plot(span, [places[_pair(row)]] * 2, color=_GREY, lw=0.8, zorder=0)
     for i, (value, group) in enumerate(found.groupby(column, sort=True)):
         y = [places[row] for row in zip(group["checkpoint"], group["task"], strict=True)]
         label = f"{value}: geometric mean {geometric_mean(group['n_edges']):.0f} of {len(group)}"
@@ -135,7 +147,6 @@ def _by_task(frame: Any, ax: Axes, column: str, title: str) -> None:
     ax.tick_params(axis="y", labelsize=7)
     ax.set(xlabel="edges", xscale="log")
     ax.set_title(title, fontsize=9)
-    ax.legend(fontsize=8)
 
 
 def _size_by_method(frame: pd.DataFrame, ax: Axes) -> None:
@@ -173,7 +184,6 @@ def _frontier(frame: pd.DataFrame, ax: Axes) -> None:
     ax.set(xlabel="validation loss (nats a token)", ylabel="edges", yscale="log")
     ax.set_title(f"Geometric mean of edges over {n_tasks} tasks that every model does; "
                  "numbers: weights that are not zero", fontsize=9)  # fmt: skip
-    ax.legend(fontsize=8)
 
 
 def on_frontier(points: pd.DataFrame) -> list[bool]:

@@ -1,7 +1,7 @@
 """A guess of how long a study takes, before anything runs.
 
 In: a study. Out: its cells, each with seconds on one core. Source: cells of ``tinypython-nano``
-measured on one core (docs/studies.md#time), scaled by the model's weights. It is a guess: tasks
+measured on a busy machine (docs/studies.md#time), scaled by the model's weights. It is a guess: tasks
 differ by a factor of three or more.
 """
 
@@ -20,11 +20,11 @@ from circuitkit.studies.study_toml import Study, load_study
 from circuitkit.training import TrainingConfig
 
 _NANO_WEIGHTS = 790_000
-SECONDS = {"pruning": 40.0, "attribution": 20.0, "random": 20.0, "paper": 120.0}
+SECONDS = {"pruning": 60.0, "attribution": 30.0, "random": 30.0, "paper": 150.0}
 """One extraction up to the smallest circuit."""
 
-SECONDS_TRUSTED = 60.0
-SECONDS_VALIDATE = {"none": 0.0, "default": 10.0, "thorough": 600.0}
+SECONDS_TRUSTED = 80.0
+SECONDS_VALIDATE = {"none": 0.0, "default": 15.0, "thorough": 600.0}
 """One validation, of one rung."""
 
 SECONDS_A_TOKEN = 1.0e-4
