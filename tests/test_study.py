@@ -24,7 +24,7 @@ from circuitkit.errors import CheckpointError, TaskError, UsageError
 from circuitkit.planted import plant
 from circuitkit.studies import run_study as run_study_module
 from circuitkit.studies.cells import cells_of
-from circuitkit.studies.columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
+from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
 from circuitkit.studies.results import frame_of, load_results, to_parquet
 from circuitkit.studies.run_cell import CellResult
 from circuitkit.studies.run_study import run_study

@@ -1,12 +1,14 @@
 """Laws of a study's plots: what a size is, what is on the frontier, the same bytes twice."""
 
+import json
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+import typst
 
-from circuitkit.studies.columns import row_of
+from circuitkit.studies.result_columns import row_of
 from circuitkit.studies.results import StudyResults, frame_of
 from circuitkit.studies.study_page import write_page
 from circuitkit.studies.study_plots import draw, geometric_mean, on_frontier, ratio_interval, sizes
@@ -84,3 +86,17 @@ def test_the_page_and_the_pdf_take_names_as_they_are(tmp_path):
     assert "&lt;script&gt; #panic" in page
     assert "<i>" not in page
     assert (tmp_path / "study.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_long_table_is_cut_in_the_pdf_alone(tmp_path, monkeypatch):
+    """The page has every row; the PDF says how many it leaves out."""
+    rows = [row("sparse", "a", 10, seed=n) for n in range(230)]
+    study = Study(format="circuitkit.study/1", name="x", question="?", checkpoints=("c",))
+    typeset, given = typst.compile, []
+    monkeypatch.setattr(
+        typst, "compile", lambda *a, **k: given.append(k["sys_inputs"]) or typeset(*a, **k)
+    )
+    write_page(study, StudyResults(tmp_path, frame_of(rows)))
+    assert (tmp_path / "index.html").read_text().count("<tr><td>") == 230
+    data = json.loads(given[0]["study"])
+    assert (len(data["rows"]), data["more"]) == (200, 30)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tiny import tiny_checkpoint
 
 from circuitkit.studies import run_study as run_study_module
-from circuitkit.studies.columns import row_of
+from circuitkit.studies.result_columns import row_of
 from circuitkit.studies.run_cell import CellResult, error_rows
 from circuitkit.studies.run_study import run_study
 

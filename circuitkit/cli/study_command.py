@@ -39,7 +39,7 @@ def study(
     ctx: click.Context, study: str, out: Path | None, *, dry_run: bool, as_json: bool, quiet: bool,
     yes: bool, device: str, workers: int | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Ask one question of many circuits, and put the answers in one table.
+    """Ask one question of many circuits, all in one table.
 
     STUDY is a shipped name (frontier, methods, sparse-against-dense, targets, trust) or a
     .toml. Exit code 1 if a cell failed; the others are in the table all the same.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from circuitkit.distribution import installed_version
 from circuitkit.errors import UsageError
 from circuitkit.files import as_path, claim_folder, read_bounded, read_text, write_whole
-from circuitkit.studies.columns import COLUMNS, FORMAT, MEASURED, Row
+from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, Row
 from circuitkit.studies.study_toml import Study
 
 if TYPE_CHECKING:

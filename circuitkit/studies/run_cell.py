@@ -28,8 +28,8 @@ from circuitkit.extraction.ladder import Step
 from circuitkit.findings import Validation
 from circuitkit.progress import silent
 from circuitkit.studies.cells import Cell
-from circuitkit.studies.columns import Row, row_of
 from circuitkit.studies.peak_memory import peak_bytes, start_counting
+from circuitkit.studies.result_columns import Row, row_of
 from circuitkit.training import train
 from circuitkit.validation import validate_folder
 

@@ -28,8 +28,8 @@ _PRINTED = (
     "checkpoint", "task", "method", "rung", "target_loss_nats", "seed", "outcome", "n_nodes",
     "n_edges", "loss_circuit_nats", "grade",
 )  # fmt: skip
-_MOST_PRINTED = 2000
-"""Rows in the PDF; the page and the Parquet file hold all."""
+_MOST_PRINTED = 200
+"""Rows in the PDF: setting a table takes memory for each. The page and the Parquet file hold all."""
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
@@ -121,6 +121,7 @@ def _pdf(study: Study, frame: pd.DataFrame, drawn: Drawn) -> bytes:
         "question": study.question,
         "version": installed_version(),
         "outcomes": _outcomes(frame),
+        "more": max(0, len(frame) - _MOST_PRINTED),
         "plots": [{"title": _title(name), "svg": svg} for name, svg in drawn.items()],
         "columns": shown,
         "rows": [[_text(row[name]) for name in shown] for row in rows],
