@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_cli import cli
+from test_cli import TRAINING, cli
 from test_local_engine import until_gone
 from tiny_study import N_CELLS, TEXT, made_up, tiny_study
 
@@ -26,9 +27,9 @@ from circuitkit.studies import run_study as run_study_module
 from circuitkit.studies.cells import cells_of
 from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
 from circuitkit.studies.results import frame_of, load_results, to_parquet
-from circuitkit.studies.run_cell import CellResult
+from circuitkit.studies.run_cell import CellResult, Work, run_cell
 from circuitkit.studies.run_study import run_study
-from circuitkit.studies.study_toml import load_study
+from circuitkit.studies.study_toml import load_study, shipped_studies
 
 PROGRAM = Path(__file__).parent / "tiny_study.py"
 ROOT = Path(__file__).parents[1]
@@ -379,6 +380,88 @@ def test_a_real_cell_leaves_its_circuit_and_its_row(tmp_path):
     assert found["checkpoint_sha256"] == ck.load_checkpoint(tmp_path / "model").sha256
     assert "is not read as it is written" in refused["error"]
     assert not (tmp_path / "out" / "work").exists()
+
+
+TRAINS = """
+format = "circuitkit.study/1"
+name = "trains"
+question = "Is the model there?"
+tasks = ["if_equals"]
+rungs = ["smallest"]
+validate = "none"
+
+[[train]]
+config = "mine.toml"
+set = { "run.n_tokens" = 640 }
+
+[[train.axis]]
+values = [{ "sparsity.l0_fraction" = 0.5 }, { "sparsity.l0_fraction" = 0.25 }]
+"""
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Real cells, one after the other, here."""
+
+    def engine(function, items, done):
+        for work in items:
+            done(work, function(work))
+
+    monkeypatch.setattr(run_study_module, "engine_of", lambda *_: engine)
+
+
+def test_a_study_trains_its_models_first(tmp_path, in_process):
+    """Each is a checkpoint in its cell's folder; the task is then asked of it."""
+    (tmp_path / "mine.toml").write_text(TRAINING)
+    (tmp_path / "trains.toml").write_text(TRAINS)
+    rows = run_study(tmp_path / "trains.toml", tmp_path / "out").frame.to_dict("records")
+    assert [row["outcome"] for row in rows] == ["trained"] * 2 + ["task_not_done"] * 2
+    for trained, asked in zip(rows[:2], rows[2:], strict=True):
+        checkpoint = ck.load_checkpoint(tmp_path / "out" / "cells" / trained["cell"])
+        assert trained["checkpoint_sha256"] == asked["checkpoint_sha256"] == checkpoint.sha256
+        assert trained["validation_loss_nats"] == checkpoint.training["validation_loss_nats"]
+        assert checkpoint.name == trained["checkpoint"]
+    assert rows[0]["n_nonzero"] > rows[1]["n_nonzero"]
+
+
+def test_a_model_that_cannot_be_trained_is_rows(tmp_path, in_process):
+    """Its own, with why, and those of its circuits, which refer to it; --resume tries again."""
+    (tmp_path / "mine.toml").write_text(TRAINING)
+    (tmp_path / "trains.toml").write_text(
+        TRAINS.replace('"run.n_tokens" = 640', '"corpus.source" = "/nowhere"')
+    )
+    for resume in (False, True):
+        results = run_study(tmp_path / "trains.toml", tmp_path / "out", resume=resume)
+        assert list(results.frame["outcome"]) == ["error"] * 4
+        assert "/nowhere" in results.frame["error"][0]
+        assert "could not be trained" in results.frame["error"][3]
+
+
+def test_a_fault_in_a_cell_is_a_row(tmp_path, monkeypatch):
+    """Whatever it is: its kind and its message."""
+    work = Work(
+        cell=cells_of(load_study(tiny_study(tmp_path)))[0], checkpoint="tinypython-nano",
+        folder=tmp_path / "work",
+    )  # fmt: skip
+
+    def fault(_):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("circuitkit.studies.run_cell._extract", fault)
+    (row,) = run_cell(work).rows
+    assert (row["outcome"], row["error"]) == ("error", "ZeroDivisionError: by zero")
+
+
+def test_the_study_of_the_page_is_read(tmp_path):
+    """And so is its table of models to train."""
+    page = (ROOT / "docs" / "studies.md").read_text()
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (train,) = re.findall(r"^```\n(\[\[train.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.toml").write_text(f"{text}\n{train}")
+    assert load_study(tmp_path / "mine.toml").n_cells(20) == 2 + 3 * 2 * 2 * 3
+    for name in shipped_studies():
+        n_cells = load_study(name).n_cells(20)
+        assert re.search(rf"^\| `{name}` \|.*\| {n_cells} \|$", page, re.MULTILINE)
 
 
 def test_columns_and_outcomes_are_documented():

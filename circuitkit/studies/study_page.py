@@ -29,7 +29,7 @@ _PRINTED = (
     "n_edges", "loss_circuit_nats", "grade",
 )  # fmt: skip
 _MOST_PRINTED = 200
-"""Rows in the PDF: setting a table takes memory for each. The page and the Parquet file hold all."""
+"""Rows in the PDF: a table takes memory for each. The page and the Parquet file hold all."""
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }

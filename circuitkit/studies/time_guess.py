@@ -1,8 +1,8 @@
 """A guess of how long a study takes, before anything runs.
 
 In: a study. Out: its cells, each with seconds on one core. Source: cells of ``tinypython-nano``
-measured on a busy machine (docs/studies.md#time), scaled by the model's weights. It is a guess: tasks
-differ by a factor of three or more.
+(docs/studies.md#time), scaled by the model's weights. It is a guess: tasks differ by a factor of
+three or more.
 """
 
 from __future__ import annotations

@@ -52,9 +52,10 @@ def overhead(engine):
         ended = time.monotonic()
     whole = (ended - began) * WORKERS / (N_CELLS * SECONDS) - 1
     within = (ends[-1] - ends[0]) * WORKERS / ((N_CELLS - WORKERS) * SECONDS) - 1
+    before, after = ends[0] - began - SECONDS, ended - ends[-1]
     sys.stdout.write(
-        f"{engine}: {ended - began:.1f} s, overhead {whole:.1%}; {within:.1%} from the first to the "
-        f"last result, {ends[0] - began - SECONDS:.1f} s before, {ended - ends[-1]:.1f} s after\n"
+        f"{engine}: {ended - began:.1f} s, overhead {whole:.1%}; {within:.1%} from the first to "
+        f"the last result, {before:.1f} s before, {after:.1f} s after\n"
     )
 
 
