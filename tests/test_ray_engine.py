@@ -27,14 +27,18 @@ SCRIPT = """
 from circuitkit.errors import UsageError
 from circuitkit.studies.ray_engine import Needs, run_ray
 
+def fault(item, value):
+    raise UsageError(f"a fault at {item}")
+
 def run(**options):
     try:
-        run_ray(lambda item, value: item, [1], print, shared=lambda item: ("", dict), **options)
+        run_ray(fault, [1], print, shared=lambda item: ("", dict), **options)
     except UsageError as error:
         print(error)
 
 run(address="127.0.0.1:1")
 run(workers=1, needs=Needs(memory_bytes=2**60))
+run(workers=1)
 """
 
 
@@ -63,13 +67,14 @@ def test_a_lost_machine_changes_nothing(tmp_path, here):
 
 @with_ray
 def test_a_cluster_that_cannot_serve_is_one_message(tmp_path):
-    """One that does not answer; one without the memory that a cell asks for."""
+    """One that does not answer, one without the memory that a cell asks for, a fault in a task."""
     (tmp_path / "script.py").write_text(SCRIPT)
     ran = in_a_process(tmp_path / "script.py")
-    unreachable, small = ran.stdout.strip().splitlines()
+    unreachable, small, fault = ran.stdout.strip().splitlines()
     assert unreachable.startswith("no Ray cluster answers at 127.0.0.1:1")
     assert "ray start --head" in unreachable
     assert small.startswith("no machine of the Ray cluster has what a cell asks for: 1 core")
+    assert fault == "a fault at 1"
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):

@@ -64,7 +64,8 @@ def run_study(
             there, or a result cannot be written.
     """
     _check(engine, workers, address)
-    device_named(device)
+    if engine == "local":  # on a cluster, other machines compute
+        device_named(device)
     loaded = load_study(study)
     cells = cells_of(loaded, device, yes=yes)
     folder = StudyFolder.claim(out, loaded, resume=resume)
