@@ -471,3 +471,14 @@ def test_columns_and_outcomes_are_documented():
     assert [name for name, about in OUTCOMES.items() if f"| `{name}` | {about} |" not in page] == []
     with pytest.raises(AssertionError, match="colour"):
         row_of(colour="red")
+
+
+def test_the_command_says_what_failed(tmp_path, here, monkeypatch):
+    """Once a message, with how often; exit code 1."""
+    fails_at(monkeypatch, 3)
+    ran = cli("study", tiny_study(tmp_path), "--out", tmp_path / "out")
+    assert ran.code == 1
+    assert f"{N_CELLS} rows (1 error, {N_CELLS - 1} target_met)" in ran.out
+    assert "failed (1): no luck" in ran.out
+    again = cli("study", tiny_study(tmp_path), "--out", tmp_path / "out", "--resume", "--json")
+    assert again.json["outcomes"] == {"target_met": N_CELLS - 1, "error": 1}

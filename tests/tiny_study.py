@@ -53,4 +53,4 @@ def slow(work):
 
 if __name__ == "__main__":
     run_study_module.run_cell = slow
-    run_study(tiny_study(Path(sys.argv[1]).parent), sys.argv[1], workers=1)
+    run_study(tiny_study(Path(sys.argv[1]).parent), sys.argv[1], workers=1, resume=True)

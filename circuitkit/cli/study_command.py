@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,8 +87,8 @@ def _print(results: StudyResults, *, as_json: bool) -> None:
 
 def _errors(results: StudyResults) -> list[tuple[str, int]]:
     """Each message of a failed cell once, with how often it came."""
-    failed = results.frame[results.frame["outcome"] == "error"]
-    return [(str(m), int(n)) for m, n in failed["error"].value_counts().items()][:5]
+    rows = zip(results.frame["outcome"], results.frame["error"], strict=True)
+    return Counter(str(error) for outcome, error in rows if outcome == "error").most_common(5)
 
 
 def _print_guess(guess: Guess, *, as_json: bool) -> None:

@@ -141,7 +141,8 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_text(path, UsageError, _EXPECTED))
     except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}. Run the study anew.") from None
+        todo = "Run the study in another --out" if path.name == STUDY else "Delete it, and --resume"
+        raise UsageError(f"{path} is not JSON: {error}. {todo}.") from None
     return found if isinstance(found, dict) else {}
 
 
