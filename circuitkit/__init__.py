@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     )
     from circuitkit.families import extract_by_family, find_families
     from circuitkit.model import Architecture, Transformer
+    from circuitkit.studies import Study, StudyResults, load_results, load_study
+    from circuitkit.studies.run_study import run_study
     from circuitkit.task import Pair, Prompt, Split, Task, builtin_tasks, load_task
     from circuitkit.training import load_config, train
     from circuitkit.validation import validate, validate_folder
@@ -56,6 +58,8 @@ _LAZY = {
     "Prompt": "task",
     "PruningConfig": "extraction",
     "Split": "task",
+    "Study": "studies",
+    "StudyResults": "studies",
     "Task": "task",
     "Transformer": "model",
     "builtin_tasks": "task",
@@ -69,10 +73,13 @@ _LAZY = {
     "import_circuit": "extraction",
     "load_checkpoint": "checkpoints",
     "load_config": "training",
+    "load_results": "studies",
+    "load_study": "studies",
     "load_task": "task",
     "measure_means": "extraction",
     "read_mask": "exports",
     "run_extraction": "extraction",
+    "run_study": "studies.run_study",
     "save_checkpoint": "checkpoints",
     "train": "training",
     "validate": "validation",
@@ -103,6 +110,8 @@ __all__ = [
     "PruningConfig",
     "Site",
     "Split",
+    "Study",
+    "StudyResults",
     "Task",
     "Transformer",
     "Validation",
@@ -117,10 +126,13 @@ __all__ = [
     "import_circuit",
     "load_checkpoint",
     "load_config",
+    "load_results",
+    "load_study",
     "load_task",
     "measure_means",
     "read_mask",
     "run_extraction",
+    "run_study",
     "save_checkpoint",
     "train",
     "validate",

@@ -26,7 +26,7 @@ FLOORS = (
     {"training", "extraction"},
     {"competence", "families"},
     {"validation", "planted"},
-    {"exports"},
+    {"exports", "studies"},
     {"cli"},
     {"__main__"},
 )

@@ -1,4 +1,4 @@
-"""What a shell offers for a name: bundled checkpoints, built-in tasks, shipped configurations.
+"""What a shell offers for a name: bundled checkpoints, built-in tasks, what else ships.
 
 No torch: names come from the folders that ship, before any of them is read.
 """
@@ -34,6 +34,14 @@ def config_names(
 ) -> list[CompletionItem]:
     """Shipped training configurations, and files."""
     found = (_PACKAGE / "training" / "configs").glob("*.toml")
+    return _with_names("file", (path.stem for path in found), incomplete)
+
+
+def study_names(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Shipped studies, and files."""
+    found = (_PACKAGE / "studies" / "shipped").glob("*.toml")
     return _with_names("file", (path.stem for path in found), incomplete)
 
 

@@ -1,0 +1,85 @@
+"""A cell that travels: its task and its checkpoint as bytes, for a machine without this disk.
+
+In: the work as the driver knows it. Out: the same rows and files as ``run_cell`` gives.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from circuitkit.checkpoints import bundled_checkpoints
+from circuitkit.distribution import installed_version
+from circuitkit.studies.run_cell import CellResult, Work, error_rows, run_cell
+
+Files = Mapping[str, bytes]
+_SOURCES = "sources.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippedWork:
+    """A cell to run anywhere; ``task_file`` is the bytes of its task's file, if it has one."""
+
+    work: Work
+    task_file: bytes | None
+
+
+def ship(work: Work) -> ShippedWork:
+    """Read what a cell's task needs from this disk."""
+    path = None if work.cell.task is None else Path(work.cell.task)
+    is_file = path is not None and path.suffix and path.is_file()
+    return ShippedWork(work=work, task_file=path.read_bytes() if path and is_file else None)
+
+
+def checkpoint_files(shipped: ShippedWork) -> tuple[str, Callable[[], Files]]:
+    """The checkpoint of a cell by name, and how to read its files; a bundled one has none."""
+    where = shipped.work.checkpoint
+    if where is None or where in bundled_checkpoints():
+        return "", dict
+    return where, partial(_read, Path(where))
+
+
+def _read(folder: Path) -> Files:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
+
+
+def run_shipped(shipped: ShippedWork, checkpoint: Files) -> CellResult:
+    """Run a cell where its files were not: they are laid down for it, and removed behind it."""
+    work, cell = shipped.work, shipped.work.cell
+    if replace(cell).sha256 != cell.sha256:  # of the versions that are here
+        return CellResult(rows=error_rows(cell, _other_versions()), files={})
+    with tempfile.TemporaryDirectory(prefix="circuitkit-") as name:
+        folder = Path(name)
+        for file, data in checkpoint.items():
+            (folder / "model").mkdir(exist_ok=True)
+            (folder / "model" / file).write_bytes(data)
+        if shipped.task_file is not None:
+            assert cell.task is not None
+            task = folder / Path(cell.task).name
+            task.write_bytes(shipped.task_file)
+            cell = replace(cell, task=str(task))
+        where = str(folder / "model") if checkpoint else work.checkpoint
+        result = run_cell(Work(cell=cell, checkpoint=where, folder=folder / "work"))
+    return _with_sources(result, work.checkpoint)
+
+
+def _with_sources(result: CellResult, checkpoint: str | None) -> CellResult:
+    """The folder of the circuit says where the checkpoint is on the driver's disk."""
+    if _SOURCES not in result.files:
+        return result
+    sources = json.loads(result.files[_SOURCES]) | {"checkpoint": checkpoint}
+    text = json.dumps(sources, indent=1) + "\n"
+    return CellResult(rows=result.rows, files={**result.files, _SOURCES: text.encode()})
+
+
+def _other_versions() -> str:
+    return (
+        f"the machine that ran it has circuitkit {installed_version()} and torch "
+        f"{torch.__version__}, the study was started with others. Install the same everywhere."
+    )

@@ -1,0 +1,201 @@
+"""The plots of a study, as SVG: the same table, the same bytes.
+
+In: the results. Out: SVG text. A size is the median over seeds of the edges of circuits that
+meet their target; a mean over tasks is geometric.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from circuitkit.errors import ReportError
+from circuitkit.studies.study_toml import PlotName
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+"""Colours that colour-blind readers tell apart (Okabe and Ito)."""
+
+_MARKERS = "osD^vPX*"
+_GREY = "#888888"
+_N_DRAWS = 2000
+
+
+def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
+    """One plot of the results; None if they hold nothing to draw."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    options: Any = {"svg.hashsalt": name, "svg.fonttype": "path", "font.family": "DejaVu Sans"}
+    with rc_context(options):
+        figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+        ax = figure.subplots()
+        try:
+            _PLOTS[name](frame, ax)
+        except _NothingToDrawError:
+            return None
+        _finish(figure, ax)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _finish(figure: Figure, ax: Axes) -> None:
+    """Legend below the axes; numbers on logarithmic axes as a person writes them."""
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=2)
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
+
+
+class _NothingToDrawError(ReportError):
+    """No cell has what the plot shows."""
+
+
+def sizes(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The median edges over seeds of circuits that meet their target, by these columns."""
+    met = frame[(frame["outcome"] == "target_met") & (frame["n_edges"] > 0)]
+    if met.empty:
+        raise _NothingToDrawError("no circuit meets its target")
+    return met.groupby(by, sort=True)["n_edges"].median().astype(float).reset_index()
+
+
+def geometric_mean(values: Any) -> float:
+    """The geometric mean of positive values."""
+    return float(np.exp(np.log(np.asarray(values, float)).mean()))
+
+
+def _pair(names: Any) -> tuple[Any, Any]:
+    """The two values that a group of rows shares."""
+    return names[0], names[1]
+
+
+def _size_by_target(frame: pd.DataFrame, ax: Axes) -> None:
+    found = sizes(frame, ["checkpoint", "rung", "task", "target_loss_nats"])
+    groups = found.groupby(["checkpoint", "rung"], sort=True)
+    for i, (names, group) in enumerate(groups):
+        checkpoint, rung = _pair(names)
+        table = group.pivot_table(index="target_loss_nats", columns="task", values="n_edges")
+        colour = COLOURS[i % len(COLOURS)]
+        ax.plot(table.index, table.to_numpy(), color=colour, lw=0.6, alpha=0.4)
+        whole = table.dropna(axis="columns")
+        if not whole.empty:
+            mean = whole.apply(geometric_mean, axis="columns")
+            label = f"{checkpoint}, {rung} ({whole.shape[1]} tasks)"
+            ax.plot(mean.index, mean, color=colour, marker=_MARKERS[i % 8], lw=2, label=label)
+    ax.set(xlabel="target loss (nats)", ylabel="edges", yscale="log")
+    ax.set_title("Edges by target loss; thick: geometric mean of tasks found at every target",
+                 fontsize=9)  # fmt: skip
+
+
+def _sparse_by_dense(frame: pd.DataFrame, ax: Axes) -> None:
+    shares: Any = frame.assign(share=frame["n_nonzero"] / frame["n_parameters"])
+    shares = shares.groupby("checkpoint")["share"].first().dropna().sort_values()
+    if len(shares) < 2:
+        raise _NothingToDrawError("fewer than two checkpoints")
+    sparse, dense = shares.index[0], shares.index[-1]
+    found = sizes(frame, ["rung", "target_loss_nats", "task", "checkpoint"])
+    wide = found.pivot_table(
+        index=["rung", "target_loss_nats", "task"], columns="checkpoint", values="n_edges"
+    )
+    if not {sparse, dense} <= set(wide.columns) or wide[[sparse, dense]].dropna().empty:
+        raise _NothingToDrawError("no task that both do")
+    wide = wide[[sparse, dense]].dropna()
+    for i, (names, group) in enumerate(wide.groupby(level=[0, 1], sort=True)):
+        rung, target = _pair(names)
+        ratio = np.asarray(group[dense] / group[sparse], float)
+        low, high = ratio_interval(ratio)
+        mean = geometric_mean(ratio)
+        label = f"{rung}, {target:g} nats: ×{mean:.1f} [{low:.1f}, {high:.1f}], {len(ratio)} tasks"
+        ax.plot(group[dense], group[sparse], _MARKERS[i % 8], color=COLOURS[i % 8], label=label)
+    line = [float(wide.min().min()), float(wide.max().max())]
+    ax.plot(line, line, color=_GREY, lw=0.8)
+    ax.set(xscale="log", yscale="log", xlabel=f"edges, {dense}", ylabel=f"edges, {sparse}")
+    ax.set_title("Edges at matched loss, a point a task; below the line the sparse is smaller",
+                 fontsize=9)  # fmt: skip
+
+
+def ratio_interval(ratios: np.ndarray) -> tuple[float, float]:
+    """The 90 % bootstrap interval of a geometric mean over tasks (percentiles, seed 0)."""
+    draws = np.random.default_rng(0).choice(np.log(ratios), (_N_DRAWS, len(ratios)))
+    low, high = np.exp(np.quantile(draws.mean(axis=1), [0.05, 0.95]))
+    return float(low), float(high)
+
+
+def _by_task(frame: Any, ax: Axes, column: str, title: str) -> None:
+    """A row a task, a marker for every value of a column; its geometric mean in the legend."""
+    found = sizes(frame, ["checkpoint", "task", column])
+    rows = sorted({(c, t) for c, t in zip(found["checkpoint"], found["task"], strict=True)})
+    places = {row: i for i, row in enumerate(reversed(rows))}
+    for row, line in found.groupby(["checkpoint", "task"], sort=True):
+        span = [line["n_edges"].min(), line["n_edges"].max()]
+        ax.plot(span, [places[_pair(row)]] * 2, color=_GREY, lw=0.8, zorder=0)
+    for i, (value, group) in enumerate(found.groupby(column, sort=True)):
+        y = [places[row] for row in zip(group["checkpoint"], group["task"], strict=True)]
+        label = f"{value}: geometric mean {geometric_mean(group['n_edges']):.0f} of {len(group)}"
+        ax.plot(group["n_edges"], y, _MARKERS[i % 8], color=COLOURS[i % 8], label=label)
+    several = len({checkpoint for checkpoint, _ in rows}) > 1
+    ax.set_yticks(range(len(rows)), [f"{t} ({c})" if several else t for c, t in reversed(rows)])
+    ax.tick_params(axis="y", labelsize=7)
+    ax.set(xlabel="edges", xscale="log")
+    ax.set_title(title, fontsize=9)
+
+
+def _size_by_method(frame: pd.DataFrame, ax: Axes) -> None:
+    smallest = frame.loc[frame["rung"] == "smallest"]
+    _by_task(smallest, ax, "method", "Edges of the smallest circuit that meets the target")
+
+
+def _size_by_rung(frame: pd.DataFrame, ax: Axes) -> None:
+    _by_task(frame, ax, "rung", "Edges at each rung, task by task")
+
+
+def _frontier(frame: pd.DataFrame, ax: Axes) -> None:
+    found = sizes(frame, ["checkpoint", "task"])
+    table = found.pivot_table(index="checkpoint", columns="task", values="n_edges")
+    common = table.dropna(axis="columns")
+    if common.empty:
+        raise _NothingToDrawError("no task that every model does")
+    about = frame.groupby("checkpoint", sort=True)[
+        ["n_parameters", "n_nonzero", "validation_loss_nats"]
+    ].first()
+    points = about.loc[common.index].assign(edges=common.apply(geometric_mean, axis="columns"))
+    points = points.dropna().sort_values(["n_parameters", "n_nonzero"])
+    if points.empty:
+        raise _NothingToDrawError("no model whose validation loss is recorded")
+    for i, (n_parameters, line) in enumerate(points.groupby("n_parameters", sort=True)):
+        label = f"{n_parameters:,} weights"
+        ax.plot(line["validation_loss_nats"], line["edges"], "-", marker=_MARKERS[i % 8],
+                color=COLOURS[i % 8], markerfacecolor="white", label=label)  # fmt: skip
+    best = points[on_frontier(points)]
+    ax.plot(best["validation_loss_nats"], best["edges"], "k.", label="on the frontier")
+    for _, row in points.iterrows():
+        ax.annotate(f" {int(row['n_nonzero']):,}", (row["validation_loss_nats"], row["edges"]),
+                    fontsize=6)  # fmt: skip
+    n_tasks = common.shape[1]
+    ax.set(xlabel="validation loss (nats a token)", ylabel="edges", yscale="log")
+    ax.set_title(f"Geometric mean of edges over {n_tasks} tasks that every model does; "
+                 "numbers: weights that are not zero", fontsize=9)  # fmt: skip
+
+
+def on_frontier(points: pd.DataFrame) -> list[bool]:
+    """Whether no other model has both a lower loss and fewer edges."""
+    pairs = points[["validation_loss_nats", "edges"]].to_numpy(float)
+    return [not ((pairs <= p).all(axis=1) & (pairs < p).any(axis=1)).any() for p in pairs]
+
+
+_PLOTS: Mapping[PlotName, Callable[[pd.DataFrame, Axes], None]] = {
+    "size_by_target": _size_by_target,
+    "sparse_by_dense": _sparse_by_dense,
+    "size_by_method": _size_by_method,
+    "size_by_rung": _size_by_rung,
+    "frontier": _frontier,
+}

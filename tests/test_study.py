@@ -1,0 +1,484 @@
+"""Laws of a study: one table, whatever the order, the kills and the failures on the way."""
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from test_cli import TRAINING, cli
+from test_local_engine import until_gone
+from tiny_study import N_CELLS, TEXT, made_up, tiny_study
+
+import circuitkit as ck
+from circuitkit.checkpoints import save_checkpoint
+from circuitkit.circuit import CircuitFolder
+from circuitkit.errors import CheckpointError, TaskError, UsageError
+from circuitkit.planted import plant
+from circuitkit.studies import run_study as run_study_module
+from circuitkit.studies.cells import cells_of
+from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
+from circuitkit.studies.results import frame_of, load_results, to_parquet
+from circuitkit.studies.run_cell import CellResult, Work, run_cell
+from circuitkit.studies.run_study import run_study
+from circuitkit.studies.study_toml import load_study, shipped_studies
+
+PROGRAM = Path(__file__).parent / "tiny_study.py"
+ROOT = Path(__file__).parents[1]
+
+
+class Here:
+    """An engine without processes, whose cells are made up; it notes what it ran."""
+
+    def __init__(self):
+        self.ran, self.order = [], 1
+
+    def __call__(self, function, items, done):
+        for work in list(items)[:: self.order]:
+            self.ran.append(work.cell.settings["seed"])
+            done(work, function(work))
+
+
+@pytest.fixture
+def here(monkeypatch):
+    engine = Here()
+    monkeypatch.setattr(run_study_module, "engine_of", lambda *_: engine)
+    monkeypatch.setattr(run_study_module, "run_cell", made_up)
+    return engine
+
+
+def fails_at(monkeypatch, seed):
+    """One cell ends in an error."""
+
+    def run(work):
+        result = made_up(work)
+        if work.cell.settings["seed"] == seed:
+            row = result.rows[0] | {"outcome": "error", "error": "no luck", "n_edges": None}
+            return CellResult(rows=[row], files={})
+        return result
+
+    monkeypatch.setattr(run_study_module, "run_cell", run)
+
+
+def same(one, other):
+    pd.testing.assert_frame_equal(one.repeatable, other.repeatable)
+    return True
+
+
+# Cells
+
+
+def test_a_cell_is_named_by_what_goes_in(tmp_path):
+    """Seed, target, method and effort count; the names of files and their folder do not."""
+    study = load_study(tiny_study(tmp_path))
+    names = [cell.sha256 for cell in cells_of(study)]
+    assert len(set(names)) == N_CELLS
+    (tmp_path / "model").rename(tmp_path / "renamed")
+    moved = study.model_copy(update={"checkpoints": (str(tmp_path / "renamed"),)})
+    assert [cell.sha256 for cell in cells_of(moved)] == names
+    for change in ({"target_losses": (0.2,)}, {"methods": ("random",)}, {"validate_": "none"},
+                   {"rungs": ("smallest", "trusted")}, {"tasks": ("if_equals",)}):  # fmt: skip
+        assert not {cell.sha256 for cell in cells_of(moved.model_copy(update=change))} & set(names)
+
+
+def test_the_same_checkpoint_twice_gives_each_cell_once(tmp_path):
+    """By two names."""
+    study = load_study(tiny_study(tmp_path))
+    (tmp_path / "again").symlink_to(tmp_path / "model")
+    twice = study.model_copy(update={"checkpoints": (*study.checkpoints, str(tmp_path / "again"))})
+    assert [c.sha256 for c in cells_of(twice)] == [c.sha256 for c in cells_of(study)]
+
+
+def test_trained_models_come_first_and_are_named_after_what_varies():
+    """Nine models of the frontier, each before its circuits; matmul does not follow the machine."""
+    cells = cells_of(load_study("frontier"))
+    trainings = [cell for cell in cells if cell.kind == "training"]
+    assert cells[: len(trainings)] == trainings
+    assert len({cell.model.identity for cell in trainings}) == 9
+    assert trainings[0].model.label == "tinypython-nano-d_model-64-l0_fraction-0.125"
+    assert {cell.settings["run"]["matmul"] for cell in trainings} == {"float32"}
+
+
+def test_a_huge_grid_asks_first(tmp_path):
+    """Its number is said, and nothing is loaded; --yes goes on."""
+    seeds = f"seeds = {list(range(1000))}"
+    text = TEXT.replace("seeds = [0, 1, 2, 3, 4, 5, 6, 7]", seeds)
+    text = text.replace('["for_while"]', '"all"').replace(
+        'rungs = ["smallest"]', f"target_losses = {[0.1 + i / 100 for i in range(50)]}"
+    )
+    study = load_study(tiny_study(tmp_path, text))
+    with pytest.raises(UsageError, match=r"has 1,000,000 cells.*add --yes"):
+        cells_of(study)
+    (tmp_path / "model" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        cells_of(study, yes=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ('["model"]', '["modle"]', CheckpointError, "no such checkpoint: modle"),
+        ('["for_while"]', '["for_whlie"]', TaskError, "for_while"),
+    ],
+)
+def test_what_is_missing_is_one_message_before_anything_runs(
+    tmp_path, here, old, new, error, message
+):
+    """And no folder is made."""
+    with pytest.raises(error, match=message):
+        run_study(tiny_study(tmp_path, TEXT.replace(old, new)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert here.ran == []
+
+
+# The table
+
+
+def test_the_table_does_not_depend_on_the_order(tmp_path, here):
+    """Rows stand in the order of the study, by bytes but for what is measured."""
+    study = tiny_study(tmp_path)
+    one = run_study(study, tmp_path / "one")
+    here.order = -1
+    other = run_study(study, tmp_path / "other")
+    assert same(one, other)
+    assert to_parquet(frame_of(one.repeatable.to_dict("records"))) == to_parquet(
+        frame_of(other.repeatable.to_dict("records"))
+    )
+    assert list(one.frame["n_edges"]) == list(range(10, 10 + N_CELLS))
+
+
+def test_results_are_read_as_they_were_written(tmp_path, here):
+    """From the folder or the file; columns carry their units."""
+    results = run_study(tiny_study(tmp_path), tmp_path / "out")
+    read = load_results(tmp_path / "out")
+    pd.testing.assert_frame_equal(read.frame, results.frame)
+    schema = pq.read_schema(tmp_path / "out" / "results.parquet")
+    assert schema.names == [column.name for column in COLUMNS]
+    assert schema.field("loss_circuit_nats").metadata[b"unit"] == b"nats"
+    assert set(MEASURED) <= set(schema.names)
+
+
+def test_results_of_another_version_are_refused(tmp_path):
+    """By the format that they carry, or the columns that they lack."""
+    path = tmp_path / "results.parquet"
+    for schema in ({"format": "circuitkit.results/0"}, {"format": FORMAT}, None):
+        table = pa.table({"cell": ["x"]}).replace_schema_metadata(schema)
+        pq.write_table(table, path)
+        with pytest.raises(UsageError, match="made by another version"):
+            load_results(path)
+    path.write_bytes(b"PAR1 no")
+    with pytest.raises(UsageError, match="is not Parquet"):
+        load_results(path)
+    with pytest.raises(UsageError, match="no such file"):
+        load_results(tmp_path / "nothing")
+
+
+def test_a_folder_of_another_version_or_study_is_refused(tmp_path, here):
+    """Results of two versions are not mixed; a study is not written over without being asked."""
+    study, out = tiny_study(tmp_path), tmp_path / "out"
+    run_study(study, out)
+    with pytest.raises(UsageError, match="add --resume"):
+        run_study(study, out)
+    about = json.loads((out / "study.json").read_text())
+    for change, message in (
+        ({"circuitkit_version": "0.0.1"}, r"made by circuitkit 0\.0\.1"),
+        ({"format": "circuitkit.results/0"}, "has format 'circuitkit.results/0'"),
+        ({"study": {"name": "other"}}, "holds the study 'other'"),
+    ):
+        (out / "study.json").write_text(json.dumps(about | change))
+        with pytest.raises(UsageError, match=message):
+            run_study(study, out, resume=True)
+    (out / "study.json").write_text("{")
+    with pytest.raises(UsageError, match="is not JSON"):
+        run_study(study, out, resume=True)
+    with pytest.raises(UsageError, match="holds something else"):
+        run_study(study, tmp_path / "model")
+
+
+# Failures and resuming
+
+
+def test_a_failed_cell_is_a_row_and_is_run_again(tmp_path, here, monkeypatch):
+    """The others are there; --resume runs it alone, and ends with the table of a run without it."""
+    study = tiny_study(tmp_path)
+    fails_at(monkeypatch, 3)
+    failed = run_study(study, tmp_path / "out")
+    assert failed.n_errors == 1
+    assert failed.frame.loc[3, "error"] == "no luck"
+    assert list(failed.frame["n_edges"].dropna()) == [10, 11, 12, 14, 15, 16, 17]
+    monkeypatch.setattr(run_study_module, "run_cell", made_up)
+    here.ran.clear()
+    resumed = run_study(study, tmp_path / "out", resume=True)
+    assert here.ran == [3]
+    assert same(resumed, run_study(study, tmp_path / "straight"))
+
+
+def test_more_seeds_run_only_what_is_new(tmp_path, here):
+    """A study that grew goes on; one that shrank has only its own rows."""
+    small = tiny_study(tmp_path, TEXT.replace(", 6, 7]", "]"))
+    assert len(run_study(small, tmp_path / "out").frame) == 6
+    here.ran.clear()
+    assert len(run_study(tiny_study(tmp_path), tmp_path / "out", resume=True).frame) == N_CELLS
+    assert here.ran == [6, 7]
+    small = tiny_study(tmp_path, TEXT.replace(", 6, 7]", "]"))
+    assert len(run_study(small, tmp_path / "out", resume=True).frame) == 6
+
+
+@pytest.mark.parametrize("damage", ["", "{}", '{"format": "circuitkit.row/0", "rows": []}'])
+def test_a_row_that_does_not_fit_is_run_again(tmp_path, here, damage):
+    """One of another format or cell; one that is no JSON is an error, for nothing writes that."""
+    study, out = tiny_study(tmp_path), tmp_path / "out"
+    cell = run_study(study, out).frame.loc[2, "cell"]
+    (out / "cells" / cell / "row.json").write_text(damage)
+    here.ran.clear()
+    if not damage:
+        with pytest.raises(UsageError, match=r"row\.json is not JSON"):
+            run_study(study, out, resume=True)
+        return
+    run_study(study, out, resume=True)
+    assert here.ran == [2]
+
+
+def test_a_full_disk_is_one_message(tmp_path, here, monkeypatch):
+    """What was written stays; --resume goes on from it."""
+    study, out, fsync = tiny_study(tmp_path), tmp_path / "out", os.fsync
+
+    def full(handle):
+        if len(here.ran) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        run_study(study, out)
+    monkeypatch.setattr(os, "fsync", fsync)
+    here.ran.clear()
+    assert len(run_study(study, out, resume=True).frame) == N_CELLS
+    assert here.ran == [3, 4, 5, 6, 7]
+
+
+def until(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the study ended before it was killed"
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_killed_study_resumes_to_the_same_table(tmp_path, here):
+    """With -9, amid its cells: its process ends too, nothing is lost, and nothing is run twice."""
+    study, out = tiny_study(tmp_path), tmp_path / "out"
+    process = subprocess.Popen([sys.executable, PROGRAM, out, "0.2"])
+    until(lambda: len(list(out.glob("cells/*/row.json"))) >= 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    worker = int(Path(f"{out}.pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        until_gone(worker)
+    kept = {json.loads(f.read_text())["cell"] for f in out.glob("cells/*/row.json")}
+    assert 2 <= len(kept) < N_CELLS
+    assert not (out / "results.parquet").exists()
+    resumed = run_study(study, out, resume=True)
+    done = set(resumed.frame.loc[resumed.frame["cell"].isin(kept), "seed"])
+    assert here.ran == [seed for seed in range(N_CELLS) if seed not in done]
+    assert same(resumed, run_study(study, tmp_path / "straight"))
+    assert not list(out.rglob("*.part"))
+
+
+# The page and the command line
+
+
+def test_the_page_holds_every_row_and_plot(tmp_path, here):
+    """What a stranger's name could hold is escaped; a plot without data says so."""
+    text = TEXT.replace("Is everything", "<b>Is</b> everything").replace(
+        '["size_by_target"]', '["size_by_target", "frontier"]'
+    )
+    results = run_study(tiny_study(tmp_path, text), tmp_path / "out")
+    page = (results.path / "index.html").read_text()
+    assert "&lt;b&gt;Is&lt;/b&gt; everything there once?" in page
+    assert page.count('<tr><td><a href="cells/') == N_CELLS
+    assert (results.path / "plots" / "size_by_target.svg").read_text().count("<svg") == 1
+    assert "No row holds what this plot shows" in page
+    assert not (results.path / "plots" / "frontier.svg").exists()
+
+
+def test_a_dry_run_lists_cells_and_runs_none(tmp_path):
+    """With a time for each, and for all with so many workers."""
+    ran = cli("study", tiny_study(tmp_path), "--dry-run", "--workers", 2)
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == N_CELLS + 1
+    assert f"{N_CELLS} cells; a guess" in ran.out
+    as_json = cli("study", "frontier", "--dry-run", "--json").json
+    assert len(as_json["cells"]) == 9 + 9 * 20
+    assert as_json["core_seconds"] > as_json["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trust"], "Missing option '--out'"),
+        (["trsut", "--out", "x"], "Did you mean trust"),
+        (["trust", "--out", "x", "--address", "h:1"], "names a Ray cluster, but the engine"),
+        (["trust", "--out", "x", "--device", "gpu"], "gpu"),
+    ],
+)
+def test_a_wrong_command_is_one_message(tmp_path, monkeypatch, words, message):
+    """Exit code 2, and no folder."""
+    monkeypatch.chdir(tmp_path)
+    ran = cli("study", *words)
+    assert ran.code == 2
+    assert message in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+PLANTED = """
+format = "circuitkit.study/1"
+name = "planted"
+question = "Which circuit does it?"
+checkpoints = ["model"]
+tasks = ["model/task.jsonl", "if_equals"]
+methods = ["attribution"]
+rungs = ["smallest"]
+validate = "none"
+extract = { restarts = 1, n_train = 64, n_select = 32, n_test = 32, reference_tokens = 2048 }
+plots = ["size_by_method"]
+"""
+
+
+def planted_checkpoint(folder):
+    """A planted model and its task, without the brute force that proves its circuit."""
+    planted = plant("neuron_chain")
+    save_checkpoint(
+        folder, planted.model, name="chain", tokenizer=planted.tokenizer,
+        reference=planted.reference,
+    )  # fmt: skip
+    (folder / "task.jsonl").write_text(planted.task_lines)
+
+
+def test_a_real_cell_leaves_its_circuit_and_its_row(tmp_path):
+    """In a process of its own; a task that the checkpoint cannot do is a row that says so."""
+    planted_checkpoint(tmp_path / "model")
+    (tmp_path / "planted.toml").write_text(PLANTED)
+    ran = cli("study", tmp_path / "planted.toml", "--out", tmp_path / "out", "--workers", 1, "-q")
+    assert ran.code == 0, ran.err
+    assert "1 target_met, 1 task_not_done" in ran.out
+    found, refused = load_results(tmp_path / "out").frame.to_dict("records")
+    folder = CircuitFolder.open(tmp_path / "out" / "cells" / found["cell"])
+    assert (found["n_edges"], found["circuit_sha256"]) == (
+        folder.circuit.n_edges, folder.circuit.sha256,
+    )  # fmt: skip
+    assert found["n_threads"] == 1
+    assert 0 < found["peak_memory_bytes"] < 8 * 2**30
+    assert found["checkpoint_sha256"] == ck.load_checkpoint(tmp_path / "model").sha256
+    assert "is not read as it is written" in refused["error"]
+    assert not (tmp_path / "out" / "work").exists()
+
+
+TRAINS = """
+format = "circuitkit.study/1"
+name = "trains"
+question = "Is the model there?"
+tasks = ["if_equals"]
+rungs = ["smallest"]
+validate = "none"
+
+[[train]]
+config = "mine.toml"
+set = { "run.n_tokens" = 640 }
+
+[[train.axis]]
+values = [{ "sparsity.l0_fraction" = 0.5 }]
+"""
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Real cells, one after the other, here."""
+
+    def engine(function, items, done):
+        for work in items:
+            done(work, function(work))
+
+    monkeypatch.setattr(run_study_module, "engine_of", lambda *_: engine)
+
+
+def test_a_study_trains_its_models_first(tmp_path, in_process):
+    """It is a checkpoint in its cell's folder; the task is then asked of it."""
+    (tmp_path / "mine.toml").write_text(TRAINING)
+    (tmp_path / "trains.toml").write_text(TRAINS)
+    frame = run_study(tmp_path / "trains.toml", tmp_path / "out").frame
+    trained, asked = frame.to_dict("records")
+    assert (trained["outcome"], asked["outcome"]) == ("trained", "task_not_done")
+    checkpoint = ck.load_checkpoint(tmp_path / "out" / "cells" / trained["cell"])
+    assert trained["checkpoint_sha256"] == asked["checkpoint_sha256"] == checkpoint.sha256
+    assert trained["validation_loss_nats"] == checkpoint.training["validation_loss_nats"]
+    assert trained["checkpoint"] == checkpoint.name == "mine-l0_fraction-0.5"
+    assert 0 < trained["n_nonzero"] < trained["n_parameters"]
+
+
+def test_a_model_that_cannot_be_trained_is_rows(tmp_path, in_process):
+    """Its own, with why, and those of its circuits, which refer to it; --resume tries again."""
+    (tmp_path / "mine.toml").write_text(TRAINING)
+    (tmp_path / "trains.toml").write_text(
+        TRAINS.replace('"run.n_tokens" = 640', '"corpus.source" = "/nowhere"')
+    )
+    for resume in (False, True):
+        results = run_study(tmp_path / "trains.toml", tmp_path / "out", resume=resume)
+        assert list(results.frame["outcome"]) == ["error"] * 2
+        assert "/nowhere" in results.frame["error"][0]
+        assert "could not be trained" in results.frame["error"][1]
+
+
+def test_a_fault_in_a_cell_is_a_row(tmp_path, monkeypatch):
+    """Whatever it is: its kind and its message."""
+    work = Work(
+        cell=cells_of(load_study(tiny_study(tmp_path)))[0], checkpoint="tinypython-nano",
+        folder=tmp_path / "work",
+    )  # fmt: skip
+
+    def fault(_):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("circuitkit.studies.run_cell._extract", fault)
+    (row,) = run_cell(work).rows
+    assert (row["outcome"], row["error"]) == ("error", "ZeroDivisionError: by zero")
+
+
+def test_the_study_of_the_page_is_read(tmp_path):
+    """And so is its table of models to train."""
+    page = (ROOT / "docs" / "studies.md").read_text()
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (train,) = re.findall(r"^```\n(\[\[train.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.toml").write_text(f"{text}\n{train}")
+    assert load_study(tmp_path / "mine.toml").n_cells(20) == 2 + 3 * 2 * 2 * 3
+    for name in shipped_studies():
+        n_cells = load_study(name).n_cells(20)
+        assert re.search(rf"^\| `{name}` \|.*\| {n_cells} \|$", page, re.MULTILINE)
+
+
+def test_columns_and_outcomes_are_documented():
+    """Every one of them stands in the docs; a row has no other."""
+    page = (ROOT / "docs" / "studies.md").read_text()
+    assert [c.name for c in COLUMNS if f"| `{c.name}` | {c.unit} | {c.about} |" not in page] == []
+    assert [name for name, about in OUTCOMES.items() if f"| `{name}` | {about} |" not in page] == []
+    with pytest.raises(AssertionError, match="colour"):
+        row_of(colour="red")
+
+
+def test_the_command_says_what_failed(tmp_path, here, monkeypatch):
+    """Once a message, with how often; exit code 1."""
+    fails_at(monkeypatch, 3)
+    ran = cli("study", tiny_study(tmp_path), "--out", tmp_path / "out")
+    assert ran.code == 1
+    assert f"{N_CELLS} rows (1 error, {N_CELLS - 1} target_met)" in ran.out
+    assert "failed (1): no luck" in ran.out
+    again = cli("study", tiny_study(tmp_path), "--out", tmp_path / "out", "--resume", "--json")
+    assert again.json["outcomes"] == {"target_met": N_CELLS - 1, "error": 1}
