@@ -149,10 +149,10 @@ SHOWN = {
     "twin_neurons": {("left", "head 0.5", "neurons 0")},
     "borrowed_constant": {("left", "head 0.5", "neurons 0"), ("open", "neurons 0")},
     "two_mechanisms": {("left", "head 0.5")},
-    "shared_entry": {("left", "head 0.5", "neurons 0"), ("?2", "neurons 0")},
+    "shared_entry": {("left", "head 0.5", "neurons 0"), ("?1", "neurons 0")},
     "shared_exit": {("left", "head 0.5")},
     "surface_forms": {("left", "head 0.5")},
-    "harder_form": {("left", "head 0.5")},
+    "harder_form": {("left", "head 0.5"), ("down", "head 0.5"), ("down", "head 0.6")},
     "either_way": {("left", "head 0.5"), ("left", "head 1.1")},
 }
 """By planted model the paths of its whole mechanism that add a quarter of the strongest."""

@@ -31,9 +31,9 @@ def pair_effects(
     model: Transformer, pairs: EncodedPairs, progress: Progress = silent
 ) -> Float[Tensor, "pairs nodes"]:
     """The effect of every node on every pair, sites in the order of ``arch.widths``."""
+    order, found = pairs.by_length(), []
     pairs = pairs.to(model.device)
     held = 2 * pairs.tokens.shape[1] * sum(model.arch.widths.values())
-    order, found = pairs.by_length(), []
     for some in order.split(max(1, _NUMBERS_AT_ONCE // held)):
         found.append(_effects(model, pairs[some]))
         progress("effects", sum(map(len, found)), len(pairs))

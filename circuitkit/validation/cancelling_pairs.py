@@ -16,6 +16,7 @@ In: a trial. Out: the nodes of the pair, none if there is no pair. Source: ours
 from __future__ import annotations
 
 from circuitkit.extraction.masked_model import gate_gradients, masked_differences
+from circuitkit.model import Transformer
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.validation.trial import Trial
 
@@ -36,7 +37,10 @@ def cancelling_pair(trial: Trial) -> NodeSet:
     halves = [outside & half for half in _halves(trial)]
     neither = outside - halves[0] - halves[1]
     up, down, both = (_moves(trial, neither | half) for half in (*halves, halves[0] | halves[1]))
-    own, beside = _moves(trial, trial.nodes), _moves(trial, trial.nodes | neither | halves[1])
+    own, beside = (
+        _moves(trial, trial.nodes | more, trial.circuit_model)
+        for more in (NodeSet(), neither | halves[1])
+    )
     cancels = abs(both) <= _CANCELS * min(up, -down)
     is_clear = abs(beside) >= _AMBIGUOUS * abs(own)
     return halves[0] | halves[1] if up > 0 > down and cancels and is_clear else NodeSet()
@@ -59,9 +63,8 @@ def _halves(trial: Trial) -> tuple[NodeSet, NodeSet]:
     )
 
 
-def _moves(trial: Trial, nodes: NodeSet) -> float:
+def _moves(trial: Trial, nodes: NodeSet, model: Transformer | None = None) -> float:
     """The mean logit difference, towards the right answer, with only these nodes kept."""
     trial.passes += 1
-    return float(
-        masked_differences(trial.model, trial.few[:_RANKED_ON], nodes, trial.values).mean()
-    )
+    pairs = trial.few[:_RANKED_ON]
+    return float(masked_differences(model or trial.model, pairs, nodes, trial.values).mean())
