@@ -82,7 +82,9 @@ def test_the_wheel_names_its_authors_and_addresses(wheel):
     shown = [url.partition(", ")[0] for url in about.get_all("Project-URL", [])]
     assert {"Homepage", "Documentation", "Source", "Issues", "Changelog", "Gallery"} == set(shown)
     assert "Typing :: Typed" in about.get_all("Classifier", [])
-    assert {"docs", "notebook", "train", "tune", "dev"} == set(about.get_all("Provides-Extra", []))
+    assert {"docs", "notebook", "train", "tune", "ray", "dev"} == set(
+        about.get_all("Provides-Extra", [])
+    )
 
 
 def test_the_installed_package_is_the_one_that_runs(run, installed):

@@ -21,10 +21,11 @@ from circuitkit.checkpoints.native import CONFIG, REFERENCE, TOKENIZER, TRAINING
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.competence.measure import measure_competence
 from circuitkit.distribution import installed_version
-from circuitkit.errors import CircuitkitError
+from circuitkit.errors import CircuitkitError, UsageError
 from circuitkit.extraction import ExtractConfig, run_extraction
 from circuitkit.extraction.circuit_record import Extraction
 from circuitkit.extraction.ladder import Step
+from circuitkit.files import MAX_TENSORS_BYTES, read_bounded
 from circuitkit.findings import Validation
 from circuitkit.progress import silent
 from circuitkit.studies.cells import Cell
@@ -109,9 +110,7 @@ def _train(work: Work) -> CellResult:
     checkpoint = train(work.cell.model.config, folder, resume=True, report=_quiet)
     row = row_of(**_common(work.cell) | _of_model(checkpoint), outcome="trained")
     files = {name: folder / name for name in _KEPT_OF_A_TRAINING}
-    return CellResult(
-        rows=[row], files={name: f.read_bytes() for name, f in files.items() if f.exists()}
-    )
+    return CellResult(rows=[row], files={name: _read(f) for name, f in files.items() if f.exists()})
 
 
 def _quiet(step: object) -> None:
@@ -147,7 +146,11 @@ def _extract(work: Work) -> CellResult:
         reference_tokens=settings["reference_tokens"], device=settings["device"],
     )  # fmt: skip
     rows = [_row(cell, about, rung, extraction, folder) for rung in settings["rungs"]]
-    return CellResult(rows=rows, files={f.name: f.read_bytes() for f in _files(folder)})
+    return CellResult(rows=rows, files={f.name: _read(f) for f in _files(folder)})
+
+
+def _read(path: Path) -> bytes:
+    return read_bounded(path, UsageError, "a file that the cell wrote", MAX_TENSORS_BYTES)
 
 
 def _not_done(checkpoint: Checkpoint, cell: Cell) -> str:

@@ -16,6 +16,8 @@ import torch
 
 from circuitkit.checkpoints import bundled_checkpoints
 from circuitkit.distribution import installed_version
+from circuitkit.errors import UsageError
+from circuitkit.files import MAX_TENSORS_BYTES, read_bounded
 from circuitkit.studies.run_cell import CellResult, Work, error_rows, run_cell
 
 Files = Mapping[str, bytes]
@@ -34,7 +36,7 @@ def ship(work: Work) -> ShippedWork:
     """Read what a cell's task needs from this disk."""
     path = None if work.cell.task is None else Path(work.cell.task)
     is_file = path is not None and path.suffix and path.is_file()
-    return ShippedWork(work=work, task_file=path.read_bytes() if path and is_file else None)
+    return ShippedWork(work=work, task_file=_file(path) if path and is_file else None)
 
 
 def checkpoint_files(shipped: ShippedWork) -> tuple[str, Callable[[], Files]]:
@@ -46,7 +48,11 @@ def checkpoint_files(shipped: ShippedWork) -> tuple[str, Callable[[], Files]]:
 
 
 def _read(folder: Path) -> Files:
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
+    return {file.name: _file(file) for file in sorted(folder.iterdir()) if file.is_file()}
+
+
+def _file(path: Path) -> bytes:
+    return read_bounded(path, UsageError, "a file that the cell needs", MAX_TENSORS_BYTES)
 
 
 def run_shipped(shipped: ShippedWork, checkpoint: Files) -> CellResult:
