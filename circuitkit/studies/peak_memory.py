@@ -20,9 +20,8 @@ def start_counting() -> None:
 
 def peak_bytes() -> int | None:
     """The largest so far; None where the system does not say."""
-    with suppress(OSError, ValueError, IndexError, StopIteration):
-        with _STATUS.open() as lines:  # a file of the system, which says 0 bytes
-            return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) * 1024
+    with suppress(OSError, ValueError, IndexError, StopIteration), _STATUS.open() as lines:
+        return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) * 1024
     return _from_getrusage()
 
 
