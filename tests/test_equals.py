@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny import encoded_pairs, random_nodes, random_values, tiny_model
 
-from circuitkit import NodeSet, extract, load_checkpoint, load_task
+from circuitkit import Node, NodeSet, extract, load_checkpoint, load_task
 from circuitkit.extraction import Criterion, measure_means
 from circuitkit.extraction.equals import equals
 from circuitkit.planted import plant, save_gpt2
@@ -77,19 +79,33 @@ def test_a_chain_of_twins_is_in_the_planted_truth(tmp_path: Path) -> None:
     assert len(criterion_of(twin_chains(0), tmp_path)[1].circuits) == 2
 
 
-@pytest.mark.parametrize(
-    ("option", "d_mlp"), [("plain", 2), ("concatenated positions", 12), ("the paper's", 12)]
-)
-def test_an_equal_meets_the_target_and_is_no_larger(option: str, d_mlp: int) -> None:
-    """Of any model, whose layers may have fewer neurons than are tried for a chain."""
-    model = tiny_model(option, d_mlp=d_mlp, n_layer=2)
-    nodes = random_nodes(model.arch, 0.6)
-    pairs, values = encoded_pairs(model.arch, 8), random_values(model.arch)
-    judge = Criterion(model=model, values=values, pairs=pairs, target_loss_nats=10.0)
-    for other in equals(nodes, judge):
-        assert judge.meets(other)
-        assert len(other) <= len(nodes)
-        assert other != nodes
+@pytest.mark.parametrize(("option", "d_mlp"), [("plain", 2), ("concatenated positions", 12)])
+def test_a_copy_of_a_neuron_is_its_equal(option: str, d_mlp: int) -> None:
+    """In any model, also one whose layers have fewer neurons than are tried for a chain."""
+    judge, nodes, own, copy = next(with_a_copy(option, d_mlp))
+    found = list(equals(nodes, judge))
+    assert nodes - own | copy in found
+    assert all(judge.meets(other) and len(other) <= len(nodes) for other in found)
+
+
+def with_a_copy(option: str, d_mlp: int) -> Iterator[tuple[Criterion, NodeSet, NodeSet, NodeSet]]:
+    """Circuits that need a neuron of which the model has a copy: judge, nodes, the two neurons."""
+    for seed in range(20):
+        model = tiny_model(option, seed, d_mlp=d_mlp, n_layer=2)
+        mlp, values = model.layers[1].mlp, random_values(model.arch)
+        mlp.c_fc.weight[1], mlp.c_fc.bias[1] = mlp.c_fc.weight[0], mlp.c_fc.bias[0]
+        mlp.c_proj.weight[:, 1] = mlp.c_proj.weight[:, 0]
+        values[mlp.sites["post_act"]][1] = values[mlp.sites["post_act"]][0]
+        own, copy = (NodeSet.of([Node(mlp.sites["post_act"], i)]) for i in (0, 1))
+        nodes = (random_nodes(model.arch, 0.6, seed) | own) - copy
+        judge = Criterion(
+            model=model, values=values, pairs=encoded_pairs(model.arch, 8), target_loss_nats=1.0,
+            is_strict=False,
+        )  # fmt: skip
+        target = float(judge.losses(nodes).mean()) + 1e-5
+        judge = replace(judge, target_loss_nats=target)
+        if judge.meets(nodes) and not judge.meets(nodes - own):
+            yield judge, nodes, own, copy
 
 
 def test_a_circuit_of_many_nodes_has_no_parts_to_swap(tmp_path: Path) -> None:

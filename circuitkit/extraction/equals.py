@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.extraction.criterion import Criterion
@@ -111,7 +112,7 @@ def _neurons(
 def _chains(
     model: Transformer, nodes: NodeSet, layer: int, later: int
 ) -> Iterator[tuple[frozenset[Node], list[_Rival]]]:
-    """Neurons of two layers with the channel that the first writes and the second reads."""
+    """Neurons of two layers with a channel that, in the circuit, only they write and read."""
     first, second = model.layers[layer].mlp, model.layers[later].mlp
     writes = first.c_proj.weight.T.abs().cpu()
     reads = second.c_fc.weight[:, : model.arch.d_model].abs().cpu()
@@ -128,7 +129,8 @@ def _chains(
             set(nodes[first.sites["resid_delta"]]) & set(nodes[second.sites["act_in"]]),
             nodes[second.sites["post_act"]],
         )
-        if writes[a, c] and reads[b, c]
+        if _only(a, writes[:, c], nodes[first.sites["post_act"]])
+        and _only(b, reads[:, c], nodes[second.sites["post_act"]])
     ]
     if not kept:
         return
@@ -142,6 +144,11 @@ def _chains(
     ]
     for part in kept:
         yield part, [rival for rival in rivals if rival.nodes != part]
+
+
+def _only(neuron: int, weights: Float[Tensor, " neurons"], kept: tuple[int, ...]) -> bool:
+    """Whether of the kept neurons this one alone has a weight."""
+    return [other for other in kept if weights[other]] == [neuron]
 
 
 def _read(model: Transformer, nodes: NodeSet, layer: int) -> Tensor:
