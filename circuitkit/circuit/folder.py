@@ -81,7 +81,7 @@ class CircuitFolder:
             CircuitError: if it holds no circuit.
         """
         opened = folder if isinstance(folder, cls) else cls(as_path(folder))
-        if not (opened.path / CIRCUIT).exists():
+        if not opened.holds_one:
             _ = opened.circuit  # says what is missing
         return opened
 
@@ -280,7 +280,7 @@ class CircuitFolder:
 
     def forget_other(self, circuit: Circuit) -> None:
         """Remove all that the folder holds of another circuit than this one."""
-        if not (self.path / CIRCUIT).exists():
+        if not self.holds_one:
             return
         try:
             is_same = self.circuit == circuit

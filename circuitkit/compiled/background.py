@@ -22,7 +22,7 @@ from circuitkit.compiled.cache import Recent
 from circuitkit.compiled.site_parts import SiteParts
 from circuitkit.model import EncodedPairs, Transformer, record_tap
 from circuitkit.model.device import placed
-from circuitkit.model.other_prompt import aligned_positions, other_rows, shared_prefix
+from circuitkit.model.other_prompt import aligned_positions, shared_prefix, swapped
 from circuitkit.model.transformer import MLP, Attention, dummy_channels
 from circuitkit.nodes import FINAL_RESID, NodeSet, Site, transformer_sites
 
@@ -55,8 +55,7 @@ def other_prompts(model: Transformer, pairs: EncodedPairs) -> Background:
     seen: dict[Site, Tensor] = {}
     pairs = pairs.to(model.device)
     model(pairs.tokens, record_tap(seen), pairs.last)
-    other, at = other_rows(pairs), at_end(pairs, aligned_positions(pairs))
-    values = {s: x[other] if x.shape[1] == 1 else x[other[:, None], at] for s, x in seen.items()}
+    values = swapped(pairs, seen, at_end(pairs, aligned_positions(pairs)))
     n_live = int((pairs.last + 1 - shared_prefix(pairs)).max())
     return Background(pairs=pairs, values=values, n_live=max(1, n_live))
 

@@ -1,10 +1,10 @@
 """Equals: other parts of the model that can take the place of a part of a circuit.
 
 In: a circuit that meets the target, and the criterion. Out: circuits that meet it too, each
-with one part in place of another: a head, a neuron, or a chain of two neurons of which the
-second reads what the first writes. The other part reads from and writes to the same nodes of
-the circuit, so that a knockout cannot tell the two apart. Parts are found by the weights alone;
-the criterion decides. Source: ours (docs/extraction.md#equals).
+with one part in place of another: a head, a neuron, or a chain of two neurons with a channel of
+their own. The other part reads from and writes to the same nodes of the circuit, so that a
+knockout cannot tell the two apart. Parts are found by the weights alone; the criterion decides.
+Source: ours (docs/extraction.md#equals).
 """
 
 from __future__ import annotations

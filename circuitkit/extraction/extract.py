@@ -23,7 +23,6 @@ from circuitkit.circuit import (
     Granularity,
     Rung,
 )
-from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.errors import SavedInterrupt
 from circuitkit.extraction.asks import DEFAULT_ASKS, AskName
 from circuitkit.extraction.circuit_record import Extraction
@@ -163,7 +162,7 @@ def _finished(
     folder: CircuitFolder, inputs: ExtractionInputs, progress: Progress
 ) -> Extraction | None:
     """The extraction in a folder, if it is the one that these inputs give."""
-    if not (folder.path / CIRCUIT).exists() or folder.sources.get("search") != inputs.key:
+    if not folder.holds_one or folder.sources.get("search") != inputs.key:
         return None
     circuit = folder.circuit
     if not folder.is_drawn:

@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from circuitkit.model import EncodedPairs
+from circuitkit.task.pairs import forms_in
 
 _LEVEL = 0.95
 _UPPER = NormalDist().inv_cdf(_LEVEL)
@@ -54,9 +55,7 @@ class Units:
     @classmethod
     def of(cls, pairs: EncodedPairs) -> Units:
         """The templates of some pairs, and their forms if all of them are named."""
-        forms = [template.partition("/")[0] for template in pairs.templates]
-        if not all("/" in template for template in pairs.templates):
-            return cls(clusters=clusters_of(pairs))
+        forms = forms_in(pairs.templates)
         found = [[i for i, f in enumerate(forms) if f == form] for form in dict.fromkeys(forms)]
         return cls(clusters=clusters_of(pairs), forms=tuple(map(torch.tensor, found)))
 

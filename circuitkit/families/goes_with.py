@@ -16,6 +16,7 @@ import numpy as np
 
 from circuitkit.model import EncodedPairs
 from circuitkit.model.other_prompt import shared_prefix
+from circuitkit.task.pairs import forms_in
 
 _N_BINS = 4
 
@@ -51,13 +52,12 @@ def properties(pairs: EncodedPairs, names: Sequence[str]) -> Mapping[str, list[s
     """The properties of every pair: form, answers, cue word, length, distance from cue to end."""
     length = pairs.last.view(2, -1).double().mean(0).numpy()
     prefix = shared_prefix(pairs).view(2, -1).double().mean(0).numpy()
-    forms = [template.partition("/")[0] for template in pairs.templates]
+    forms = forms_in(pairs.templates)
     sides = [[names[i] for i in side.tolist()] for side in pairs.answers.chunk(2)]
     answers = [" or ".join(sorted(both)) for both in zip(*sides, strict=True)]
     found = {"answers": answers, "cue": _cues(pairs, names), "length": _binned(length),
              "distance": _binned(length - prefix)}  # fmt: skip
-    has_forms = all("/" in template for template in pairs.templates)
-    return {**({"form": forms} if has_forms else {}), **found}
+    return {"form": forms, **found} if forms else found
 
 
 def _cues(pairs: EncodedPairs, names: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from circuitkit.model import (
     logit_differences,
     record_tap,
 )
-from circuitkit.model.other_prompt import aligned_positions, other_rows
+from circuitkit.model.other_prompt import swapped
 from circuitkit.nodes import Site
 from circuitkit.progress import Progress, silent
 
@@ -57,7 +57,4 @@ def _on_the_other(model: Transformer, batch: EncodedPairs) -> dict[Site, Tensor]
     """For every prompt, the activations on the other prompt of its pair at aligned positions."""
     seen: dict[Site, Tensor] = {}
     model(batch.tokens, record_tap(seen), batch.last)
-    other, at = other_rows(batch), aligned_positions(batch)
-    return {
-        site: x[other] if x.shape[1] == 1 else x[other[:, None], at] for site, x in seen.items()
-    }
+    return swapped(batch, seen)

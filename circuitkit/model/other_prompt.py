@@ -6,11 +6,14 @@ values are taken from, when one is patched into the other. Source: docs/validati
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from circuitkit.model.encoded_pairs import EncodedPairs
+from circuitkit.nodes import Site
 
 
 def other_rows(pairs: EncodedPairs) -> Int[Tensor, " rows"]:
@@ -41,3 +44,17 @@ def aligned_positions(pairs: EncodedPairs) -> Int[Tensor, "rows seq"]:
     from_end = positions + last - pairs.last[:, None]
     aligned = torch.where(positions < shared_prefix(pairs)[:, None], positions, from_end)
     return aligned.clamp(min=0).minimum(last)
+
+
+def swapped(
+    pairs: EncodedPairs, seen: Mapping[Site, Tensor], at: Int[Tensor, "rows seq"] | None = None
+) -> dict[Site, Tensor]:
+    """Activations recorded on both prompts of each pair, each prompt with those of the other.
+
+    ``at`` holds the position to take for every position; None for the aligned ones.
+    """
+    other = other_rows(pairs)
+    at = aligned_positions(pairs) if at is None else at
+    return {
+        site: x[other] if x.shape[1] == 1 else x[other[:, None], at] for site, x in seen.items()
+    }

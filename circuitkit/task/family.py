@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from circuitkit.errors import TaskError
-from circuitkit.task.pairs import Pair, Prompt, Split
+from circuitkit.task.pairs import Pair, Prompt, Split, forms_in
 from circuitkit.task.tasks import Task, task_of_pairs
 
 FORMS = "forms"
@@ -85,9 +85,7 @@ class Families:
 def forms_of(task: Task) -> tuple[str, ...]:
     """The forms of a task's templates; none where not every template has one."""
     templates = [template for split in PARTS for template in task.templates(split)]
-    if not all("/" in template for template in templates):
-        return ()
-    return tuple(sorted({template.partition("/")[0] for template in templates}))
+    return tuple(sorted(set(forms_in(templates))))
 
 
 def columns_of(task: Task) -> tuple[str, ...]:
@@ -113,7 +111,7 @@ def labels_by(task: Task, by: str) -> LabelsOf:
             f"task {task.name} has {found}: there is nothing to compare by form. Ask by effects, "
             "or by a column named family or family_… of a file of pairs."
         )
-    return lambda pairs: [pair.template.partition("/")[0] for pair in pairs]
+    return lambda pairs: forms_in([pair.template for pair in pairs])
 
 
 def _no_column(task: Task, by: str) -> str:

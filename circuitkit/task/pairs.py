@@ -5,7 +5,7 @@ Source: Gao et al. 2025, Table 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -18,6 +18,12 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 EMPTY = "an empty prompt or answer"
 SAME_ANSWER = "the same answer on both sides"
 SAME_PROMPT = "the same prompt on both sides"
+
+
+def forms_in(templates: Sequence[str]) -> list[str]:
+    """The form of each template, its part before ``/``; none where one has no form."""
+    has_forms = all("/" in template for template in templates)
+    return [template.partition("/")[0] for template in templates] if has_forms else []
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from circuitkit.extraction.masked_model import PAIRS_A_BATCH, gates_of
 from circuitkit.model import EncodedPairs, Transformer, gate_tap, logit_differences, record_tap
-from circuitkit.model.other_prompt import aligned_positions, other_rows
+from circuitkit.model.other_prompt import swapped
 from circuitkit.nodes import NodeSet, Site
 
 Kind = Literal[
@@ -117,10 +117,7 @@ def other_prompt_values(source: AblationSource, batch: EncodedPairs) -> Values:
     seen: dict[Site, Tensor] = {}
     source.model(batch.tokens, record_tap(seen), batch.last)
     source.passes += 1
-    other, at = other_rows(batch), aligned_positions(batch)
-    return {
-        site: x[other] if x.shape[1] == 1 else x[other[:, None], at] for site, x in seen.items()
-    }
+    return swapped(batch, seen)
 
 
 STILL: Mapping[Kind, Callable[[AblationSource], Values]] = {

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from circuitkit.findings import FormLoss
 from circuitkit.statistics.intervals import mean_loss
+from circuitkit.task.pairs import forms_in
 
 
 def by_form(templates: Sequence[str]) -> dict[str, list[int]]:
     """The pairs of every form, in the order of their names; none where a template has no form."""
-    if not all("/" in template for template in templates):
-        return {}
-    forms = np.array([template.partition("/")[0] for template in templates])
+    forms = np.array(forms_in(templates))
     return {str(form): np.flatnonzero(forms == form).tolist() for form in np.unique(forms)}
 
 

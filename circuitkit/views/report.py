@@ -14,7 +14,6 @@ from typing import Any
 
 from circuitkit.arguments import checked_call
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
-from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import REPORT
 from circuitkit.errors import ReportError
@@ -133,7 +132,7 @@ def report_data(reported: Sequence[Reported]) -> dict[str, Any]:
 def _explanation_in(out: str | Path | CircuitFolder, circuit: Circuit) -> Explanation | None:
     """What a folder says of this circuit."""
     folder = out if isinstance(out, CircuitFolder) else CircuitFolder(as_path(out))
-    is_of_it = (folder.path / CIRCUIT).exists() and folder.circuit.sha256 == circuit.sha256
+    is_of_it = folder.holds_one and folder.circuit.sha256 == circuit.sha256
     return folder.explanation if is_of_it else None
 
 
