@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import shlex
 
 import click
 
@@ -53,8 +53,6 @@ def families(
         title = f"{asked.name} on {loaded.name}"
         click.echo("\n".join(families_lines(found, title)))
         if len(found.families) > 1:
-            folder = Path("out") / asked.name
-            click.echo(
-                f"next: circuitkit extract {checkpoint} --task {task} --by-family"
-                f"{f' --families {by}' if by else ''} --out {folder}"
-            )
+            command = ["circuitkit", "extract", checkpoint, "--task", task, "--by-family"]
+            how = ["--families", by] if by else []
+            click.echo("next: " + shlex.join([*command, *how, "--out", f"out/{asked.name}"]))

@@ -93,7 +93,7 @@ def _errors(results: StudyResults) -> list[tuple[str, int]]:
 
 def _print_guess(guess: Guess, *, as_json: bool) -> None:
     if as_json:
-        print_json({**asdict(guess), "cells": [asdict(cell) for cell in guess.cells]})
+        print_json(asdict(guess))
         return
     for cell in guess.cells:
         click.echo(f"{cell.sha256[:8]}  {_in_words(cell.seconds):>8}  {cell.label}")
