@@ -225,6 +225,13 @@ class Transformer(nn.Module):
     ``model(tokens)`` runs it; ``model(tokens, tap)`` runs it with a tap at each of
     the 8·n_layer + 1 sites. ``last`` asks for the logits
     at one position a row only: ``seq`` is then 1 from the last layer's MLP on.
+
+    Example:
+        >>> import circuitkit as ck
+        >>> import torch
+        >>> model = ck.load_checkpoint("tinypython-nano").load_model()
+        >>> model(torch.tensor([[0, 5, 7]])).shape  # batch, seq, vocab
+        torch.Size([1, 3, 512])
     """
 
     def __init__(self, arch: Architecture) -> None:

@@ -103,6 +103,12 @@ def train(
         CorpusError: if the corpus cannot be read.
         TrainingError: if the loss is no longer finite or the disk is full; the
             message names the last good state.
+
+    Example:
+        >>> import circuitkit as ck
+        >>> checkpoint = ck.train("out/tiny.toml", "out/tiny")
+        >>> checkpoint.name
+        'tiny'
     """
     if not isinstance(config, TrainingConfig):
         config = load_config(config)

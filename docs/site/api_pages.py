@@ -29,7 +29,9 @@ def pages() -> dict[str, str]:
     for room, names in rooms().items():
         about = inspect.getdoc(__import__(f"circuitkit.{room}", fromlist=["_"])) or ""
         entries = "\n".join(f"::: circuitkit.{name}\n" for name in names)
-        made[f"api/{room}.md"] = f"# circuitkit.{room}\n\n{about.partition(chr(10) * 2)[0]}\n\n{entries}"
+        made[f"api/{room}.md"] = (
+            f"# circuitkit.{room}\n\n{about.partition(chr(10) * 2)[0]}\n\n{entries}"
+        )
     return made
 
 

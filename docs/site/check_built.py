@@ -24,7 +24,11 @@ class _Page(HTMLParser):
         self.anchors |= {found.get("id", ""), found.get("name", "")}
         if tag == "a" and "href" in found:
             self.links.append(found["href"])
-        if tag in FETCHED and FETCHED[tag] in found and found.get("rel") not in ("canonical", "prev", "next"):
+        if (
+            tag in FETCHED
+            and FETCHED[tag] in found
+            and found.get("rel") not in ("canonical", "prev", "next")
+        ):
             self.fetched.append(found[FETCHED[tag]])
 
 
@@ -51,4 +55,6 @@ def _is_there(link: str, path: Path, read: dict[Path, _Page]) -> bool:
     if target.is_dir():
         target /= "index.html"
     anchors = read[target].anchors if target in read else None
-    return target.exists() and (not parts.fragment or anchors is None or unquote(parts.fragment) in anchors)
+    return target.exists() and (
+        not parts.fragment or anchors is None or unquote(parts.fragment) in anchors
+    )

@@ -34,7 +34,12 @@ PLAIN = {
 def draw(out: Path) -> list[Path]:
     """All four."""
     out.mkdir(parents=True, exist_ok=True)
-    pictures = {"extraction": extraction, "ablation": ablation, "interchange": interchange, "proof": proof}
+    pictures = {
+        "extraction": extraction,
+        "ablation": ablation,
+        "interchange": interchange,
+        "proof": proof,
+    }
     made = []
     with mpl.rc_context(PLAIN):
         for name, picture in pictures.items():
@@ -62,7 +67,8 @@ def extraction() -> Figure:
     ax.set_yticks(range(len(widths)), widths, fontsize=6)
     ax.set_xlabel("channel")
     ax.set_title(
-        f"{circuit.n_nodes} of {sum(widths.values()):,} nodes: the circuit of with_open", fontsize=10
+        f"{circuit.n_nodes} of {sum(widths.values()):,} nodes: the circuit of with_open",
+        fontsize=10,
     )
     return figure
 
@@ -77,7 +83,10 @@ def _widths(circuit: Circuit) -> dict:
 def ablation() -> Figure:
     """F under the six kinds of ablation, for both rungs."""
     figure, ax = _figure(5.6, 2.6)
-    for file, colour, label in (("validation.json", BLUE, "trusted"), (SMALLEST, ORANGE, "smallest")):
+    for file, colour, label in (
+        ("validation.json", BLUE, "trusted"),
+        (SMALLEST, ORANGE, "smallest"),
+    ):
         values = by_ablation(Validation.load(EXAMPLE, file)["robust_to_ablation"].note)
         ax.plot(list(values.values()), range(len(values)), "o", color=colour, label=label)
     ax.set_yticks(range(len(values)), values)
@@ -100,7 +109,7 @@ def interchange() -> Figure:
     """How often the answer follows the circuit, task by task, for both rungs."""
     rows = sorted(follows(), key=lambda row: row[2])
     figure, ax = _figure(6.4, 5.6)
-    for y, (name, smallest, trusted) in enumerate(rows):
+    for y, (_, smallest, trusted) in enumerate(rows):
         ax.plot([smallest, trusted], [y, y], color=GREY, linewidth=0.8, zorder=1)
         ax.plot(smallest, y, "o", color=ORANGE, markersize=4, label="smallest" if not y else None)
         ax.plot(trusted, y, "o", color=BLUE, markersize=4, label="trusted" if not y else None)

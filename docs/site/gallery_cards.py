@@ -15,10 +15,11 @@ GALLERY = ROOT / "reports" / "gallery"
 HEAD = f"""\
 # Gallery
 
-Circuits of the bundled checkpoints that were found, validated and drawn by the commands of the
-[front page](../index.md). A picture shows the strongest paths from the tokens to the answers. **Page** opens
-the report to explore: hover over a node, step through the two prompts. [How to read it](../reports.md). The
-[tables of the gallery]({BLOB}reports/gallery/README.md) have the smallest circuits and the price of trust too.
+Circuits of the bundled checkpoints, found, validated and drawn by the commands of the
+[front page](../index.md). A picture shows the strongest paths from the tokens to the answers.
+**Page** opens the report to explore ([how to read it](../reports.md)). The
+[tables of the gallery]({BLOB}reports/gallery/README.md) have the smallest circuits and the price
+of trust too.
 """
 
 
@@ -52,11 +53,16 @@ def _card(folder: Path) -> str:
     at, task = f"{folder.parent.name}/{folder.name}", escape(folder.name)
     links = [
         f'<a href="{at}/{name}">{text}</a>'
-        for name, text in (("report.html", "page"), ("report.pdf", "PDF"), ("circuit.svg", "diagram"))
+        for name, text in (
+            ("report.html", "page"),
+            ("report.pdf", "PDF"),
+            ("circuit.svg", "diagram"),
+        )
         if (folder / name).exists()
     ]
+    about = f"{circuit['n_nodes']} nodes, {circuit['n_edges']} edges, grade {validation['grade']}"
     return (
-        f'<div><a class="thumbnail" href="{at}/report.html"><img loading="lazy" src="{at}/paths.svg"'
-        f' alt="paths of {task}"></a><p><b>{task}</b><br>{circuit["n_nodes"]} nodes, {circuit["n_edges"]} edges,'
-        f' grade {validation["grade"]}<br>{" · ".join(links)}</p></div>'
+        f'<div><a class="thumbnail" href="{at}/report.html"><img loading="lazy"'
+        f' src="{at}/paths.svg" alt="paths of {task}"></a>'
+        f"<p><b>{task}</b><br>{about}<br>{' · '.join(links)}</p></div>"
     )

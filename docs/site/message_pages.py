@@ -22,9 +22,10 @@ KINDS = [
 HEAD = """\
 # Error messages
 
-Every error that you can cause is a `circuitkit.CircuitkitError`. The command line prints its message alone
-and exits with 2. A message says what is wrong, what was got, what was expected and what to do. This page
-lists the messages of the package by exception; search it for a part of yours. What varies stands in braces.
+Every error that you can cause is a `circuitkit.CircuitkitError`. The command line prints its
+message alone and exits with 2. A message says what is wrong, what was got, what was expected and
+what to do. This page lists the messages of the package by exception; search it for a part of
+yours. What varies stands in braces.
 [Questions and answers](faq.md) are about results that surprise.
 """
 

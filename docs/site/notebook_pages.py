@@ -6,28 +6,59 @@ The notebooks in the repository have no outputs, so that what is shown is what t
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from places import BLOB, ROOT
 
-SECONDS_A_CELL = 300
+SECONDS_A_CELL = 600
+KEPT = ROOT / "out" / "notebooks"
 CLEAN = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def run(notebook: Path, folder: Path) -> nbformat.NotebookNode:
-    """The notebook, executed in a folder where it may write; a cell that fails is an error."""
+def executed(notebook: Path, kept: Path = KEPT) -> nbformat.NotebookNode:
+    """The notebook with its outputs: those of the last run if nothing has changed since."""
+    path, key = kept / notebook.name, _key(notebook)
+    if path.exists():
+        found = nbformat.read(path, as_version=4)
+        if found.metadata.get("key") == key:
+            return found
+    done = run(notebook)
+    done.metadata["key"] = key
+    kept.mkdir(parents=True, exist_ok=True)
+    nbformat.write(done, path)
+    return done
+
+
+def run(notebook: Path) -> nbformat.NotebookNode:
+    """The notebook, executed in an empty folder that has the gallery; no cell may fail."""
     read = nbformat.read(notebook, as_version=4)
-    resources = {"metadata": {"path": str(folder)}}
-    return NotebookClient(read, timeout=SECONDS_A_CELL, resources=resources).execute()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "reports").symlink_to(ROOT / "reports")
+        resources = {"metadata": {"path": folder}}
+        return NotebookClient(read, timeout=SECONDS_A_CELL, resources=resources).execute()
+
+
+def _key(notebook: Path) -> str:
+    """A hash of all that the outputs follow from: the notebook, the package, the libraries."""
+    digest = hashlib.sha256(notebook.read_bytes())
+    for folder in ("circuitkit", "tasks"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(path.read_bytes())
+    for each in sorted(f"{d.name} {d.version}" for d in metadata.distributions()):
+        digest.update(each.encode())
+    return digest.hexdigest()
 
 
 def pages(notebook: Path, page: str, *, run_it: bool = True) -> dict[str, str | bytes]:
     """The page of a notebook and the pictures on it."""
-    done = _run_apart(notebook) if run_it else nbformat.read(notebook, as_version=4)
+    done = executed(notebook) if run_it else nbformat.read(notebook, as_version=4)
     made: dict[str, str | bytes] = {}
     parts = []
     for i, cell in enumerate(done.cells):
@@ -40,13 +71,6 @@ def pages(notebook: Path, page: str, *, run_it: bool = True) -> dict[str, str | 
     source = notebook.relative_to(ROOT).as_posix()
     parts.insert(1, f"*This page is a [notebook]({BLOB}{source}), run when the site was built.*")
     return {page: "\n\n".join(part for part in parts if part) + "\n"} | made
-
-
-def _run_apart(notebook: Path) -> nbformat.NotebookNode:
-    """Run in an empty folder that has the gallery."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "reports").symlink_to(ROOT / "reports")
-        return run(notebook, Path(folder))
 
 
 def _shown(output: nbformat.NotebookNode, picture: Path, made: dict[str, str | bytes]) -> str:

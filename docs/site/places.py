@@ -27,7 +27,14 @@ ELSEWHERE = {
 }
 """Pages that lie outside ``docs/``, or have another name in the site."""
 
-GALLERY_FILES = ("report.html", "report.pdf", "paths.svg", "circuit.svg", "circuit.json", "validation.json")
+GALLERY_FILES = (
+    "report.html",
+    "report.pdf",
+    "paths.svg",
+    "circuit.svg",
+    "circuit.json",
+    "validation.json",
+)
 """What the site shows of each folder of the gallery."""
 
 

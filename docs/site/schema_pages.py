@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -18,11 +19,11 @@ import circuitkit
 HEAD = """\
 # File formats
 
-Every file that circuitkit writes says its format in its field `format`. The number after the slash goes up when
-an older circuitkit could no longer read the file. Unknown fields are refused. Each format has a JSON schema
-(draft 2020-12), made from the class that reads the file. What the folders hold is in
-[commands.md](commands.md#the-circuit-folder) and [checkpoints.md](checkpoints.md#a-model-of-your-own); foreign
-checkpoints are in [formats.md](formats.md).
+The formats of circuitkit's files, by the name in their field `format`. Unknown fields are refused.
+Each has a JSON schema (draft 2020-12), made from the class that reads the file. What the folders
+hold is in [commands.md](commands.md#the-circuit-folder) and
+[checkpoints.md](checkpoints.md#a-model-of-your-own); checkpoints of others are in
+[formats.md](formats.md), and what may change in [deprecation.md](deprecation.md).
 """
 
 
@@ -33,7 +34,11 @@ def formats() -> dict[str, type[BaseModel]]:
         if part.name.endswith("__main__"):
             continue
         for model in vars(importlib.import_module(part.name)).values():
-            if inspect.isclass(model) and issubclass(model, BaseModel) and "format" in model.model_fields:
+            if (
+                inspect.isclass(model)
+                and issubclass(model, BaseModel)
+                and "format" in model.model_fields
+            ):
                 for name in get_args(model.model_fields["format"].annotation):
                     if str(name).startswith("circuitkit."):
                         found[name] = model
@@ -51,16 +56,22 @@ def pages() -> dict[str, str]:
     for name, model in formats().items():
         schema = model.model_json_schema(mode="validation")
         made[file_name(name)] = json.dumps(schema, indent=1, sort_keys=True) + "\n"
-        about = (inspect.getdoc(model) or "").partition("\n\n")[0]
-        parts += [f"## {name}", "", about.replace("``", "`"), "", f"[JSON schema]({file_name(name)})", ""]
-        parts += ["| field | type | |", "|---|---|---|"]
-        required = schema.get("required", [])
-        parts += [
-            f"| `{field}` | {_type(about)} | {'required' if field in required else _default(about)} |"
-            for field, about in schema["properties"].items()
-        ]
-        parts.append("")
+        parts += [f"## {name}", "", _about(model), "", f"[JSON schema]({file_name(name)})", ""]
+        parts += ["| field | type | |", "|---|---|---|", *_rows(schema), ""]
     return {"file-formats.md": "\n".join(parts)} | made
+
+
+def _about(model: type[BaseModel]) -> str:
+    """The first paragraph of the class's own docstring."""
+    own = inspect.cleandoc(vars(model).get("__doc__") or "")
+    return own.partition("\n\n")[0].replace("``", "`")
+
+
+def _rows(schema: dict[str, Any]) -> Iterator[str]:
+    """A row a field."""
+    for name, field in schema["properties"].items():
+        absent = "required" if name in schema.get("required", []) else _default(field)
+        yield f"| `{name}` | {_type(field)} | {absent} |"
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -12,11 +12,14 @@ from posixpath import dirname, normpath
 from latex2mathml.converter import convert
 from places import BLOB, HOME, RAW, ROOT, in_site, relative
 
-FENCE = re.compile(r"^(?:```.*?^```$)", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)\)")
 DISPLAY = re.compile(r"^\$\$(.+?)\$\$$", re.MULTILINE)
 INLINE = re.compile(r"\$([^$\n]+?)\$")
+NAMED = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
+"""A block of code with the name of its file, as docs/tasks.md has them."""
+
 LIST_AFTER_TEXT = re.compile(r"^((?![-*|>#\s]|\d+\. ).+)\n(?=[-*] |1\. )", re.MULTILINE)
 
 
@@ -26,6 +29,7 @@ def staged(text: str, source: str, page: str, all_pages: dict[str, str]) -> str:
     def link(found: re.Match[str]) -> str:
         return f"{found[1]}({_address(found[2], source, page, all_pages)})"
 
+    text = NAMED.sub(r'```\1 title="\2"', text)
     text = outside(FENCE, text, lambda part: LIST_AFTER_TEXT.sub(r"\1\n\n", part))
     text = outside(FENCE, text, lambda part: LINK.sub(link, part))
     return outside(FENCE, text, lambda part: outside(CODE, part, with_formulas))

@@ -1,4 +1,4 @@
-"""Build the site: ``python docs/site/build.py``, or ``make docs``.
+"""Build the site: ``python docs/site/build_site.py``, or ``make docs``.
 
 In: the pages of the repository, the package, the notebooks. Out: ``out/site``, which a browser
 opens from the disk and any web server serves. No network. A broken link, a missing reference or a
@@ -38,7 +38,9 @@ def main() -> None:
     """Stage, build, check."""
     parser = argparse.ArgumentParser(description="Build the site.")
     parser.add_argument("--out", type=Path, default=places.ROOT / "out" / "site")
-    parser.add_argument("--no-notebooks", action="store_true", help="show their code, do not run them")
+    parser.add_argument(
+        "--no-notebooks", action="store_true", help="show their code, do not run them"
+    )
     args = parser.parse_args()
     began = time.monotonic()
     work = args.out.with_name(f"{args.out.name}-pages")
@@ -111,7 +113,16 @@ def build(work: Path, out: Path) -> None:
     config = config.replace("@ROOT@", str(places.ROOT))
     config += yaml.safe_dump({"nav": entries, "docs_dir": "pages", "site_dir": str(out)})
     _write(work / "mkdocs.yml", config)
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean", "-f", str(work / "mkdocs.yml")]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--clean",
+        "-f",
+        str(work / "mkdocs.yml"),
+    ]
     if subprocess.run(command, check=False).returncode:
         raise SystemExit("mkdocs refused the pages: see above")
 
