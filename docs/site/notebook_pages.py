@@ -78,6 +78,8 @@ def _shown(output: nbformat.NotebookNode, picture: Path, made: dict[str, str | b
     if output.output_type == "stream":
         return _text(output.text) if output.name == "stdout" else ""
     data = output.get("data", {})
+    if output.output_type == "display_data" and data.get("text/html", "").startswith("<pre"):
+        return ""  # a bar of progress
     if "image/svg+xml" in data:
         return _picture(picture.with_suffix(picture.suffix + ".svg"), data["image/svg+xml"], made)
     if "image/png" in data:
