@@ -172,8 +172,12 @@ class NodeSet(Set[Node]):
         widths: Mapping[Site, int] | None = None,
     ) -> None:
         kept = {site: tuple(sorted(set(chosen))) for site, chosen in (channels or {}).items()}
-        self.channels = MappingProxyType({site: kept[site] for site in sorted(kept) if kept[site]})
-        self.widths = None if widths is None else MappingProxyType(dict(widths))
+        self.channels: MappingProxyType[Site, tuple[int, ...]] = MappingProxyType(
+            {site: kept[site] for site in sorted(kept) if kept[site]}
+        )
+        self.widths: MappingProxyType[Site, int] | None = (
+            None if widths is None else MappingProxyType(dict(widths))
+        )
         for site, chosen in self.channels.items():
             _check_channels(site, chosen, self.widths)
 

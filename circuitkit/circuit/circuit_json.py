@@ -259,7 +259,7 @@ class Circuit(BaseModel):
         def edges_frame(self) -> pd.DataFrame: ...
         def _repr_svg_(self) -> str: ...
 
-    def graph(self) -> nx.DiGraph:
+    def graph(self) -> nx.DiGraph[str]:
         """The circuit as a directed graph; nodes and edges carry plain values.
 
         Node ids are those of the file. Besides the counted edges (``kind="weight"``)

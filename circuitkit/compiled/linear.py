@@ -52,7 +52,7 @@ class KeptLinear:
         self.topk = None
         if n_kept is not None:
             fixed = idle.float() if activation is None else activation(idle.float())
-            self.topk = PartialTopK(fixed.abs(), moving, n_kept)
+            self.topk: PartialTopK = PartialTopK(fixed.abs(), moving, n_kept)
 
     @property
     def n_weights(self) -> int:

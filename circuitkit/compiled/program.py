@@ -36,10 +36,14 @@ class CompiledCircuit:
         plan = Plan(folded, nodes)
         self.tracked = plan.tracked
         layers = range(folded.model.arch.n_layer)
-        self.attention = [CompiledAttention(plan, layer) for layer in layers]
-        self.mlp = [CompiledMLP(plan, layer) for layer in layers]
-        self.answer_rows = KeptAnswerRows(folded, plan.tracked, plan.kept[FINAL_RESID])
-        self.turn = max((layer for layer in layers if self.attention[layer].moves), default=-1)
+        self.attention: list[CompiledAttention] = [
+            CompiledAttention(plan, layer) for layer in layers
+        ]
+        self.mlp: list[CompiledMLP] = [CompiledMLP(plan, layer) for layer in layers]
+        self.answer_rows: KeptAnswerRows = KeptAnswerRows(
+            folded, plan.tracked, plan.kept[FINAL_RESID]
+        )
+        self.turn: int = max((layer for layer in layers if self.attention[layer].moves), default=-1)
 
     def __repr__(self) -> str:
         return f"CompiledCircuit({self.nodes!r})"

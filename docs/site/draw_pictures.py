@@ -62,7 +62,7 @@ def extraction() -> Figure:
     kept = {(str(node.site), node.channel) for node in circuit.nodes}
     for y, (site, width) in enumerate(widths.items()):
         ax.plot([0, width], [y, y], color=GREY, linewidth=0.8, zorder=1)
-        channels = [channel for name, channel in kept if name == site]
+        channels = sorted(channel for name, channel in kept if name == site)
         ax.plot(channels, [y] * len(channels), "o", color=BLUE, markersize=4, zorder=2)
     ax.set_yticks(range(len(widths)), widths, fontsize=6)
     ax.set_xlabel("channel")

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from posixpath import dirname, normpath
 
-from latex2mathml.converter import convert
 from places import BLOB, HOME, RAW, ROOT, in_site, relative
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -51,6 +50,8 @@ def with_formulas(text: str) -> str:
 
 
 def _formula(latex: str, display: str) -> str:
+    from latex2mathml.converter import convert
+
     made = convert(latex, display=display)
     return re.sub(r"[*_\\`\[\]]", lambda sign: f"&#{ord(sign.group())};", made)
 
