@@ -28,11 +28,17 @@ def pages() -> dict[str, str]:
     made = {"api/index.md": _overview()}
     for room, names in rooms().items():
         about = inspect.getdoc(__import__(f"circuitkit.{room}", fromlist=["_"])) or ""
-        entries = "\n".join(f"::: circuitkit.{name}\n" for name in names)
+        entries = "\n".join(map(_entry, names))
         made[f"api/{room}.md"] = (
             f"# circuitkit.{room}\n\n{about.partition(chr(10) * 2)[0]}\n\n{entries}"
         )
     return made
+
+
+def _entry(name: str) -> str:
+    """By the module that defines it: some modules have the name of a verb."""
+    module = "circuitkit" if name in LITERALS else getattr(circuitkit, name).__module__
+    return f'<a id="circuitkit.{name}"></a>\n\n::: {module}.{name}\n'
 
 
 def _overview() -> str:

@@ -41,7 +41,7 @@ def navigation(all_pages: dict[str, str], generated: list[tuple[str, str]]) -> l
         raise SystemExit(f"docs/README.md has no section **{GENERATED}**")
     found[GENERATED] += generated
     listed = [{name: [_entry(*item) for item in items]} for name, items in found.items()]
-    return [{"circuitkit": "index.md"}, *listed, {"All pages": "contents.md"}]
+    return [{"Front page": "index.md"}, *listed, {"All pages": "contents.md"}]
 
 
 def _entry(title: str, page: str) -> str | dict[str, str]:

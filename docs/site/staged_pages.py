@@ -19,6 +19,9 @@ INLINE = re.compile(r"\$([^$\n]+?)\$")
 NAMED = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
 """A block of code with the name of its file, as docs/tasks.md has them."""
 
+SETMINUS = "&#x029F5;"
+"""Few fonts have it; a backslash looks the same."""
+
 LIST_AFTER_TEXT = re.compile(r"^((?![-*|>#\s]|\d+\. ).+)\n(?=[-*] |1\. )", re.MULTILINE)
 
 
@@ -46,13 +49,13 @@ def outside(kept: re.Pattern[str], text: str, change: Callable[[str], str]) -> s
 def with_formulas(text: str) -> str:
     """Formulas as MathML, which browsers draw without a script."""
     text = DISPLAY.sub(lambda found: f'<div class="math">{_formula(found[1], "block")}</div>', text)
-    return INLINE.sub(lambda found: _formula(found[1], "inline"), text)
+    return INLINE.sub(lambda found: f"<span>{_formula(found[1], 'inline')}</span>", text)
 
 
 def _formula(latex: str, display: str) -> str:
     from latex2mathml.converter import convert
 
-    made = convert(latex, display=display)
+    made = convert(latex, display=display).replace(SETMINUS, "&#92;")
     return re.sub(r"[*_\\`\[\]]", lambda sign: f"&#{ord(sign.group())};", made)
 
 
