@@ -23,7 +23,7 @@ CircuitkitError            the command line turns each into one message, exit co
 class CircuitkitError(Exception):
     """Base of every error a user can cause.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> try:
         ...     ck.load_task("for_whale")

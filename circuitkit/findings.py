@@ -40,7 +40,7 @@ Outcome = Literal["pass", "fail", "inconclusive", "not_run"]
 class Claim(StrEnum):
     """What can be claimed of a circuit, in the order in which it is tested.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> [claim.value for claim in ck.Claim][:3]
         ['integrity', 'competent', 'sufficient']
@@ -98,7 +98,7 @@ class Finding(BaseModel):
     ``fail`` when wholly outside, ``inconclusive`` between, ``not_run`` when it was
     not tested; ``note`` then says why.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> finding = ck.Validation.load("out/for_while")["sufficient"]
         >>> finding.outcome, finding.low < finding.effect < finding.high
@@ -168,7 +168,7 @@ class Validation(BaseModel):
     ``forms`` holds the circuit's loss by form of the task, where templates have forms, and
     ``uses`` for every node the forms on which it matters.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> validation = ck.Validation.load("out/for_while")
         >>> validation.passes, validation["competent"].outcome

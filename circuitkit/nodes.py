@@ -35,7 +35,7 @@ class Site:
 
     ``final_resid``, read by the unembedding, has no block and ``layer`` -1.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> site = ck.Site.parse("3.attn.q")
         >>> site.layer, site.kind, site < ck.Site.parse("final_resid")
@@ -84,7 +84,7 @@ FINAL_RESID = Site(-1, "", "final_resid")
 class Node:
     """One channel at one site, written ``10.attn.q:657``.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> node = ck.Node.parse("10.attn.q:657")
         >>> node.site.layer, node.channel, node.label(d_head=8)
@@ -120,7 +120,7 @@ class Node:
 class Edge:
     """A nonzero weight from one node to another.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> source, target = ck.Node.parse("0.attn.v:8"), ck.Node.parse("0.attn.resid_delta:95")
         >>> print(ck.Edge(source, target, 1.5))
@@ -156,7 +156,7 @@ class NodeSet(Set[Node]):
     Raises:
         ValueError: if a channel lies outside its site's width.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> site = ck.Site.parse("0.attn.q")
         >>> some, others = ck.NodeSet({site: [3, 5]}), ck.NodeSet({site: [5, 7]})

@@ -58,7 +58,7 @@ class Checkpoint:
     tasks given as token ids. ``warnings`` list settings of its file that would change prompts
     and are ignored. ``layout`` says how a folder in another format is read; None for our own.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> checkpoint = ck.load_checkpoint("tinypython-nano")
         >>> model = checkpoint.load_model()
@@ -190,7 +190,7 @@ def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
     Raises:
         CheckpointError: if it is no whole, consistent checkpoint of a format that is read.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> ck.load_checkpoint("tinypython-nano").architecture.vocab_size
         512

@@ -171,7 +171,7 @@ def save_checkpoint(
     Raises:
         UsageError: if the folder cannot be written to.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> checkpoint = ck.load_checkpoint("tinypython-nano")
         >>> ck.save_checkpoint("out/copy", checkpoint.load_model(), name="copy")

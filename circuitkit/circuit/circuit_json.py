@@ -158,7 +158,7 @@ class Circuit(BaseModel):
     the search climbed to this circuit, ``asks`` what it asked; without them it asked for the
     target alone.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> circuit = ck.Circuit.load("out/for_while")
         >>> circuit.task.name, circuit.outcome, circuit.n_edges == len(circuit.edges)

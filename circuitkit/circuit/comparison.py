@@ -68,7 +68,7 @@ def compare(
     Raises:
         CircuitError: if a folder holds no circuit.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> same = ck.compare("out/for_while", ck.Circuit.load("out/for_while"))
         >>> same.jaccard_edges, len(same.only_a.nodes)

@@ -71,7 +71,7 @@ class Neighbour(NamedTuple):
 class CircuitFolder:
     """A folder that holds a circuit, or is about to.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> folder = ck.CircuitFolder.open("out/for_while")
         >>> folder.circuit.n_edges > folder.smallest.n_edges  # the price of trust

@@ -87,7 +87,7 @@ def compile_circuit(
     Equal to running the model under ``gate_tap`` with those nodes kept, to 1e-4 in
     logits. To compile many circuits of one model, make the ``FoldedModel`` once.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> import torch
         >>> model = ck.load_checkpoint("tinypython-nano").load_model()
@@ -116,7 +116,7 @@ def compile(model: Transformer, circuit: Circuit, means: AblationValues) -> Comp
         MismatchError: if the circuit was found under other means.
         CircuitError: if it has nodes that the model has not, or edges were dropped from it.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> model = ck.load_checkpoint("tinypython-nano").load_model()
         >>> means = ck.Means.load("out/for_while", model.arch.widths)

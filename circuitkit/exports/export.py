@@ -52,7 +52,7 @@ def export(
         MismatchError: if checkpoint, task or means are not those of the circuit.
         UsageError: if the file cannot be written.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> ck.export("out/for_while", "out/for_while.graphml", format="graphml").name
         'for_while.graphml'

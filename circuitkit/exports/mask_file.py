@@ -41,7 +41,7 @@ def read_mask(path: str | Path) -> NodeSet:
     Raises:
         CircuitError: if it is no such file.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> path = ck.export("out/for_while", "out/mask.safetensors", format="mask")
         >>> ck.read_mask(path) == ck.Circuit.load("out/for_while").nodes

@@ -77,7 +77,7 @@ def extract(
     The settings are those of ``ExtractConfig``, the rest as in ``run_extraction``, which
     returns the ablation values and the record of the search too.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> # circuitkit plant either_feature --out out/planted
         >>> circuit = ck.extract(
@@ -140,7 +140,7 @@ def run_extraction(
             device is not there.
         SavedInterrupt: at Ctrl-C, once ``out`` holds finished parts to go on with.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> # circuitkit plant either_feature --out out/planted
         >>> quick = ck.ExtractConfig(rung="smallest", restarts=1, n_train=32, n_select=16)

@@ -31,7 +31,7 @@ class ExtractConfig:
     ``rung`` is how far to climb; None is ``trusted`` for the usual search, ``smallest`` for the
     others. ``asks`` is what a trusted circuit has to do.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> quick = ck.ExtractConfig(target_loss_nats=0.2, restarts=1, rung="smallest")
         >>> quick.n_train, quick.ablation

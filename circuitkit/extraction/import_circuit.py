@@ -76,7 +76,7 @@ def import_circuit(
         CheckpointError, CorpusError: if weights or reference are wrong or missing.
         UsageError: if ``out`` holds something else.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> circuit = ck.import_circuit(
         ...     "out/release/viz_data.pt", "out/planted", "out/planted/task.jsonl"

@@ -38,7 +38,7 @@ class PruningConfig:
     score falls to ``-given_up`` is given up, and the rest learned without it; above 1 none is,
     since scores are clamped. ``tied`` gives q and k channels of the same number one score.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> ck.PruningConfig(n_steps=50).pressure_factor
         1.05

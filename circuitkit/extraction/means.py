@@ -43,7 +43,7 @@ class Means:
     result depends on the sample. The unit of the standard errors is the sequence.
     All are zeros when ``ablation`` is zero.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> checkpoint = ck.load_checkpoint("tinypython-nano")
         >>> means = ck.measure_means(checkpoint.load_model(), checkpoint.load_reference()[:8])
@@ -170,7 +170,7 @@ def measure_means(
 
     Activations are streamed: one batch at a time is held.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> checkpoint = ck.load_checkpoint("tinypython-nano")
         >>> means = ck.measure_means(checkpoint.load_model(), checkpoint.load_reference()[:8])

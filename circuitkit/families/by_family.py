@@ -61,7 +61,7 @@ def extract_by_family(
         UsageError: if ``out`` holds something else, or single edges are to be dropped.
         SavedInterrupt: at Ctrl-C, once ``out`` holds finished parts to go on with.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> quick = ck.ExtractConfig(
         ...     method="attribution", rung="smallest", n_train=32, n_select=16, n_test=16,

@@ -109,7 +109,7 @@ def find_families(
         TaskError: if the pairs cannot be sorted so, or not asked of this checkpoint.
         UsageError: if an argument is of the wrong kind, or the device is not there.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> # circuitkit plant two_mechanisms --out out/forms
         >>> found = ck.find_families("out/forms", "out/forms/task.jsonl", by="forms")

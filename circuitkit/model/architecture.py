@@ -23,7 +23,7 @@ class Architecture(BaseModel):
         ValueError: (as pydantic's ``ValidationError``) for sizes or choices that
             contradict each other.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> arch = ck.load_checkpoint("tinypython-nano").architecture
         >>> arch.n_layer, arch.d_model, arch.activation_topk["attn.q"]

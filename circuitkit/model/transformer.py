@@ -233,7 +233,7 @@ class Transformer(nn.Module):
     the 8·n_layer + 1 sites. ``last`` asks for the logits
     at one position a row only: ``seq`` is then 1 from the last layer's MLP on.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> import torch
         >>> model = ck.load_checkpoint("tinypython-nano").load_model()

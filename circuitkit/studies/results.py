@@ -181,7 +181,7 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 class StudyResults:
     """A study that was run: its folder and its table, one row a cell and rung.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> results = ck.load_results("out/study")
         >>> "n_edges" in results.frame.columns, results.n_errors
@@ -208,7 +208,7 @@ def load_results(path: str | Path) -> StudyResults:
     Raises:
         UsageError: if there is none, or it is of another version's format.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> results = ck.load_results("out/study")
         >>> len(results.frame), list(results.frame["outcome"])

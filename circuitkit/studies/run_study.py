@@ -63,7 +63,7 @@ def run_study(
         UsageError: if ``out`` holds something else, the grid is too large, the engine is not
             there, or a result cannot be written.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> results = ck.run_study("out/study.toml", "out/study", workers=1)
         >>> results.n_errors

@@ -78,7 +78,7 @@ class Study(BaseModel):
     study trains first; ``train`` crosses more of these. ``tasks`` is ``"all"`` for every
     built-in task. A study without tasks only trains.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> study = ck.load_study("trust")
         >>> study.checkpoints, study.rungs
@@ -155,7 +155,7 @@ def load_study(study: str | Path | Study) -> Study:
         ConfigError: if the file is missing or wrong, or a key unknown; the message names the
             key, the value and the nearest right key.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> ck.load_study("trust").name
         'trust'

@@ -44,7 +44,7 @@ class Prompt:
     Raises:
         TaskError: unless there is exactly one of text and tokens, with its kind of answer.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> ck.Prompt(text="for key", answer=" in").answer
         ' in'
@@ -81,7 +81,7 @@ class Pair:
     Raises:
         TaskError: if the prompts or the answers are the same, or of two kinds.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> pair = ck.load_task("for_while").pairs("test", 1)[0]
         >>> pair.a.answer, pair.b.answer

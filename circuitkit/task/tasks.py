@@ -52,7 +52,7 @@ class Task:
     are those that the file declares, ``notes`` what was added to its pairs or left out.
     ``file`` is the task's own file, None for a built-in one.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> task = ck.load_task("for_while")
         >>> task.question
@@ -127,7 +127,7 @@ class Task:
 def builtin_tasks() -> tuple[str, ...]:
     """Names of the tasks that come with circuitkit.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> len(ck.builtin_tasks()), ck.builtin_tasks()[0]
         (20, 'bracket_brace')
@@ -144,7 +144,7 @@ def load_task(name_or_path: str | Path | Task) -> Task:
     Raises:
         TaskError: if there is no such task, or its file is wrong, with where.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> task = ck.load_task("with_open")
         >>> task.name, task.pairs("test", 1)[0].a.answer

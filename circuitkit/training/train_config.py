@@ -143,7 +143,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainingConf
         ConfigError: if the file is missing or wrong, or a key unknown; the message
             names the key, the value and the nearest right key.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> config = ck.load_config("tinypython-nano", ["run.n_tokens=1_000_000"])
         >>> config.run.n_tokens, config.architecture.n_layer

@@ -104,7 +104,7 @@ def train(
         TrainingError: if the loss is no longer finite or the disk is full; the
             message names the last good state.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> checkpoint = ck.train("out/tiny.toml", "out/tiny")
         >>> checkpoint.name

@@ -73,7 +73,7 @@ def validate(
         TaskError: if a pair of the task cannot be asked.
         UsageError: if an argument is of the wrong kind, or the device is not there.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> folder = ck.CircuitFolder.open("out/found")
         >>> ck.validate("out/planted", folder.task, folder.circuit, n_pairs=32)["competent"].outcome

@@ -62,7 +62,7 @@ def validate_folder(
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
         UsageError: if the device is not there.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> ck.validate_folder("out/found", n_pairs=32)["integrity"].outcome
         'pass'

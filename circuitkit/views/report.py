@@ -54,7 +54,7 @@ def write_report(
         ReportError: if a picture or the page cannot be drawn.
         UsageError: if ``out`` cannot be written to, or is a folder that holds something else.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> print(ck.write_report("out/for_while"))
         out/for_while/report.pdf
@@ -92,7 +92,7 @@ def write_reports(path: str | Path, circuits: Sequence[str | Path | CircuitFolde
         ReportError: if there is nothing to report, or a page cannot be drawn.
         UsageError: if ``path`` cannot be written to.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
         >>> print(ck.write_reports("out/all.pdf", ["out/for_while"]))
         out/all.pdf
