@@ -75,8 +75,9 @@ curves: $(STAMP)  ## docs/training-curves.svg, and the table of tasks in docs/re
 RELEASE   := out/release
 MAX_WHEEL := 12000000
 
-release-check:  ## the files of a release, checked, installed where nothing else is, and run
+release-check: $(STAMP)  ## the files of a release, checked, installed where nothing else is, and run
 	rm -rf $(RELEASE) dist
+	$(BIN)/python tests/benchmarks/public_types.py
 	$(PYTHON) -m venv $(RELEASE)/tools
 	$(RELEASE)/tools/bin/pip install --quiet --constraint constraints.txt build twine
 	$(RELEASE)/tools/bin/python -m build --outdir dist
