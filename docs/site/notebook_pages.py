@@ -97,4 +97,4 @@ def _text(text: str) -> str:
 
 def _picture(path: Path, content: str | bytes, made: dict[str, str | bytes]) -> str:
     made[path.as_posix()] = content
-    return f'<div class="output" markdown="1">\n![what the cell shows]({path.name})\n</div>'
+    return f'<div class="output"><img src="{path.name}" alt="what the cell shows"></div>'
