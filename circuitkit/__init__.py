@@ -29,6 +29,7 @@ from circuitkit.views import notebook
 if TYPE_CHECKING:
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
     from circuitkit.circuit.comparison import compare
+    from circuitkit.circuit.recurrence import compare_many
     from circuitkit.compiled import compile, compile_circuit
     from circuitkit.exports import export, read_mask
     from circuitkit.extraction import (
@@ -64,6 +65,7 @@ _LAZY = {
     "Transformer": "model",
     "builtin_tasks": "task",
     "compare": "circuit.comparison",
+    "compare_many": "circuit.recurrence",
     "compile": "compiled",
     "compile_circuit": "compiled",
     "export": "exports",
@@ -117,6 +119,7 @@ __all__ = [
     "Validation",
     "builtin_tasks",
     "compare",
+    "compare_many",
     "compile",
     "compile_circuit",
     "export",
