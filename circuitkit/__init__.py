@@ -17,7 +17,7 @@ used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from circuitkit.distribution import installed_version
+from circuitkit.distribution import NEEDS_TORCH, installed_version
 
 # isort: split
 from circuitkit.circuit import Circuit, CircuitFolder
@@ -148,7 +148,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'circuitkit' has no attribute {name!r}")
-    value = getattr(import_module(f"circuitkit.{_LAZY[name]}"), name)
+    try:
+        value = getattr(import_module(f"circuitkit.{_LAZY[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModuleNotFoundError(f"circuitkit.{name}: {NEEDS_TORCH}", name="torch") from None
     globals()[name] = value
     return value
 

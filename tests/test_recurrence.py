@@ -51,3 +51,14 @@ def test_circuits_of_two_models_are_compared_with_a_warning():
     """A name means another node in another model."""
     other = GALLERY.parent / "tinypython-sparse" / "for_while"
     assert "of different checkpoints" in cli("compare", *FOLDERS[:2], other).out
+
+
+def test_a_picture_shows_whose_nodes_are_whose(tmp_path):
+    """Every node of each circuit is in it."""
+    path = tmp_path / "all.svg"
+    assert cli("compare", *FOLDERS, "--svg", path).code == 0
+    svg = path.read_text()
+    for folder in FOLDERS:
+        assert all(
+            f"<title>{n}</title>" in svg for n in ck.CircuitFolder.open(folder).circuit.nodes
+        )

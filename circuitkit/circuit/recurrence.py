@@ -101,12 +101,12 @@ def compare_many(
             f"got {len(circuits)} circuits, expected at least {FEWEST}; compare() takes two."
         )
     read = [c if isinstance(c, Circuit) else CircuitFolder.open(c).at(rung) for c in circuits]
-    return Recurrence(names=_names(circuits, read), circuits=tuple(read))
+    return Recurrence(names=names_of(read), circuits=tuple(read))
 
 
-def _names(given: Sequence[Any], read: Sequence[Circuit]) -> tuple[str, ...]:
-    """The task of each; where that does not tell them apart, its place too."""
-    tasks = [circuit.task.name for circuit in read]
+def names_of(circuits: Sequence[Circuit]) -> tuple[str, ...]:
+    """The task of each; where that does not tell them apart, its position too, from 1."""
+    tasks = [circuit.task.name for circuit in circuits]
     if len(set(tasks)) == len(tasks):
         return tuple(tasks)
     return tuple(f"{task} ({i})" for i, task in enumerate(tasks, 1))

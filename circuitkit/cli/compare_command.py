@@ -23,11 +23,14 @@ OTHERS = "They are of different checkpoints: the same node may mean different th
                 type=click.Path(path_type=Path), shell_complete=folders)  # fmt: skip
 @click.option("--rung", type=click.Choice(["smallest", "trusted"]), default=None,
               help="Which circuit of each folder. Default: the highest reached.")  # fmt: skip
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), default=None,
+              help="Draw them all in one picture: colours say which nodes are whose.")  # fmt: skip
 @as_json
 @without_progress
 def compare(
-    folders: tuple[Path, ...], *, rung: Literal["smallest", "trusted"] | None, as_json: bool
-) -> None:
+    folders: tuple[Path, ...], *, rung: Literal["smallest", "trusted"] | None, svg: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Show the nodes and edges that circuits share.
 
     Of two: what both have, and what only one has. Of more: how much every two share, and which
@@ -37,14 +40,18 @@ def compare(
     Example:
       circuitkit compare out/brackets out/quotes
       circuitkit compare out/*/ --rung smallest
+      circuitkit compare out/brackets out/quotes --svg out/both.svg
     """
     from circuitkit.circuit import CircuitFolder
     from circuitkit.circuit.comparison import compare as compare_two
-    from circuitkit.circuit.recurrence import compare_many
+    from circuitkit.circuit.recurrence import compare_many, names_of
+    from circuitkit.views.overlay_diagram import write_overlay
 
     if len(folders) == 1:
         raise click.UsageError(f"got one folder, {folders[0]}; expected two or more to compare.")
     circuits = [CircuitFolder.open(folder).at(rung) for folder in folders]
+    if svg:
+        write_overlay(dict(zip(names_of(circuits), circuits, strict=True)), svg)
     found = compare_two(*circuits) if len(circuits) == 2 else compare_many(circuits)
     if as_json:
         print_json(found.to_dict())
