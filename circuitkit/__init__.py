@@ -17,7 +17,7 @@ used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from circuitkit.distribution import installed_version
+from circuitkit.distribution import NEEDS_TORCH, installed_version
 
 # isort: split
 from circuitkit.circuit import Circuit, CircuitFolder
@@ -29,6 +29,7 @@ from circuitkit.views import notebook
 if TYPE_CHECKING:
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
     from circuitkit.circuit.comparison import compare
+    from circuitkit.circuit.recurrence import compare_many
     from circuitkit.compiled import compile, compile_circuit
     from circuitkit.exports import export, read_mask
     from circuitkit.extraction import (
@@ -64,6 +65,7 @@ _LAZY = {
     "Transformer": "model",
     "builtin_tasks": "task",
     "compare": "circuit.comparison",
+    "compare_many": "circuit.recurrence",
     "compile": "compiled",
     "compile_circuit": "compiled",
     "export": "exports",
@@ -117,6 +119,7 @@ __all__ = [
     "Validation",
     "builtin_tasks",
     "compare",
+    "compare_many",
     "compile",
     "compile_circuit",
     "export",
@@ -145,7 +148,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'circuitkit' has no attribute {name!r}")
-    value = getattr(import_module(f"circuitkit.{_LAZY[name]}"), name)
+    try:
+        value = getattr(import_module(f"circuitkit.{_LAZY[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModuleNotFoundError(f"circuitkit.{name}: {NEEDS_TORCH}", name="torch") from None
     globals()[name] = value
     return value
 

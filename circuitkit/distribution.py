@@ -13,6 +13,11 @@ from pathlib import Path
 
 DISTRIBUTION = "sparse-circuitkit"
 
+NEEDS_TORCH = (
+    f"this needs PyTorch, which is not installed: pip install '{DISTRIBUTION}[torch]'. Reading "
+    "circuits, comparing them and writing reports need none."
+)
+
 
 def installed_version() -> str:
     """The installed version, or ``unknown`` when run from a bare source tree."""

@@ -119,9 +119,14 @@ def test_a_node_that_moves_two_prompts_against_each_other_is_a_candidate(tmp_pat
     )  # fmt: skip
     judge, truth = criterion_of(planted_from(plan, "both", "a decoy on both sides"), tmp_path)
     own = NodeSet(truth.circuits[0].channels, judge.model.arch.widths)
-    moved = attribution(judge.pairs, judge).amax(0).split(list(own.widths.values()))
-    still = nodes_of({s: (m < 1e-6).float() for s, m in zip(own.widths, moved, strict=True)})
+    together, apart = (
+        attribution(judge.pairs, judge)[kind::2].amax(0).split(list(own.widths.values()))
+        for kind in (0, 1)
+    )
+    still = nodes_of({s: (m < 1e-6).float() for s, m in zip(own.widths, together, strict=True)})
+    moving = nodes_of({s: (m > 1e-3).float() for s, m in zip(own.widths, apart, strict=True)})
     assert own & still
+    assert own & still <= moving
     candidates = find_candidates(judge.pairs, judge, small_model=0)
     assert candidates is not None
     assert own <= candidates

@@ -34,6 +34,7 @@ from circuitkit.planted import plant
 from circuitkit.planted.live_nodes import find_alive
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
+from circuitkit.validation import trial as trial_module
 from circuitkit.validation import validate
 from circuitkit.validation.ablations import (
     DRAWN,
@@ -59,6 +60,7 @@ from circuitkit.validation.claims.integrity import check_integrity
 from circuitkit.validation.claims.minimal import check_minimal
 from circuitkit.validation.claims.necessary import check_necessary
 from circuitkit.validation.claims.no_norm_leak import check_no_norm_leak, run_frozen
+from circuitkit.validation.claims.robust_to_ablation import check_robust_to_ablation
 from circuitkit.validation.claims.stochastic_restore import check_stochastic_restore
 from circuitkit.validation.claims.sufficient import check_sufficient
 from circuitkit.validation.controls.backup import find_backup
@@ -342,7 +344,17 @@ def test_a_pair_that_cancels_outside_the_circuit_says_nothing_against_it(court):
     for wrong in (half, pair - half):
         trial = on_trial(at, wrong)
         assert not cancelling_pair(trial)
-        assert check_stochastic_restore(trial).outcome != "pass"
+        assert "restored together" not in check_stochastic_restore(trial).note
+
+
+@pytest.mark.parametrize("check", [check_stochastic_restore, check_robust_to_ablation])
+def test_what_a_few_pairs_leave_open_is_asked_of_all(court, monkeypatch, check):
+    """Sixteen pairs of a true circuit settle nothing; all do, and the finding counts them."""
+    at = court("neuron_chain")
+    assert check(on_trial(at, at.planted.mechanism)).n_pairs == trial_module._FEW
+    monkeypatch.setattr(trial_module, "_FEW", 16)
+    found = check(on_trial(at, at.planted.mechanism))
+    assert (found.outcome, found.n_pairs) == ("pass", 384)
 
 
 @pytest.mark.parametrize("name", ["cancellation_trap", "outweighed", "twin_heads", "decoys"])

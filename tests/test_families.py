@@ -1,6 +1,7 @@
 """Laws of families on a model: found, searched, compared, and named as they were planted."""
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from test_validation import circuit_of
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.circuit import CircuitFolder
+from circuitkit.circuit.folder import FAMILIES_SVG
 from circuitkit.circuit.transfer import FILE, TABLE, WHOLE, Bounded, Overlap, Transfer
 from circuitkit.compiled import FoldedModel
 from circuitkit.errors import CircuitError, TaskError, UsageError
@@ -41,9 +43,12 @@ from circuitkit.validation.claims.one_mechanism import check_one_mechanism
 from circuitkit.validation.search_trial import SearchTrial
 from circuitkit.validation.trial import Trial
 from circuitkit.validation.validate_folder import thorough_inputs
+from circuitkit.views.overlay_diagram import overlay_diagram
 from circuitkit.views.page import write_page
+from circuitkit.views.palette import FILLS, HUES
 from circuitkit.views.report import write_report
 from circuitkit.views.reported import Reported
+from circuitkit.views.svg import render
 from circuitkit.views.transfer_section import transfer_section
 
 FEW = replace(QUICK, n_test=48, rung="smallest", restarts=2)
@@ -630,14 +635,37 @@ def test_extract_by_family_prints_the_outcome(searched, found_again, tmp_path):
 def test_report_and_page_show_the_matrix(compared):
     """A row a circuit; what a circuit does not do is marked."""
     at = compared("harder_form")
-    section = transfer_section(Reported.of(CircuitFolder(at.out)).transfer)
+    reported = Reported.of(CircuitFolder(at.out))
+    section = transfer_section(reported.transfer, reported.parts)
     assert [row["name"] for row in section["rows"]] == ["easy", "hard", "the whole task"]
     assert [[c["fails"] for c in row["cells"]] for row in section["rows"]] == [
         [False, True], [False, False], [False, False],
     ]  # fmt: skip
-    assert "Families of prompts" in write_page(at.out).read_text()
+    page = write_page(at.out).read_text()
+    assert "Families of prompts" in page
+    assert "The circuits of the families in one graph" in page
     assert write_report(at.out).stat().st_size > 0
-    assert transfer_section(None) is None
+    assert transfer_section(None, {}) is None
+
+
+def test_a_node_has_the_colours_of_the_circuits_it_is_in(searched):
+    """Grey where all have it; the picture lies in the folder."""
+    parts = {name: part.circuit for name, part in searched.found.parts.items()}
+    svg = (searched.out / FAMILIES_SVG).read_text()
+    assert svg == render(overlay_diagram(parts))
+    source = overlay_diagram(parts).source
+    fills = dict(re.findall(r'^\t"([^" ]+)" \[.*?fillcolor="([^"]+)"', source, re.MULTILINE))
+    for node in {node for part in parts.values() for node in part.nodes}:
+        hues = [h for h, part in zip(HUES, parts.values(), strict=False) if node in part.nodes]
+        assert fills[str(node)] == (FILLS["read"] if len(hues) == len(parts) else ":".join(hues))
+
+
+def test_a_picture_has_as_many_circuits_as_colours(searched):
+    """More cannot be told apart."""
+    whole = searched.found.whole.circuit
+    many = {str(i): whole for i in range(len(HUES) + 1)}
+    with pytest.raises(UsageError, match="a picture of 13 circuits: expected 1 to 12"):
+        overlay_diagram(many)
 
 
 def test_the_claim_is_in_the_thorough_suite():

@@ -89,7 +89,7 @@ def test_the_wheel_names_its_authors_and_addresses(wheel):
     shown = [url.partition(", ")[0] for url in about.get_all("Project-URL", [])]
     assert {"Homepage", "Documentation", "Source", "Issues", "Changelog", "Gallery"} == set(shown)
     assert "Typing :: Typed" in about.get_all("Classifier", [])
-    assert {"docs", "notebook", "train", "tune", "ray", "dev"} == set(
+    assert {"docs", "notebook", "torch", "train", "tune", "ray", "dev"} == set(
         about.get_all("Provides-Extra", [])
     )
 

@@ -36,6 +36,9 @@ THOROUGH = "thorough.json"
 SMALLEST_THOROUGH = "smallest.thorough.json"
 SEARCH = "search.json"
 LADDER = "ladder.csv"
+FAMILIES_SVG = "families.svg"
+"""The circuits of families in one picture."""
+
 SMALLEST_VALIDATION = "smallest.validation.json"
 _SOURCES = "sources.json"
 _TASK_COPIES = ("task.toml", "task.jsonl", "task.csv")
@@ -44,6 +47,7 @@ MADE_FROM_CIRCUIT = (
     *(PRUNING, _SOURCES, *_TASK_COPIES, *_DRAWN, VALIDATION, "findings.csv", THOROUGH),
     *(SMALLEST_THOROUGH, REPORT, REPORT_HTML, SMALLEST, SMALLEST_VALIDATION, LADDER),
     *(EXPLANATION, "paths.dot", "paths.svg", PUBLISHED, TRANSFER, TRANSFER_TABLE),
+    FAMILIES_SVG,
 )
 
 

@@ -13,7 +13,7 @@ import click
 
 from circuitkit.cli.command_group import CommandGroup
 from circuitkit.cli.sigterm import sigterm_as_ctrl_c
-from circuitkit.distribution import DISTRIBUTION, installed_version
+from circuitkit.distribution import DISTRIBUTION, NEEDS_TORCH, installed_version
 from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
@@ -74,6 +74,11 @@ def main() -> None:
             code = circuitkit.main(standalone_mode=False, color=_color())
     except CircuitkitError as error:
         click.echo(f"circuitkit: {error}", err=True)
+        code = 2
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        click.echo(f"circuitkit: {NEEDS_TORCH}", err=True)
         code = 2
     except click.ClickException as error:
         error.show()

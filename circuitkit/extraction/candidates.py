@@ -4,9 +4,8 @@ In: a model, training pairs, and the criterion. Out: the nodes of largest attrib
 |gradient × (activation - ablation value)| with all gates partly open. There are enough of
 them to meet the target when all are kept. None when the model is small enough to use all
 nodes. A node that always has its ablation value on the task has attribution 0, and ablating
-it changes no loss. So has one that moves the two prompts of a pair against each other by the
-same; where the others miss the target without it, all nodes are candidates. Source:
-docs/extraction.md#candidates.
+it changes no loss. So has one whose moves cancel over the pairs; where the others miss the
+target without it, all nodes are candidates. Source: docs/extraction.md#candidates.
 """
 
 from __future__ import annotations
@@ -80,19 +79,27 @@ def nodes_to_learn(
     )
 
 
-def attribution(pairs: EncodedPairs, criterion: Criterion) -> Float[Tensor, "openness nodes"]:
-    """How far, to first order, each node alone moves the logit difference.
+def attribution(pairs: EncodedPairs, criterion: Criterion) -> Float[Tensor, "kinds nodes"]:
+    """How far, to first order, each node alone moves the prompts of a pair, together and apart.
 
-    Over a few pairs, spread over all lengths, with all gates as far open as ``OPENNESS`` says.
+    Together is the logit difference; apart is the answer of one prompt against the other's, which
+    a node may move alone, as a bias does. Over a few pairs, spread over all lengths, with all
+    gates as far open as ``OPENNESS`` says.
     """
     order = pairs.by_length()
     some = pairs[order[:: max(1, len(order) // _N_PAIRS)][:_N_PAIRS]]
     everything = NodeSet.full(criterion.model.arch.widths)
     rows = [
-        gate_gradients(criterion.model, some, everything, criterion.values, lambda d: d, openness)
+        gate_gradients(criterion.model, some, everything, criterion.values, moves, openness)
         for openness in OPENNESS
+        for moves in (lambda d: d, _apart)
     ]
     return torch.stack([torch.cat(list(row.values())).abs() for row in rows])
+
+
+def _apart(differences: Float[Tensor, " rows"]) -> Float[Tensor, " pairs"]:
+    one, other = differences.view(2, -1)
+    return one - other
 
 
 def _chosen(flat: Tensor, widths: dict[Site, int]) -> NodeSet:

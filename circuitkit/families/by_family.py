@@ -1,8 +1,8 @@
 """Extract by family: the circuit of the whole task, one of each family, and how they transfer.
 
 In: a checkpoint, a task, the settings of an extraction. Out: ``ByFamily``, and if asked a folder
-with the whole circuit, the parts (``families/NAME``, circuit folders themselves) and
-``transfer.json``. The searches share the model's means, and in a large model the candidates.
+with the whole circuit, the parts (``families/NAME``, circuit folders themselves) ``transfer.json``
+and ``families.svg``. The searches share the model's means, and in a large model the candidates.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.circuit import CircuitFolder
+from circuitkit.circuit.folder import FAMILIES_SVG
 from circuitkit.circuit.transfer import Transfer
 from circuitkit.errors import UsageError
 from circuitkit.extraction import ExtractConfig, Extraction, run_extraction
@@ -24,6 +25,7 @@ from circuitkit.families.family_search import FamilySearch
 from circuitkit.families.find_families import find_families
 from circuitkit.progress import Progress, shown
 from circuitkit.task import Task, load_task
+from circuitkit.views.overlay_diagram import write_overlay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,4 +97,5 @@ def extract_by_family(
         transfer = search.transfer(circuits, whole.circuit)
     if out is not None:
         transfer.save(out)
+        write_overlay(circuits, Path(out) / FAMILIES_SVG)
     return ByFamily(whole=whole, parts=parts, transfer=transfer)

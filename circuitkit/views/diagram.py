@@ -18,7 +18,7 @@ from circuitkit.circuit import Circuit, head_pairs
 from circuitkit.files import write_whole
 from circuitkit.nodes import Edge
 from circuitkit.views import dot
-from circuitkit.views.legend import legend
+from circuitkit.views.legend import FILL_ROW, LINE_ROW, legend
 from circuitkit.views.safe_text import prose
 from circuitkit.views.site_rows import MAX_LABELLED, heads, lanes, rows
 from circuitkit.views.svg import render
@@ -34,7 +34,7 @@ MAX_EDGES = 1500
 def diagram(circuit: Circuit) -> graphviz.Digraph:
     """Draw the circuit as DOT source."""
     picture = dot.canvas("circuit", caption(circuit))
-    picture.body.extend(_parts(circuit) if drawable(circuit) else _placeholder(circuit))
+    picture.body.extend(_parts(circuit) if drawable(circuit) else placeholder(circuit))
     return picture
 
 
@@ -60,26 +60,28 @@ def drawable(circuit: Circuit) -> bool:
     return 0 < circuit.n_nodes <= MAX_NODES
 
 
-def _placeholder(circuit: Circuit) -> Iterator[str]:
+def placeholder(circuit: Circuit) -> Iterator[str]:
+    """Say why there is nothing to see."""
     reason = "no nodes are kept" if not circuit.n_nodes else "too many nodes to draw"
     label = f"{reason}\noutcome: {circuit.outcome}"
     yield dot.box("placeholder", label, "#F5F5F5", style="filled,dashed", margin="0.5,0.3")
 
 
 def _parts(circuit: Circuit) -> Iterator[str]:
-    yield from rows(circuit)
+    ends = circuit.surroundings is not None
+    below = [LINE_ROW, FILL_ROW, *(["row tokens"] if ends else [])]
+    yield from rows(circuit, below, ["row answers"] if ends else [])
     yield from legend(circuit)
     yield from heads(circuit)
     yield from lanes(circuit.nodes)
-    yield from _weights(circuit)
-    yield from (dot.pairing(str(query), str(key)) for query, key in head_pairs(circuit.nodes))
+    yield from edges(circuit)
     if circuit.surroundings:
         yield from tokens(circuit.surroundings, circuit.nodes)
         yield from answers(circuit.surroundings, circuit.nodes)
 
 
-def _weights(circuit: Circuit) -> Iterator[str]:
-    """Draw the counted edges; past ``MAX_EDGES``, the largest."""
+def edges(circuit: Circuit) -> Iterator[str]:
+    """Draw the counted edges, past ``MAX_EDGES`` the largest, and the query-key pairs."""
     largest: dict[tuple[str, str], float] = {}
     for edge in circuit.edges:
         largest[_kind(edge)] = max(largest.get(_kind(edge), 0.0), abs(edge.weight))
@@ -87,6 +89,7 @@ def _weights(circuit: Circuit) -> Iterator[str]:
     for edge in sorted(circuit.edges, key=lambda edge: -abs(edge.weight))[:MAX_EDGES]:
         relative = thin * abs(edge.weight) / largest[_kind(edge)]
         yield dot.arrow(str(edge.source), str(edge.target), edge.weight, relative)
+    yield from (dot.pairing(str(query), str(key)) for query, key in head_pairs(circuit.nodes))
 
 
 def _kind(edge: Edge) -> tuple[str, str]:

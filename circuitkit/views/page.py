@@ -30,7 +30,7 @@ from circuitkit.views.page_svg import Picture, picture
 from circuitkit.views.page_text import circuit_text
 from circuitkit.views.paths_diagram import paths_diagram
 from circuitkit.views.reported import Reported
-from circuitkit.views.svg import render
+from circuitkit.views.svg import as_image, render
 
 SCRIPTS = ("page_flow.js", "page_panel.js", "page.js")
 
@@ -101,13 +101,13 @@ def _text(each: Reported, drawn: Picture) -> dict[str, Any]:
 
 
 def _strongest_paths(each: Reported) -> dict[str, Any] | None:
-    """The picture of page one: an image, so that no name in it meets one of the diagram."""
+    """The picture of page one."""
     explanation = each.explanation
     if explanation is None or not each.circuit.nodes or not explanation.examples:
         return None
     drawing = paths_diagram(each.circuit, explanation)
-    source = f"data:image/svg+xml;base64,{b64encode(drawing.svg.encode()).decode()}"
-    return {"source": source, "width": round(drawing.width * 4 / 3), "caption": drawing.caption}
+    width = round(drawing.width * 4 / 3)
+    return {"source": as_image(drawing.svg), "width": width, "caption": drawing.caption}
 
 
 def _shared(i: int, j: int, circuits: Sequence[Reported]) -> dict[str, Any]:
@@ -131,6 +131,7 @@ def _template() -> Any:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    environment.filters["as_image"] = as_image
     return environment.get_template("page.html")
 
 

@@ -50,7 +50,7 @@ def circuit_text(reported: Reported) -> dict[str, Any]:
         "methods": methods(validation) if validation else "",
         "fooled": fooled(validation) if validation else [],
         "forms": forms_section(validation),
-        "transfer": transfer_section(reported.transfer),
+        "transfer": transfer_section(reported.transfer, reported.parts),
         "ladder": ladder(reported.rungs),
         "asked": asked(circuit),
         "made": made(circuit, validation, reported.remarks),

@@ -18,6 +18,12 @@ FILLS = {
 }
 """One tint for each kind of node."""
 
+HUES = (
+    "#8CC3E6", "#F3C26B", "#7FCBB0", "#EBA98A", "#D9A6C4", "#F3E98A",
+    "#A9B7D9", "#C9D68A", "#E0B7A0", "#A0D8D8", "#CFC0E8", "#D6C9A8",
+)  # fmt: skip
+"""Of families of prompts, which are twelve at most; light enough for names."""
+
 KINDS = {
     "act_in": "read",
     "final_resid": "read",

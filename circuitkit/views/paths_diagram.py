@@ -8,7 +8,6 @@ of its node; tokens, answers and the grey box are ``token 0``, ``answer a`` and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from circuitkit.views.palette import FAINT, FILLS
 from circuitkit.views.part_sketch import part_sketch
 from circuitkit.views.safe_text import number, token_text
 from circuitkit.views.sketch import ANSWERS, Link, Sketch, to_answers
-from circuitkit.views.svg import render
+from circuitkit.views.svg import render, sized
 
 MAX_BOXES, MAX_LINKS = 50, 75
 """A sketch of more is not shown node by node."""
@@ -79,12 +78,8 @@ def write_paths(circuit: Circuit, explanation: Explanation, folder: str | Path) 
 def _drawn(sketch: Sketch, explanation: Explanation) -> Drawing:
     links = [real for link in (*sketch.links, *_constant(explanation)) for real in to_answers(link)]
     body = tuple(_parts(sketch, explanation, links))
-    svg = render(_picture(body))
-    size_found = re.search(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)
-    assert size_found, "Graphviz states the size of every picture"
-    width, height = map(float, size_found.groups())
     caption = f"{_legend(explanation.examples[0], sketch, links)} {sketch.caption}"
-    return Drawing(body, svg, width, height, caption)
+    return Drawing(body=body, caption=caption, **sized(render(_picture(body))))
 
 
 def _picture(body: tuple[str, ...], caption: str = "") -> graphviz.Digraph:

@@ -8,14 +8,13 @@ them as data, never as markup.
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Explanation
 from circuitkit.findings import Validation
 from circuitkit.views.attention_section import attention
-from circuitkit.views.diagram import diagram, drawable, render
+from circuitkit.views.diagram import diagram, drawable
 from circuitkit.views.findings_section import finding_row, fooled, methods, words
 from circuitkit.views.flow_section import node_cards
 from circuitkit.views.forms_section import forms_section
@@ -30,6 +29,7 @@ from circuitkit.views.reported import Reported
 from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose
 from circuitkit.views.search_section import made, method, target
+from circuitkit.views.svg import render, sized
 from circuitkit.views.tables import nodes_frame
 from circuitkit.views.transfer_section import transfer_section
 from circuitkit.views.trust_section import trust
@@ -82,7 +82,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "fooled": fooled(validation) if validation else [],
         "forms": forms_section(validation),
         "ladder": ladder(reported.rungs),
-        "transfer": transfer_section(reported.transfer),
+        "transfer": transfer_section(reported.transfer, reported.parts),
         "tables": [_nodes_table(circuit), _edges_table(circuit)],
         "made": made(circuit, validation, reported.remarks),
         "commands": commands(circuit, validation, reported.origin),
@@ -151,15 +151,7 @@ def _facts(circuit: Circuit) -> list[str]:
 
 
 def _figure(circuit: Circuit) -> dict[str, Any]:
-    svg = render(diagram(circuit))
-    size = re.search(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)
-    assert size, "Graphviz states the size of every picture"
-    return {
-        "svg": svg,
-        "width": float(size[1]),
-        "height": float(size[2]),
-        "drawn": drawable(circuit),
-    }
+    return {**sized(render(diagram(circuit))), "drawn": drawable(circuit)}
 
 
 def _score(circuit: Circuit, name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
 from circuitkit.circuit.explanation import FILE as EXPLANATION
@@ -24,6 +24,7 @@ class Reported:
     rungs: Rungs = ()
     remarks: tuple[str, ...] = ()
     transfer: Transfer | None = None
+    parts: dict[str, Circuit] = field(default_factory=dict[str, Circuit])
 
     @classmethod
     def of(cls, folder: CircuitFolder) -> Reported:
@@ -41,6 +42,7 @@ class Reported:
             rungs=read_rungs(folder.path),
             remarks=folder.remarks,
             transfer=folder.transfer,
+            parts={name: part.circuit for name, part in folder.parts.items()},
         )
 
     @property

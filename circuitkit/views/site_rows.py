@@ -5,13 +5,12 @@ In: a circuit. Out: lines of DOT. Each node is written once, with its id in ``ci
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, pairwise
 
 from circuitkit.circuit import Circuit, head_pairs
 from circuitkit.nodes import Node, NodeSet, Site
 from circuitkit.views import dot
-from circuitkit.views.legend import FILL_ROW, LINE_ROW
 from circuitkit.views.palette import FILLS, kind_of
 
 MAX_LABELLED = 150
@@ -25,28 +24,40 @@ def _row_of(site: Site) -> str:
     return f"{site.layer}.attn.q k v" if site.place in ("q", "k", "v") else str(site)
 
 
-def rows(circuit: Circuit) -> Iterator[str]:
-    """State every node once, row by row, each row named in the margin."""
-    names = [LINE_ROW, FILL_ROW, *(["row tokens"] if circuit.surroundings else [])]
+def fill_by_kind(node: Node) -> str:
+    """What a node does, as a tint."""
+    return FILLS[kind_of(node.site)]
+
+
+def rows(
+    circuit: Circuit, below: Sequence[str], above: Sequence[str] = (),
+    fill: Callable[[Node], str] = fill_by_kind,
+) -> Iterator[str]:  # fmt: skip
+    """State every node once, row by row, each row named in the margin.
+
+    ``below`` and ``above`` are the names of rows that are stated elsewhere. A fill of several
+    colours is a list with colons.
+    """
+    names = [*below]
     for name, row in groupby(circuit.nodes, key=lambda node: _row_of(node.site)):
         nodes = list(row)
         names.append(f"row {name}")
         yield dot.margin(names[-1], name)
-        yield from (_node(node, circuit) for node in nodes)
+        yield from (_node(node, circuit, fill(node)) for node in nodes)
         yield dot.same_row([names[-1], *map(str, nodes)])
-    names += ["row answers"] if circuit.surroundings else []
-    yield from (dot.unseen(below, above, weight=100) for below, above in pairwise(names))
+    names += above
+    yield from (dot.unseen(lower, upper, weight=100) for lower, upper in pairwise(names))
 
 
-def _node(node: Node, circuit: Circuit) -> str:
+def _node(node: Node, circuit: Circuit, fill: str) -> str:
     around = circuit.surroundings
     d_head = around.d_head if around else None
     bias = (around.biases if around else {}).get(str(node), 0.0)
     tip = node.label(d_head) + (f", bias {bias:+.3g}" if bias else "")
-    fill = FILLS[kind_of(node.site)]
+    striped = {"style": "striped"} if ":" in fill else {}
     if len(circuit.nodes) > MAX_LABELLED:
-        return dot.box(str(node), "", fill, tip, width="0.1", height="0.1")
-    return dot.box(str(node), _short(node, d_head) + _bias(bias), fill, tip)
+        return dot.box(str(node), "", fill, tip, width="0.1", height="0.1", **striped)
+    return dot.box(str(node), _short(node, d_head) + _bias(bias), fill, tip, **striped)
 
 
 def _short(node: Node, d_head: int | None) -> str:

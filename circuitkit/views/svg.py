@@ -7,10 +7,12 @@ understand, so every node, edge and label is looked for in the result.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from threading import Lock
+from typing import Any
 from xml.etree import ElementTree
 
 import graphviz
@@ -36,6 +38,18 @@ def render(picture: graphviz.Digraph) -> str:
     """
     svg = _draw(picture.source, picture.name or "the picture")
     return svg.replace('"Courier,monospace"', '"DejaVu Sans Mono, monospace"')
+
+
+def sized(svg: str) -> dict[str, Any]:
+    """A picture with its width and height in points."""
+    size = re.search(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    assert size, "Graphviz states the size of every picture"
+    return {"svg": svg, "width": float(size[1]), "height": float(size[2])}
+
+
+def as_image(svg: str) -> str:
+    """The source of an image in a page, so that no name in it meets one of another picture."""
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
 @lru_cache(maxsize=2)

@@ -5,10 +5,14 @@ In: a ``Transfer``. Out: plain rows for the report and the page to draw.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from circuitkit.circuit import Circuit
 from circuitkit.circuit.transfer import WHOLE, Cell, Transfer
+from circuitkit.views.overlay_diagram import overlay_diagram
 from circuitkit.views.safe_text import prose
+from circuitkit.views.svg import render, sized
 
 N_STEPS = 10
 """Shades of a cell between F = 0 and F = 1."""
@@ -22,8 +26,10 @@ TITLES = {
 }
 
 
-def transfer_section(transfer: Transfer | None) -> dict[str, Any] | None:
-    """The outcome with its reason and the matrix; None where nothing was compared."""
+def transfer_section(
+    transfer: Transfer | None, parts: Mapping[str, Circuit]
+) -> dict[str, Any] | None:
+    """The outcome with its reason, the matrix and the picture; None where nothing was compared."""
     if transfer is None or len(transfer.names) < 2:
         return None
     nodes = {family.name: f"{family.n_nodes:,} nodes" for family in transfer.families}
@@ -42,6 +48,7 @@ def transfer_section(transfer: Transfer | None) -> dict[str, Any] | None:
             for row in transfer.rows
         ],
         "notes": [prose(note, 300) for note in transfer.notes],
+        "figure": sized(render(overlay_diagram(parts))) if parts else None,
     }
 
 

@@ -9,12 +9,13 @@ run; and the largest resident memory of the process that runs the study.
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 from tiny_study import TEXT, made_up, tiny_study
 
 from circuitkit.studies import run_study as run_study_module
-from circuitkit.studies import shipped_work
+from circuitkit.studies import shipped_work, study_page
 from circuitkit.studies.peak_memory import peak_bytes, start_counting
 from circuitkit.studies.run_study import run_study
 
@@ -60,13 +61,27 @@ def overhead(engine):
 
 
 def memory(n_cells):
+    """Of the process that runs the study: while cells run, and while it draws and typesets."""
     run_study_module.run_cell = made_up
     run_study_module.engine_of = lambda *_: lambda f, items, done: [done(i, f(i)) for i in items]
+    peaks = []
+
+    def write_page(study, results):
+        peaks.append(peak_bytes())
+        start_counting()
+        study_page.write_page(study, results)
+        peaks.append(peak_bytes())
+
+    run_study_module.write_page = write_page
     with tempfile.TemporaryDirectory() as name:
         study = study_of(Path(name), n_cells)
         start_counting()
         run_study(study, Path(name) / "out")
-    sys.stdout.write(f"{n_cells} empty cells: driver's peak {peak_bytes() / 2**20:.0f} MiB\n")
+    running, drawing = (peak / 2**20 for peak in peaks)
+    sys.stdout.write(
+        f"{n_cells} empty cells: driver's peak {running:.0f} MiB, with plots, page and PDF "
+        f"{drawing:.0f} MiB\n"
+    )
 
 
 if __name__ == "__main__":
@@ -75,5 +90,7 @@ if __name__ == "__main__":
         if engine in asked:
             overhead(engine)
     if "memory" in asked:
-        for n in (10, 100, 1000):
-            memory(n)
+        for n in (10, 100, 1000):  # each in a process of its own
+            one = get_context("spawn").Process(target=memory, args=(n,))
+            one.start()
+            one.join()

@@ -5,8 +5,9 @@ a pair. Such a background adds the same to both: it has an offset, and no cue. T
 the cue, (d_a + d_b) / 2, is still positive. Whether the circuit also outweighs the offset is
 another question: ``stands_alone``.
 
-Also reported: F under all six kinds of ablation, where each prompt has a draw of its own. All
-numbers are of the same pairs. Source: docs/validation.md#robust_to_ablation.
+Where a few pairs leave it open, all test pairs are asked. Also reported: F under all six kinds of
+ablation, on the few, where each prompt has a draw of its own. Source:
+docs/validation.md#robust_to_ablation.
 
 What can fool it: a rest that is silent under every kind, as in a model with nothing else in
 it. Note that ``resample_joint`` leaves each site consistent with itself.
@@ -19,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from circuitkit.findings import Claim, Finding
-from circuitkit.model import hits
+from circuitkit.model import EncodedPairs, hits
 from circuitkit.model.per_pair import losses_of
-from circuitkit.statistics.decision import Requirement, decide, joined
-from circuitkit.statistics.intervals import proportion
+from circuitkit.statistics.decision import Decision, Requirement, decide, joined
+from circuitkit.statistics.intervals import Estimate, proportion
 from circuitkit.validation.ablations import KINDS, Kind, ablated_differences
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.trial import Trial
@@ -41,8 +42,10 @@ N_DRAWS = 4
 def check_robust_to_ablation(trial: Trial) -> Finding:
     """The lower bound of the share of pairs whose cue keeps its sign is at least 0.90."""
     pairs = trial.few
-    share = proportion(_right_cues(trial), pairs.templates, trial.seed)
-    decision = decide(len(pairs), Requirement(estimate=share, low=KEEPS_SIGN))
+    share, decision = _kept(trial, pairs)
+    if decision.outcome == "inconclusive" and len(pairs) < len(trial.pairs):
+        pairs = trial.pairs
+        share, decision = _kept(trial, pairs)
     return Finding(
         claim=CLAIM.id,
         outcome=decision.outcome,
@@ -59,13 +62,18 @@ def check_robust_to_ablation(trial: Trial) -> Finding:
     )
 
 
-def _right_cues(trial: Trial) -> NDArray[np.float64]:
+def _kept(trial: Trial, pairs: EncodedPairs) -> tuple[Estimate, Decision]:
+    share = proportion(_right_cues(trial, pairs), pairs.templates, trial.seed)
+    return share, decide(len(pairs), Requirement(estimate=share, low=KEEPS_SIGN))
+
+
+def _right_cues(trial: Trial, pairs: EncodedPairs) -> NDArray[np.float64]:
     """For every pair the share of draws in which its cue is positive; a tie is half."""
     generator = torch.Generator().manual_seed(trial.seed)
     found = []
     for i in range(N_DRAWS):
         differences = ablated_differences(
-            trial, "resample_joint", trial.nodes, trial.few, trial.circuit_model, generator
+            trial, "resample_joint", trial.nodes, pairs, trial.circuit_model, generator
         )
         found.append(hits(differences.view(2, -1).mean(0)).double().numpy())
         trial.progress("backgrounds", i + 1, N_DRAWS)
