@@ -79,8 +79,9 @@ class _Block(nn.Module):
         super().__init__()
         places = ("act_in", "q", "k", "v") if block == "attn" else ("act_in", "post_act")
         self.sites: dict[str, Site] = {
-            place: Site(layer, block, place) for place in (*places, "resid_delta")
-        }  # pyright: ignore[reportArgumentType]
+            place: Site(layer, block, place)  # pyright: ignore[reportArgumentType]
+            for place in (*places, "resid_delta")
+        }
         self.n_kept: dict[str, int] = {
             place: int(arch.activation_topk[site.kind] * arch.width(site.kind))
             for place, site in self.sites.items()
