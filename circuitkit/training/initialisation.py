@@ -7,12 +7,14 @@ random values. Where we differ: weight decay leaves vectors alone.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from circuitkit.model import Transformer
-from circuitkit.training.train_config import TrainingConfig
+from circuitkit.training.train_config import OptimizerConfig, TrainingConfig
 from circuitkit.training.weight_sparsity import sparse_parameters
 
 
@@ -49,14 +51,28 @@ def sinusoids(n_ctx: int, width: int) -> Float[Tensor, "n_ctx width"]:
     return torch.cat([angle.cos(), angle.sin()], dim=1)[:, :width]
 
 
-def adamw(model: Transformer, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW as the config says; the learning rate is set anew at every step."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.ndim > 1]
-    vectors = [p for p in trained if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.optimizer.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+def adamw(
+    model: Transformer, config: TrainingConfig, bridges: nn.Module | None = None
+) -> torch.optim.AdamW:
+    """AdamW as the config says; each group's learning rate is set anew at every step.
+
+    ``schedule`` of a group says how. Bridges have a rate of their own, and no sharkfin.
+    """
     chosen = config.optimizer
+    groups = _groups(model, chosen)
+    if bridges is not None and config.bridge is not None:
+        own = {"lr": config.bridge.lr, "eps": config.bridge.eps, "sharkfin": False}
+        groups += _groups(bridges, chosen.model_copy(update=own))
     return torch.optim.AdamW(groups, lr=chosen.lr, betas=chosen.betas, eps=chosen.eps, fused=True)
+
+
+def _groups(module: nn.Module, schedule: OptimizerConfig) -> list[dict[str, Any]]:
+    trained = [p for p in module.parameters() if p.requires_grad]
+    decays = {True: schedule.weight_decay, False: 0.0}
+    return [
+        {
+            "params": [p for p in trained if (p.ndim > 1) is is_matrix],
+            "weight_decay": decay, "eps": schedule.eps, "schedule": schedule,
+        }
+        for is_matrix, decay in decays.items()
+    ]  # fmt: skip
