@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 from circuitkit.distribution import installed_version
 
 # isort: split
-from circuitkit.circuit import Circuit, CircuitFolder
+from circuitkit.circuit import Circuit, CircuitFolder, Perturbation
 from circuitkit.errors import CircuitkitError
 from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.nodes import Edge, Node, NodeSet, Site
 from circuitkit.views import notebook
 
 if TYPE_CHECKING:
+    from circuitkit.bridges.perturb import perturb
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
     from circuitkit.circuit.comparison import compare
     from circuitkit.compiled import compile, compile_circuit
@@ -77,6 +78,7 @@ _LAZY = {
     "load_study": "studies",
     "load_task": "task",
     "measure_means": "extraction",
+    "perturb": "bridges.perturb",
     "read_mask": "exports",
     "run_extraction": "extraction",
     "run_study": "studies.run_study",
@@ -106,6 +108,7 @@ __all__ = [
     "Node",
     "NodeSet",
     "Pair",
+    "Perturbation",
     "Prompt",
     "PruningConfig",
     "Site",
@@ -130,6 +133,7 @@ __all__ = [
     "load_study",
     "load_task",
     "measure_means",
+    "perturb",
     "read_mask",
     "run_extraction",
     "run_study",

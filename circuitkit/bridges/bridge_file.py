@@ -31,9 +31,7 @@ _EXPECTED = "the bridges of a checkpoint"
 
 def bridges_bytes(bridges: Bridges, record: BridgeRecord) -> bytes:
     """The content of ``bridges.safetensors``; the same bridges give the same bytes."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in _named(bridges).items()
-    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _named(bridges).items()}
     return save(tensors, {_KEY: record.model_dump_json()})
 
 

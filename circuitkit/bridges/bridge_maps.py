@@ -64,9 +64,7 @@ class Bridges(nn.Module):
         return self.at[crossing]  # pyright: ignore[reportReturnType]
 
 
-def initial_bridges(
-    n_layer: int, d_dense: int, d_sparse: int, topk: float, seed: int
-) -> Bridges:
+def initial_bridges(n_layer: int, d_dense: int, d_sparse: int, topk: float, seed: int) -> Bridges:
     """The bridges before their first step: random directions of unit size, no biases.
 
     A decoder starts as the transpose of its encoder, as in a sparse autoencoder.

@@ -107,4 +107,5 @@ def _add_batch(
         for way, logits in enumerate(into):
             each.losses[way] += loss(logits)
             each.divergences[way] += divergence(dense_logits, logits).item() * len(rows)
-    return torch.tensor([loss(dense_logits), loss(sparse.unembed(of_sparse[-1], tokens))])
+    alone = loss(dense_logits), loss(sparse.unembed(of_sparse[-1], tokens))
+    return torch.tensor(alone, dtype=torch.float64)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from circuitkit.model import Tap, Transformer
 from circuitkit.model.transformer import Layer
-from circuitkit.nodes import FINAL_RESID, Node
+from circuitkit.nodes import FINAL_RESID, Site
 
 Sublayer = Callable[[Tensor, Tap | None], Tensor]
 """From the stream before an attention or an MLP to the stream after it."""
@@ -67,18 +67,20 @@ def logits_from(
     return model.unembed(x, tokens)
 
 
-def reads_stream(node: Node) -> bool:
-    """Whether a node is a channel of the stream as a sublayer or the unembedding reads it."""
-    return node.site.place in ("act_in", str(FINAL_RESID))
+def reads_stream(site: Site) -> bool:
+    """Whether a site is the stream as a sublayer or the unembedding reads it."""
+    return site.place in ("act_in", str(FINAL_RESID))
 
 
-def crossing_of(node: Node, n_layer: int) -> int:
-    """Where a node's move is carried over.
+def sublayer_of(site: Site, n_layer: int) -> int:
+    """Which of the 2·n_layer sublayers a site is in; the unembedding counts as one more."""
+    return 2 * n_layer if site == FINAL_RESID else 2 * site.layer + (site.block == "mlp")
 
-    For a node that reads the stream, the crossing that it reads; for any other, the one that its
+
+def crossing_of(site: Site, n_layer: int) -> int:
+    """Where the move of a node is carried over.
+
+    For a site that reads the stream, the crossing that it reads; for any other, the one that its
     sublayer writes, which is the next.
     """
-    if node.site == FINAL_RESID:
-        return 2 * n_layer
-    sublayer = 2 * node.site.layer + (node.site.block == "mlp")
-    return sublayer if reads_stream(node) else sublayer + 1
+    return sublayer_of(site, n_layer) + (not reads_stream(site))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(path_type=Path), shell_complete=folders,
               help="Folder to write.")  # fmt: skip
 @click.option("--bridge-to", default=None, metavar="CHECKPOINT", shell_complete=checkpoint_names,
-              help="Also train bridges to this dense checkpoint, which stays as it is.")  # fmt: skip
+              help="Also train bridges to this dense checkpoint.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run that --out holds.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key.")
 @click.option("--device", default=None, metavar="cpu|cuda|cuda:N",

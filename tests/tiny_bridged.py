@@ -1,0 +1,64 @@
+"""Tiny bridged pairs: random models, random or identity bridges, folders that hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny import random_tokens, tiny_model, tiny_tokenizer
+
+from circuitkit.bridges.bridge_file import BridgedPair, bridges_bytes
+from circuitkit.bridges.bridge_maps import Bridges, identity_bridges, initial_bridges
+from circuitkit.bridges.bridge_quality import measure_bridges
+from circuitkit.bridges.bridge_record import BridgeRecord
+from circuitkit.checkpoints import load_checkpoint, save_checkpoint
+from circuitkit.checkpoints.native import weights_bytes
+from circuitkit.files import sha256
+from circuitkit.model import Transformer
+from circuitkit.provenance import Named
+
+
+def equal_pair(option: str = "plain", seed: int = 0, **changes: Any) -> BridgedPair:
+    """A model twice, with bridges that change nothing."""
+    model = tiny_model(option, seed, **changes)
+    return BridgedPair(model, model, identity_bridges(model.arch.n_layer, model.arch.d_model))
+
+
+def unlike_pair(seed: int = 0) -> BridgedPair:
+    """Two models of different widths, with random bridges."""
+    sparse, dense = tiny_model(seed=seed), tiny_model(seed=seed + 1, d_model=6)
+    bridges = initial_bridges(2, 6, sparse.arch.d_model, topk=0.5, seed=seed)
+    return BridgedPair(sparse, dense, bridges.requires_grad_(requires_grad=False))
+
+
+def save_pair(pair: BridgedPair, folder: Path) -> Path:
+    """``dense`` and ``sparse`` in a folder, the latter with its bridges; returns the latter."""
+    _save(pair.dense, folder / "dense", "dense")
+    dense = load_checkpoint(folder / "dense")
+    rows = random_tokens(pair.sparse.arch, 4, pair.sparse.arch.n_ctx)
+    record = BridgeRecord(
+        dense=Named(name="dense", sha256=dense.sha256),
+        sparse_weights_sha256=sha256(weights_bytes(pair.sparse)),
+        d_dense=pair.bridges.d_dense,
+        topk=pair.bridges.topk,
+        quality=measure_bridges(pair.sparse, pair.dense, pair.bridges, rows),
+    )
+    data = bridges_bytes(pair.bridges, record)
+    training = {"bridge_to": str(folder / "dense")}
+    _save(pair.sparse, folder / "sparse", "sparse", bridges=data, training=training)
+    return folder / "sparse"
+
+
+def _save(model: Transformer, folder: Path, name: str, **more: Any) -> None:
+    reference = random_tokens(model.arch, 20, model.arch.n_ctx)
+    save_checkpoint(
+        folder, model, name=name, tokenizer=tiny_tokenizer(), start_token=0, reference=reference,
+        **more,
+    )  # fmt: skip
+
+
+def same(a: Bridges, b: Bridges) -> bool:
+    """Whether two sets of bridges hold the same numbers."""
+    pairs = zip(a.state_dict().items(), b.state_dict().items(), strict=True)
+    return all(n == m and torch.equal(x, y) for (n, x), (m, y) in pairs)
