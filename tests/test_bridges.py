@@ -7,11 +7,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import OPTIONS, encoded_pairs, nodes, random_nodes, random_tokens, tiny_model
-from tiny_bridged import equal_pair, same, save_pair, unlike_pair
+from tiny_bridged import equal_pair, random_bridges, same, save_pair, unlike_pair
 
 from circuitkit.bridges.bridge_file import dense_checkpoint, read_bridges, read_record
 from circuitkit.bridges.bridge_losses import bridge_losses, hybrid_to_dense, hybrid_to_sparse
-from circuitkit.bridges.bridge_maps import initial_bridges
 from circuitkit.bridges.bridge_quality import measure_bridges
 from circuitkit.bridges.carry import carry, changed_differences, end_differences, move, node_values
 from circuitkit.bridges.crossings import crossing_names, crossing_of, logits_from, streams
@@ -50,7 +49,7 @@ def test_crossings_are_named_after_what_reads_there():
 # Losses
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", ["plain", "concatenated positions", "everything"])
 def test_identity_bridges_between_equal_models_lose_nothing(option):
     """Every hybrid pass is the model, bitwise; every error is 0, every divergence 0 to 1e-6."""
     pair = equal_pair(option)
@@ -62,7 +61,7 @@ def test_identity_bridges_between_equal_models_lose_nothing(option):
             assert torch.equal(logits, pair.sparse(tokens))
         losses = bridge_losses(pair.sparse, pair.dense, pair.bridges, rows, crossing)
         assert losses.nmse_to_sparse == losses.nmse_to_dense == 0
-        assert abs(losses.kl_to_sparse_nats) < 1e-6 and abs(losses.kl_to_dense_nats) < 1e-6
+        assert max(map(abs, (losses.kl_to_sparse_nats, losses.kl_to_dense_nats))) < 1e-6
     measured = measure_bridges(pair.sparse, pair.dense, pair.bridges, rows)
     assert measured.dense_loss_nats == measured.sparse_loss_nats
     for each in measured.crossings:
@@ -73,14 +72,14 @@ def test_identity_bridges_between_equal_models_lose_nothing(option):
 def test_random_bridges_lose_something_everywhere():
     """The laws above would notice a loss that is always 0; batches are measured as one."""
     pair = unlike_pair()
-    rows = random_tokens(pair.sparse.arch, 130, 8)
+    rows = random_tokens(pair.sparse.arch, 65, 8).repeat(2, 1)  # each direction runs one half
     measured = measure_bridges(pair.sparse, pair.dense, pair.bridges, rows)
     assert measured.n_tokens == 130 * 7
     whole = [bridge_losses(pair.sparse, pair.dense, pair.bridges, rows, i) for i in range(5)]
     mean = sum(each.nmse_to_sparse for each in measured.crossings) / 5
     assert mean == pytest.approx(float(whole[0].nmse_to_sparse), rel=1e-4)
     for each, losses in zip(measured.crossings, whole, strict=True):
-        assert each.nmse_to_dense > 0.01 and each.kl_to_dense_nats > 0.01
+        assert min(each.nmse_to_dense, each.kl_to_dense_nats) > 0.01
         assert each.kl_to_sparse_nats == pytest.approx(float(losses.kl_to_sparse_nats), rel=1e-4)
         assert each.kl_to_dense_nats == pytest.approx(float(losses.kl_to_dense_nats), rel=1e-4)
 
@@ -103,7 +102,7 @@ def test_gradients_reach_the_sparse_model_and_the_bridges_and_not_the_dense_mode
 
 def test_an_encoder_keeps_the_largest_magnitudes():
     """As many as asked; a decoder's output is dense, and a change leaves out its bias."""
-    bridge = initial_bridges(2, 6, 8, topk=0.5, seed=1)[0]
+    bridge = random_bridges(8, 6, seed=1)[0]
     with torch.no_grad():
         bridge.decoder.bias += 1
         x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
@@ -189,7 +188,7 @@ def test_half_a_file_is_refused(copied):
     """It is read as no other."""
     data = (copied / BRIDGES).read_bytes()
     (copied / BRIDGES).write_bytes(data[: len(data) // 2])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file.*interrupted"):
+    with pytest.raises(CheckpointError, match=r"not a whole safetensors file.*interrupted"):
         read_record(load_checkpoint(copied))
 
 
@@ -266,7 +265,7 @@ def test_what_a_write_carries_is_its_own_channel():
 
 
 def test_controls_are_as_large_as_what_is_carried():
-    """At every position: random rotations, and the difference of means, whose sign is the side's."""
+    """At every position: random rotations, and the difference of means, signed by the side."""
     pair = unlike_pair()
     batch = encoded_pairs(pair.sparse.arch)
     generator = torch.Generator().manual_seed(0)
@@ -292,8 +291,9 @@ def test_a_batch_at_a_time_is_all_at_once():
     own = tapped_differences(pair.dense, batch, None)
     assert torch.allclose(found.dense[0], own, atol=1e-5)
     assert torch.allclose(found.sparse[0], tapped_differences(pair.sparse, batch, None), atol=1e-5)
-    assert found.random.shape == (3, 80) and found.norm.shape == found.by_means.shape == (80,)
-    assert (found.norm >= 0).all() and found.norm.any()
+    assert found.random.shape == (3, 80)
+    assert found.norm.shape == found.by_means.shape == (80,)
+    assert found.norm.any()
 
 
 def test_cue_nodes_are_those_whose_interchange_moves_the_answer():

@@ -9,7 +9,7 @@ import torch
 from tiny import random_tokens, tiny_model, tiny_tokenizer
 
 from circuitkit.bridges.bridge_file import BridgedPair, bridges_bytes
-from circuitkit.bridges.bridge_maps import Bridges, identity_bridges, initial_bridges
+from circuitkit.bridges.bridge_maps import Bridges, identity_bridges
 from circuitkit.bridges.bridge_quality import measure_bridges
 from circuitkit.bridges.bridge_record import BridgeRecord
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
@@ -25,11 +25,20 @@ def equal_pair(option: str = "plain", seed: int = 0, **changes: Any) -> BridgedP
     return BridgedPair(model, model, identity_bridges(model.arch.n_layer, model.arch.d_model))
 
 
+def random_bridges(d_sparse: int, d_dense: int, seed: int) -> Bridges:
+    """Bridges of two layers that keep half of the sparse channels, biases and all random."""
+    bridges = Bridges(2, d_dense, d_sparse, topk=0.5)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in bridges.requires_grad_(requires_grad=False).parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
+    return bridges
+
+
 def unlike_pair(seed: int = 0) -> BridgedPair:
     """Two models of different widths, with random bridges."""
     sparse, dense = tiny_model(seed=seed), tiny_model(seed=seed + 1, d_model=6)
-    bridges = initial_bridges(2, 6, sparse.arch.d_model, topk=0.5, seed=seed)
-    return BridgedPair(sparse, dense, bridges.requires_grad_(requires_grad=False))
+    bridges = random_bridges(sparse.arch.d_model, 6, seed)
+    return BridgedPair(sparse, dense, bridges)
 
 
 def save_pair(pair: BridgedPair, folder: Path) -> Path:

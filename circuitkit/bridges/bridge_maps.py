@@ -64,21 +64,12 @@ class Bridges(nn.Module):
         return self.at[crossing]  # pyright: ignore[reportReturnType]
 
 
-def initial_bridges(n_layer: int, d_dense: int, d_sparse: int, topk: float, seed: int) -> Bridges:
-    """The bridges before their first step: random directions of unit size, no biases.
-
-    A decoder starts as the transpose of its encoder, as in a sparse autoencoder.
-    """
+def initial_bridges(n_layer: int, d_dense: int, d_sparse: int, topk: float) -> Bridges:
+    """The bridges before their first step: zeros, since each map is one linear layer."""
     bridges = Bridges(n_layer, d_dense, d_sparse, topk)
-    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for bridge in bridges:
-            shape = bridge.encoder.weight.shape
-            drawn = torch.randn(shape, generator=generator) * d_dense**-0.5
-            bridge.encoder.weight.copy_(drawn)
-            bridge.decoder.weight.copy_(drawn.T)
-            bridge.encoder.bias.zero_()
-            bridge.decoder.bias.zero_()
+        for parameter in bridges.parameters():
+            parameter.zero_()
     return bridges
 
 

@@ -199,6 +199,7 @@ def summary(
         TaskError: if the dense model answers no prompt rightly.
     """
     own, names = found.dense[0], crossing_names(n_layer)
+    crossings = {crossing_of(site, n_layer) for site in nodes.channels}
     if not float(hits(own).sum()):
         raise TaskError(
             f"dense checkpoint {about['dense'].name} answers no prompt of {about['task'].name} "
@@ -226,9 +227,7 @@ def summary(
     return Perturbation(
         **about,
         nodes=tuple(map(str, nodes)),
-        crossings=tuple(
-            names[i] for i in sorted({crossing_of(s, n_layer) for s in nodes.channels})
-        ),
+        crossings=tuple(names[i] for i in sorted(crossings)),
         seed=seed,
         n_pairs=len(pairs),
         n_templates=len(set(clusters)),

@@ -84,7 +84,10 @@ def _lines(made: Perturbation) -> Iterator[str]:
             f"{point.sparse_d.effect:>16.2f}"
         )
     end, random = made.end, made.random
-    yield f"the dense answer follows on {_text(end.dense_follows)} of the {made.n_right} prompts it does"
+    yield (
+        f"the dense answer follows on {_text(end.dense_follows)} of the {made.n_right} prompts "
+        "that it answers rightly"
+    )
     yield f"d moved per unit of norm: {_text(made.d_per_norm)}"
     yield (
         f"  difference of means, same size: {_text(made.by_means_d_per_norm)}; follows on "
@@ -92,7 +95,8 @@ def _lines(made: Perturbation) -> Iterator[str]:
     )
     yield (
         f"  {random.n_draws} random directions, same size: {random.d_per_norm:.3f}, highest "
-        f"{random.highest_d_per_norm:.3f}; follows on {random.follows:.3f}; p = {random.p_value:.4f}"
+        f"{random.highest_d_per_norm:.3f}; follows on {random.follows:.3f}; "
+        f"p = {random.p_value:.4f}"
     )
 
 

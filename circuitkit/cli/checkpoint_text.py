@@ -145,7 +145,8 @@ def _bridge_lines(bridges: Mapping[str, Any]) -> Iterator[str]:
         f"{quality['sparse_loss_nats']:.4f} nats"
     )
     yield f"  {'':<12}  {'dense -> sparse':^24}  {'sparse -> dense':^24}"
-    yield f"  {'crossing':<12}  {'NMSE':>6} {'loss':>8} {'KL':>8}  {'NMSE':>6} {'loss':>8} {'KL':>8}"
+    numbers = f"{'NMSE':>6} {'loss':>8} {'KL':>8}"
+    yield f"  {'crossing':<12}  {numbers}  {numbers}"
     for row in quality["crossings"]:
         ways = (
             f"{row[f'nmse_{way}']:>6.3f} {row[f'loss_{way}_nats']:>8.4f} "

@@ -10,6 +10,7 @@ Source: Gao et al. 2025, sections 2.3 and A.3; choices of ours: docs/bridges.md#
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from circuitkit.bridges.bridge_losses import bridge_losses
 from circuitkit.bridges.bridge_maps import Bridges, initial_bridges
 from circuitkit.bridges.bridge_quality import measure_bridges
 from circuitkit.bridges.bridge_record import BridgeRecord
+from circuitkit.bridges.crossings import streams
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.native import weights_bytes
 from circuitkit.corpora.tokenizer import START
@@ -36,6 +38,9 @@ from circuitkit.training.train_config import BridgeConfig, TrainingConfig
 
 _EQUAL = ("n_layer", "n_ctx", "vocab_size")
 """What both models must have alike: bridges join sublayer to sublayer, token by token."""
+
+_SPARSE_SIZE = 0.1
+"""About the root mean square of a sparse model's stream; only learning rates depend on it."""
 
 _LOOK_WINDOWS = 64
 """Windows of held-out text that are measured while training; all of it at the end."""
@@ -89,26 +94,48 @@ def _check_fits(config: TrainingConfig, dense: Checkpoint) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coupling:
-    """What a bridged run has beyond the sparse model."""
+    """What a bridged run has beyond the sparse model.
+
+    ``sizes`` are the root mean squares of the dense stream at every crossing.
+    """
 
     config: BridgeConfig
     seed: int
     where: str
     dense: Transformer
     bridges: Bridges
+    sizes: tuple[float, ...]
 
     @classmethod
-    def begun(cls, config: TrainingConfig, dense: Checkpoint, device: torch.device) -> Coupling:
+    def begun(
+        cls, config: TrainingConfig, dense: Checkpoint, held: NDArray[np.uint16],
+        device: torch.device,
+    ) -> Coupling:  # fmt: skip
         """The dense model and the bridges before the first step."""
         assert config.bridge is not None, "bound to the dense checkpoint before"
         arch, chosen = config.architecture, config.bridge
-        bridges = initial_bridges(
-            arch.n_layer, dense.architecture.d_model, arch.d_model, chosen.topk, config.seed
-        )
+        d_dense, model = dense.architecture.d_model, dense.load_model(device)
+        bridges = initial_bridges(arch.n_layer, d_dense, arch.d_model, chosen.topk)
+        rows = windows_of(held, arch.n_ctx)[:_LOOK_WINDOWS, :-1].to(device)
+        with torch.no_grad():
+            sizes = tuple(float(x.square().mean().sqrt()) for x in streams(model, rows))
         return cls(
-            config=chosen, seed=config.seed, where=dense.where,
-            dense=dense.load_model(device), bridges=bridges.to(device),
+            config=chosen, seed=config.seed, where=dense.where, dense=model,
+            bridges=bridges.to(device), sizes=sizes,
         )  # fmt: skip
+
+    @property
+    def rates(self) -> Iterator[tuple[nn.Parameter, float]]:
+        """Every parameter of the bridges, with what its learning rate is multiplied by.
+
+        An optimiser step is of one size whatever the gradient: it should be in proportion to what
+        the map gives, and to one over what it takes, since streams differ in size by far.
+        """
+        for bridge, size in zip(self.bridges, self.sizes, strict=True):
+            yield bridge.encoder.weight, _SPARSE_SIZE / size
+            yield bridge.encoder.bias, _SPARSE_SIZE
+            yield bridge.decoder.weight, size / _SPARSE_SIZE
+            yield bridge.decoder.bias, size
 
     def learner(self, sparse: Transformer) -> nn.Module:
         """The two that learn, as one module."""

@@ -7,6 +7,7 @@ random values. Where we differ: weight decay leaves vectors alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -52,27 +53,34 @@ def sinusoids(n_ctx: int, width: int) -> Float[Tensor, "n_ctx width"]:
 
 
 def adamw(
-    model: Transformer, config: TrainingConfig, bridges: nn.Module | None = None
+    model: Transformer, config: TrainingConfig, bridges: Iterable[tuple[nn.Parameter, float]] = ()
 ) -> torch.optim.AdamW:
-    """AdamW as the config says; each group's learning rate is set anew at every step.
+    """AdamW as the config says; the learning rates are set anew at every step.
 
-    ``schedule`` of a group says how. Bridges have a rate of their own, and no sharkfin.
+    A group's ``schedule`` and ``times`` say how. ``bridges`` are parameters with what their own
+    rate is multiplied by; it has no sharkfin.
     """
     chosen = config.optimizer
-    groups = _groups(model, chosen)
-    if bridges is not None and config.bridge is not None:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        _group([p for p in trained if p.ndim > 1], chosen),
+        _group([p for p in trained if p.ndim <= 1], chosen),
+    ]
+    if config.bridge is not None:
         own = {"lr": config.bridge.lr, "eps": config.bridge.eps, "sharkfin": False}
-        groups += _groups(bridges, chosen.model_copy(update=own))
+        schedule = chosen.model_copy(update=own)
+        groups += [_group([parameter], schedule, times) for parameter, times in bridges]
     return torch.optim.AdamW(groups, lr=chosen.lr, betas=chosen.betas, eps=chosen.eps, fused=True)
 
 
-def _groups(module: nn.Module, schedule: OptimizerConfig) -> list[dict[str, Any]]:
-    trained = [p for p in module.parameters() if p.requires_grad]
-    decays = {True: schedule.weight_decay, False: 0.0}
-    return [
-        {
-            "params": [p for p in trained if (p.ndim > 1) is is_matrix],
-            "weight_decay": decay, "eps": schedule.eps, "schedule": schedule,
-        }
-        for is_matrix, decay in decays.items()
-    ]  # fmt: skip
+def _group(
+    parameters: list[nn.Parameter], schedule: OptimizerConfig, times: float = 1.0
+) -> dict[str, Any]:
+    decays = any(p.ndim > 1 for p in parameters)
+    return {
+        "params": parameters,
+        "weight_decay": schedule.weight_decay if decays else 0.0,
+        "eps": schedule.eps,
+        "schedule": schedule,
+        "times": times,
+    }

@@ -160,8 +160,8 @@ def _prepare(
 ) -> _Run:  # fmt: skip
     tokenizer, tokens, held = _read_corpus(config, folder, dense, report)
     model = initial_model(config).to(devices.device)
-    coupling = None if dense is None else Coupling.begun(config, dense, devices.device)
-    optimizer = adamw(model, config, coupling and coupling.bridges)
+    coupling = None if dense is None else Coupling.begun(config, dense, held, devices.device)
+    optimizer = adamw(model, config, coupling.rates if coupling else ())
     return _Run(
         config=config, folder=folder, devices=devices, tokenizer=tokenizer, train=tokens,
         validation=held, model=model, optimizer=optimizer, report=report, coupling=coupling,
@@ -199,7 +199,8 @@ def _step(run: _Run, step: int) -> None:
     fraction = l0_fraction_at(step + 1, config.n_steps, sparsity)
     lr = lr_at(step, config.n_steps, config.optimizer, fraction)
     for group in run.optimizer.param_groups:
-        group["lr"] = lr_at(step, config.n_steps, group["schedule"], fraction)
+        rate = lr_at(step, config.n_steps, group["schedule"], fraction)
+        group["lr"] = rate * group["times"]
     loss = _gradients(run, step)
     run.optimizer.step()
     project(run.model, fraction, sparsity.min_nonzeros)

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from circuitkit.bridges.bridge_file import has_bridges
 from circuitkit.circuit import Circuit
 from circuitkit.distribution import installed_version
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.files import sha256
 from circuitkit.findings import Claim, Finding
+from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import claims_of
 from circuitkit.validation.saved_findings import SavedFindings
 from circuitkit.validation.search_trial import SearchTrial, Sibling
@@ -58,7 +60,7 @@ def run_thorough(
     trial: Trial, thorough: Thorough, default: Sequence[Finding]
 ) -> tuple[Finding, ...]:
     """Test the claims of the thorough suite, except those already tested in an earlier run."""
-    claims = claims_of("thorough")
+    claims = _that_apply(trial)
     if stopped := _stopped(default):
         return tuple(_not_run(claim, stopped) for claim in claims)
     search = thorough.search or ExtractConfig(seed=trial.circuit.seed)
@@ -72,6 +74,13 @@ def run_thorough(
             saved.add(test(long))
         done += costs[claim]
     return tuple(saved.findings[claim] for claim in claims)
+
+
+def _that_apply(trial: Trial) -> dict[str, ClaimTest]:
+    """The thorough claims, without those about bridges where the checkpoint has none."""
+    bridged = has_bridges(trial.checkpoint)
+    claims = claims_of("thorough")
+    return {c: t for c, t in claims.items() if bridged or "bridges" not in t.declared.needs}
 
 
 def _stopped(findings: Sequence[Finding]) -> str:

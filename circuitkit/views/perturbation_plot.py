@@ -52,7 +52,7 @@ def plot_perturbation(made: Perturbation, ax: Axes) -> Axes:
     ax.plot([1], [made.by_means_follows.effect], "D", color=_FOLLOWS, mfc="white", ms=6,
             label="follow the difference of means, same size")  # fmt: skip
     ax.plot([1], [made.random.follows], "x", color=_GREY, ms=7, mew=2,
-            label=f"follow a random direction, same size (mean of {made.random.n_draws})")  # fmt: skip
+            label=f"follow a random direction, same size ({made.random.n_draws})")  # fmt: skip
     ax.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.03), ylabel=f"in {made.dense.name}",
            xlabel="strength: from the prompt's own value to the other prompt's")  # fmt: skip
     ax.axhline(0.5, color=_GREY, lw=0.5, ls=":")

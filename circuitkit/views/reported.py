@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
 from circuitkit.circuit.explanation import FILE as EXPLANATION
 from circuitkit.circuit.explanation import Explanation
+from circuitkit.circuit.perturbation import Perturbation
 from circuitkit.circuit.transfer import Transfer
 from circuitkit.errors import MismatchError
 from circuitkit.findings import Validation
@@ -24,6 +25,7 @@ class Reported:
     rungs: Rungs = ()
     remarks: tuple[str, ...] = ()
     transfer: Transfer | None = None
+    perturbation: Perturbation | None = None
 
     @classmethod
     def of(cls, folder: CircuitFolder) -> Reported:
@@ -41,6 +43,7 @@ class Reported:
             rungs=read_rungs(folder.path),
             remarks=folder.remarks,
             transfer=folder.transfer,
+            perturbation=folder.perturbation,
         )
 
     @property
