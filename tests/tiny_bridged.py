@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ from circuitkit.bridges.bridge_file import BridgedPair, bridges_bytes
 from circuitkit.bridges.bridge_maps import Bridges, identity_bridges
 from circuitkit.bridges.bridge_quality import measure_bridges
 from circuitkit.bridges.bridge_record import BridgeRecord
-from circuitkit.checkpoints import load_checkpoint, save_checkpoint
-from circuitkit.checkpoints.native import weights_bytes
-from circuitkit.files import sha256
+from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from circuitkit.files import sha256_file
 from circuitkit.model import Transformer
 from circuitkit.provenance import Named
 
@@ -43,27 +43,35 @@ def unlike_pair(seed: int = 0) -> BridgedPair:
 
 def save_pair(pair: BridgedPair, folder: Path) -> Path:
     """``dense`` and ``sparse`` in a folder, the latter with its bridges; returns the latter."""
-    _save(pair.dense, folder / "dense", "dense")
+    _save(pair.dense, folder / "dense")
+    _save(pair.sparse, folder / "sparse")
     dense = load_checkpoint(folder / "dense")
-    rows = random_tokens(pair.sparse.arch, 4, pair.sparse.arch.n_ctx)
-    record = BridgeRecord(
-        dense=Named(name="dense", sha256=dense.sha256),
-        sparse_weights_sha256=sha256(weights_bytes(pair.sparse)),
-        d_dense=pair.bridges.d_dense,
-        topk=pair.bridges.topk,
-        quality=measure_bridges(pair.sparse, pair.dense, pair.bridges, rows),
-    )
-    data = bridges_bytes(pair.bridges, record)
-    training = {"bridge_to": str(folder / "dense")}
-    _save(pair.sparse, folder / "sparse", "sparse", bridges=data, training=training)
+    write_bridges(folder / "sparse", pair.sparse, dense, pair.dense, pair.bridges)
     return folder / "sparse"
 
 
-def _save(model: Transformer, folder: Path, name: str, **more: Any) -> None:
+def write_bridges(
+    folder: Path, sparse: Transformer, dense: Checkpoint, model: Transformer, bridges: Bridges
+) -> None:
+    """Make a checkpoint's folder a bridged one; ``model`` is that of the dense checkpoint."""
+    rows = random_tokens(sparse.arch, 2, sparse.arch.n_ctx)
+    record = BridgeRecord(
+        dense=Named(name=dense.name, sha256=dense.sha256),
+        sparse_weights_sha256=sha256_file(folder / "model.safetensors"),
+        d_dense=bridges.d_dense,
+        topk=bridges.topk,
+        quality=measure_bridges(sparse, model, bridges, rows),
+    )
+    (folder / "bridges.safetensors").write_bytes(bridges_bytes(bridges, record))
+    training = json.loads((folder / "training.json").read_text())
+    (folder / "training.json").write_text(json.dumps(training | {"bridge_to": dense.where}))
+
+
+def _save(model: Transformer, folder: Path) -> None:
     reference = random_tokens(model.arch, 20, model.arch.n_ctx)
     save_checkpoint(
-        folder, model, name=name, tokenizer=tiny_tokenizer(), start_token=0, reference=reference,
-        **more,
+        folder, model, name=folder.name, tokenizer=tiny_tokenizer(), start_token=0,
+        reference=reference, training={},
     )  # fmt: skip
 
 

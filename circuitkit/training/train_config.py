@@ -87,7 +87,7 @@ class BridgeConfig(BaseModel):
     nmse: Weight = 1.0
     kl_to_sparse: Weight = 1.0
     kl_to_dense: Weight = 1.0
-    lr: Annotated[float, Field(gt=0)] = 0.004
+    lr: Annotated[float, Field(gt=0)] = 0.01
     eps: Annotated[float, Field(gt=0)] = 1e-6
     dense: Named | None = None
 
