@@ -82,7 +82,7 @@ def perturb(
         dense: the dense checkpoint, if it is no longer where it was.
         strengths: how far to move them, from 0 to 1; 0 and 1 are added.
         n_pairs: test pairs; None for as many as the extraction scored.
-        n_random: random directions to compare with.
+        n_random: random directions to compare with, at least one.
         seed: of the random directions and the intervals; None for that of the circuit.
         out: folder to write the file, its table and its picture to.
         device: where the models compute: ``cpu``, ``cuda`` or ``cuda:N``.
@@ -97,7 +97,7 @@ def perturb(
     """
     place, circuit = device_named(device), as_circuit(circuit)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
-    strengths = _checked(strengths)
+    strengths = _checked(strengths, n_random)
     check_belongs(checkpoint, task, circuit)
     wanted = None if nodes is None else nodes_of_circuit(circuit, nodes, checkpoint)
     record = read_record(checkpoint)
@@ -128,7 +128,9 @@ def perturb(
     return made
 
 
-def _checked(strengths: Sequence[float]) -> tuple[float, ...]:
+def _checked(strengths: Sequence[float], n_random: int) -> tuple[float, ...]:
+    if n_random < 1:
+        raise UsageError(f"n_random {n_random}: expected at least 1 random direction.")
     odd = [x for x in strengths if not 0 <= x <= 1]
     if odd:
         raise UsageError(
