@@ -125,7 +125,7 @@ class Coupling:
         )  # fmt: skip
 
     @property
-    def rates(self) -> Iterator[tuple[nn.Parameter, float]]:
+    def rates(self) -> Iterator[tuple[Tensor, float]]:
         """Every parameter of the bridges, with what its learning rate is multiplied by.
 
         An optimiser step is of one size whatever the gradient: it should be in proportion to what

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from circuitkit.model import Transformer
 from circuitkit.training.train_config import OptimizerConfig, TrainingConfig
@@ -53,7 +53,7 @@ def sinusoids(n_ctx: int, width: int) -> Float[Tensor, "n_ctx width"]:
 
 
 def adamw(
-    model: Transformer, config: TrainingConfig, bridges: Iterable[tuple[nn.Parameter, float]] = ()
+    model: Transformer, config: TrainingConfig, bridges: Iterable[tuple[Tensor, float]] = ()
 ) -> torch.optim.AdamW:
     """AdamW as the config says; the learning rates are set anew at every step.
 
@@ -74,7 +74,7 @@ def adamw(
 
 
 def _group(
-    parameters: list[nn.Parameter], schedule: OptimizerConfig, times: float = 1.0
+    parameters: list[Tensor], schedule: OptimizerConfig, times: float = 1.0
 ) -> dict[str, Any]:
     decays = any(p.ndim > 1 for p in parameters)
     return {

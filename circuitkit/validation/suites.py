@@ -15,10 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from circuitkit.bridges.bridge_file import has_bridges
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.native import BRIDGES
 from circuitkit.circuit import Circuit
 from circuitkit.distribution import installed_version
 from circuitkit.extraction.extract_config import ExtractConfig
-from circuitkit.files import sha256
+from circuitkit.files import sha256, sha256_file
 from circuitkit.findings import Claim, Finding
 from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import claims_of
@@ -93,6 +95,12 @@ def _not_run(claim: str, note: str) -> Finding:
     return Finding(claim=claim, outcome="not_run", note=note)
 
 
+def _bridges(checkpoint: Checkpoint) -> dict[str, str]:
+    """The hash of the checkpoint's bridges, which its own does not cover; nothing without any."""
+    found = has_bridges(checkpoint)
+    return {"bridges": sha256_file(checkpoint.path / BRIDGES)} if found else {}
+
+
 def inputs_sha256(trial: SearchTrial) -> str:
     """A hash over all that the findings depend on."""
     inputs = {
@@ -103,5 +111,6 @@ def inputs_sha256(trial: SearchTrial) -> str:
         "n_pairs": len(trial.pairs),
         "search": trial.search.to_dict(),
         "versions": [installed_version(), version("torch")],
+        **_bridges(trial.checkpoint),
     }
     return sha256(json.dumps(inputs, sort_keys=True).encode())
