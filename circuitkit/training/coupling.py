@@ -39,7 +39,7 @@ from circuitkit.training.train_config import BridgeConfig, TrainingConfig
 _EQUAL = ("n_layer", "n_ctx", "vocab_size")
 """What both models must have alike: bridges join sublayer to sublayer, token by token."""
 
-_SPARSE_SIZE = 0.1
+_SPARSE_SIZE = 0.2
 """About the root mean square of a sparse model's stream; only learning rates depend on it."""
 
 _LOOK_WINDOWS = 64
