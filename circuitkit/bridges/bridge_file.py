@@ -61,8 +61,7 @@ def read_record(checkpoint: Checkpoint) -> BridgeRecord:
     if not path.exists():
         raise CheckpointError(
             f"checkpoint {checkpoint.name} has no bridges: {path} is not there. Train one with "
-            "'circuitkit train CONFIG --bridge-to CHECKPOINT', or give one that has them, such as "
-            "tinypython-bridged."
+            "'circuitkit train CONFIG --bridge-to CHECKPOINT', or give one that has them."
         )
     try:
         with safe_open(regular_file(path, CheckpointError, _EXPECTED), framework="pt") as file:
