@@ -1,4 +1,4 @@
-"""Cue nodes: the nodes of a circuit that by themselves tell the model which prompt it is.
+"""Cue nodes: the nodes of a circuit that by themselves carry which of its two prompts it is.
 
 In: a sparse model, pairs, nodes. Out: those whose interchange alone, with the other prompt of the
 pair, lowers the mean logit difference by at least a tenth.

@@ -51,6 +51,7 @@ from circuitkit.views.perturbation_plot import draw_perturbation
 
 STRENGTHS = tuple(i / 10 for i in range(11))
 N_RANDOM = 100
+N_PAIRS = 128
 _CUE_PAIRS = 48
 _TRAIN_PAIRS = 128
 
@@ -64,7 +65,7 @@ def perturb(
     *,
     dense: Checkpoint | str | Path | None = None,
     strengths: Sequence[float] = STRENGTHS,
-    n_pairs: int | None = None,
+    n_pairs: int = N_PAIRS,
     n_random: int = N_RANDOM,
     seed: int | None = None,
     out: str | Path | None = None,
@@ -81,7 +82,7 @@ def perturb(
             whose interchange alone lowers d by a tenth or more.
         dense: the dense checkpoint, if it is no longer where it was.
         strengths: how far to move them, from 0 to 1; 0 and 1 are added.
-        n_pairs: test pairs; None for as many as the extraction scored.
+        n_pairs: test pairs, at most.
         n_random: random directions to compare with, at least one.
         seed: of the random directions and the intervals; None for that of the circuit.
         out: folder to write the file, its table and its picture to.
@@ -105,7 +106,7 @@ def perturb(
     if out is not None:
         claim_folder(Path(out), (FILE, "circuit.json"), "what a perturbation does")
     seed = circuit.seed if seed is None else seed
-    pairs = checkpoint.ask(task, "test", n_pairs or circuit.n_pairs, circuit.seed)
+    pairs = checkpoint.ask(task, "test", n_pairs, circuit.seed)
     train = checkpoint.ask(task, "train", _TRAIN_PAIRS, circuit.seed)
     with shown(progress) as report, repeatable(place):
         pair = load_pair(checkpoint, target, place)

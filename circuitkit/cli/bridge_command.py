@@ -29,7 +29,7 @@ from circuitkit.cli.console import as_json, device, print_notes, progress_bar, q
 @click.option("--checkpoint", default=None, shell_complete=checkpoint_names,
               help="The bridged one, if it is no longer where it was.")  # fmt: skip
 @click.option("--pairs", "n_pairs", type=click.IntRange(2), default=None,
-              help="Test pairs; as many as the extraction scored unless given.")  # fmt: skip
+              help="Test pairs; 128 unless given.")  # fmt: skip
 @device
 @as_json
 @quiet
@@ -49,7 +49,7 @@ def bridge(
     Example:
       circuitkit bridge out/quotes --node 1.attn.act_in:40 --out out/quotes
     """
-    from circuitkit.bridges.perturb import STRENGTHS, perturb
+    from circuitkit.bridges.perturb import N_PAIRS, STRENGTHS, perturb
     from circuitkit.checkpoints.of_circuit import checkpoint_of
     from circuitkit.circuit import CircuitFolder
 
@@ -59,7 +59,7 @@ def bridge(
     with progress_bar(quiet=quiet) as progress:
         made = perturb(
             model, opened.task, opened.circuit, nodes or None, dense=dense,
-            strengths=strengths or STRENGTHS, n_pairs=n_pairs, out=out, device=device,
+            strengths=strengths or STRENGTHS, n_pairs=n_pairs or N_PAIRS, out=out, device=device,
             progress=progress,
         )  # fmt: skip
     if as_json:

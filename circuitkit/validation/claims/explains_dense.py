@@ -30,7 +30,7 @@ CLAIM = Declared(
     id=Claim.EXPLAINS_DENSE,
     suite="thorough",
     fooled_by="cue nodes that write what the unembedding reads",
-    needs=("bridges",),
+    needs=("train pairs", "bridges"),
 )
 
 FOLLOWS, P = 0.50, 0.01
