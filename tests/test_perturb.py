@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from tiny_bridged import write_bridges
 
 import circuitkit as ck
+from circuitkit.bridges import cue_nodes
 from circuitkit.bridges import perturb as perturbing
 from circuitkit.bridges.bridge_maps import identity_bridges
 from circuitkit.bridges.perturb import perturb
@@ -43,7 +44,7 @@ READ = "final_resid:22"
 def few_pairs():
     """To find cue nodes and means on, where a verdict takes many."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(perturbing, "_CUE_PAIRS", 8)
+        patched.setattr(cue_nodes, "_CUE_PAIRS", 8)
         patched.setattr(perturbing, "_TRAIN_PAIRS", 8)
         patched.setattr(explains_dense, "_TRAIN_PAIRS", 8)
         yield

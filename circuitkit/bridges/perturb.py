@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from circuitkit.arguments import checked_call
-from circuitkit.bridges.bridge_file import BridgedPair, dense_checkpoint, load_pair, read_record
-from circuitkit.bridges.crossings import crossing_names, crossing_of
-from circuitkit.bridges.cue_nodes import cue_nodes
-from circuitkit.bridges.perturb_pairs import Perturbed, perturb_pairs
+from circuitkit.bridges.bridge_file import dense_checkpoint, load_pair, read_record
+from circuitkit.bridges.cue_nodes import cues_of, nodes_of_circuit
+from circuitkit.bridges.perturb_pairs import perturb_pairs
+from circuitkit.bridges.perturbation_numbers import summary
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.of_circuit import check_belongs, check_nodes
 from circuitkit.circuit import Circuit, CircuitFolder
@@ -28,31 +25,19 @@ from circuitkit.circuit.perturbation import (
     FILE,
     PICTURE,
     Perturbation,
-    RandomDirections,
-    Strength,
 )
-from circuitkit.circuit.transfer import Bounded
-from circuitkit.errors import CircuitError, TaskError, UsageError
+from circuitkit.errors import UsageError
 from circuitkit.files import claim_folder, write_whole
 from circuitkit.model.device import device_named, repeatable
-from circuitkit.model.encoded_pairs import EncodedPairs, hits
-from circuitkit.nodes import Node, NodeSet, Site
+from circuitkit.nodes import Node
 from circuitkit.progress import Progress, shown
 from circuitkit.provenance import Named
-from circuitkit.statistics.intervals import (
-    Estimate,
-    cluster_mean,
-    cluster_ratio,
-    monte_carlo_p,
-    proportion,
-)
 from circuitkit.task import Task, load_task
 from circuitkit.views.perturbation_plot import draw_perturbation
 
 STRENGTHS = tuple(i / 10 for i in range(11))
 N_RANDOM = 100
 N_PAIRS = 128
-_CUE_PAIRS = 48
 _TRAIN_PAIRS = 128
 
 
@@ -139,141 +124,3 @@ def _checked(strengths: Sequence[float], n_random: int) -> tuple[float, ...]:
             "the other prompt)."
         )
     return tuple(sorted({0.0, *map(float, strengths), 1.0}))
-
-
-def nodes_of_circuit(
-    circuit: Circuit, nodes: Iterable[Node | str], checkpoint: Checkpoint
-) -> NodeSet:
-    """The nodes asked for, with the model's widths.
-
-    Raises:
-        CircuitError: if one is not of the circuit, or reads a position and not the stream.
-        UsageError: if a text names no node, or there is none.
-    """
-    try:
-        found = [Node.parse(node) if isinstance(node, str) else node for node in nodes]
-    except ValueError as error:
-        raise UsageError(f"{error}.") from None
-    if not found:
-        raise UsageError("no node to move: name one of the circuit, or leave nodes out.")
-    for node in found:
-        if node not in circuit.nodes:
-            here = [str(Node(node.site, channel)) for channel in circuit.nodes[node.site]]
-            known = ", ".join(here or map(str, circuit.nodes))
-            raise CircuitError(
-                f"the circuit of {circuit.task.name} has no node {node}; expected one of "
-                f"{_some(known)}."
-            )
-        _check_in_stream(node, checkpoint.architecture.d_model)
-    return NodeSet.of(found, checkpoint.architecture.widths)
-
-
-def _check_in_stream(node: Node, d_model: int) -> None:
-    if node.site.place == "act_in" and node.channel >= d_model:
-        raise CircuitError(
-            f"{node} reads a position, not the residual stream, and both prompts have the same: "
-            "there is nothing to carry over. Choose another node."
-        )
-
-
-def _some(names: str) -> str:
-    return names if len(names) <= 300 else names[:300].rpartition(",")[0] + ", …"
-
-
-def cues_of(circuit: Circuit, pair: BridgedPair, train: EncodedPairs) -> NodeSet:
-    """The circuit's cue nodes, found on training pairs."""
-    arch = pair.sparse.arch
-    reads_position = {
-        Site(i, block, "act_in"): range(arch.d_model, arch.d_in)
-        for i in range(arch.n_layer) for block in ("attn", "mlp")
-    }  # fmt: skip
-    nodes = NodeSet(circuit.nodes.channels, arch.widths)
-    return cue_nodes(pair.sparse, train[:_CUE_PAIRS], nodes - NodeSet(reads_position))
-
-
-def summary(
-    found: Perturbed, pairs: EncodedPairs, nodes: NodeSet, n_layer: int,
-    strengths: Sequence[float], seed: int, about: dict,
-) -> Perturbation:  # fmt: skip
-    """The numbers of a perturbation, with intervals over templates.
-
-    Raises:
-        CircuitError: if the nodes have nothing to carry over.
-        TaskError: if the dense model answers no prompt rightly.
-    """
-    own, names = found.dense[0], crossing_names(n_layer)
-    crossings = {crossing_of(site, n_layer) for site in nodes.channels}
-    if not float(hits(own).sum()):
-        raise TaskError(
-            f"dense checkpoint {about['dense'].name} answers no prompt of {about['task'].name} "
-            "rightly: there is no answer to turn. Choose a task that it does."
-        )
-    if not float(found.norm.sum()):
-        raise CircuitError(
-            f"{', '.join(map(str, nodes))}: the same on both prompts of every pair, or nothing "
-            "reads it: there is nothing to carry over. Choose another node."
-        )
-    clusters = pairs.templates
-
-    def per_norm(d: Tensor) -> Bounded:
-        return _bounded(cluster_ratio(_pairs(own - d), _pairs(found.norm), clusters, seed))
-
-    def follows(d: Tensor) -> Bounded:
-        return _bounded(turned(own, d, clusters, seed))
-
-    def mean(values: Tensor) -> Bounded:
-        return _bounded(cluster_mean(_pairs(values), clusters, seed))
-
-    falls = (own - found.random).double().mean(1)
-    by_norm = falls / found.norm.double().mean()
-    reaches = int((falls >= (own - found.dense[-1]).double().mean()).sum())
-    return Perturbation(
-        **about,
-        nodes=tuple(map(str, nodes)),
-        crossings=tuple(names[i] for i in sorted(crossings)),
-        seed=seed,
-        n_pairs=len(pairs),
-        n_templates=len(set(clusters)),
-        n_right=int((own > 0).sum()),
-        curve=tuple(
-            Strength(
-                strength=strength,
-                dense_d=mean(dense),
-                dense_other_answer=mean(torch.sigmoid(-dense)),
-                dense_follows=follows(dense),
-                sparse_d=mean(sparse),
-            )
-            for strength, dense, sparse in zip(strengths, found.dense, found.sparse, strict=True)
-        ),
-        norm=float(found.norm.double().mean()),
-        d_per_norm=per_norm(found.dense[-1]),
-        by_means_d_per_norm=per_norm(found.by_means),
-        by_means_follows=follows(found.by_means),
-        random=RandomDirections(
-            n_draws=len(found.random),
-            d_per_norm=float(by_norm.mean()),
-            highest_d_per_norm=float(by_norm.max()),
-            follows=float(np.mean([turned(own, d, clusters, seed).effect for d in found.random])),
-            p_value=monte_carlo_p(reaches, len(found.random)),
-        ),
-    )
-
-
-def turned(own: Tensor, moved: Tensor, clusters: Sequence[str], seed: int) -> Estimate:
-    """Of the prompts answered rightly, the share whose answer is the other one when moved."""
-    right = (own > 0).double()
-    both = _pairs(right * (moved < 0)) * 2
-    n_right = _pairs(right) * 2
-    if n_right.min() == 2:
-        return proportion(both / 2, clusters, seed)
-    return cluster_ratio(both, n_right, clusters, seed)
-
-
-def _pairs(rows: Tensor) -> NDArray[np.float64]:
-    """The mean of a pair's two prompts."""
-    return rows.double().view(2, -1).mean(0).numpy()
-
-
-def _bounded(estimate: Estimate) -> Bounded:
-    low, high = estimate.bounds
-    return Bounded(effect=estimate.effect, low=low, high=high)

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 from circuitkit.bridges.bridge_file import BridgedPair, dense_checkpoint, load_pair, read_record
 from circuitkit.bridges.crossings import crossing_names, crossing_of
-from circuitkit.bridges.perturb import N_RANDOM, cues_of, turned
+from circuitkit.bridges.cue_nodes import cues_of
+from circuitkit.bridges.perturb import N_RANDOM
 from circuitkit.bridges.perturb_pairs import perturb_pairs
+from circuitkit.bridges.perturbation_numbers import turned
 from circuitkit.errors import CheckpointError
 from circuitkit.findings import Claim, Finding
 from circuitkit.nodes import NodeSet
