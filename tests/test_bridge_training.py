@@ -43,6 +43,7 @@ def test_a_bridged_run_gives_a_checkpoint_with_its_bridges(made):
     assert (record.d_dense, record.topk) == (24, 0.25)
     assert (run / "tokenizer.json").read_bytes() == (dense / "tokenizer.json").read_bytes()
     quality = record.quality
+    assert checkpoint.training is not None
     assert quality.sparse_loss_nats == pytest.approx(checkpoint.training["validation_loss_nats"])
     assert checkpoint.training["config"]["bridge"]["dense"]["name"] == "dense"
     bridges = read_bridges(checkpoint)
@@ -82,7 +83,8 @@ def test_a_configuration_without_bridges_is_written_as_before(made):
 def test_hybrid_passes_cross_everywhere_in_turn(made, monkeypatch):
     """The crossing of a step is drawn from the seed and the step, each of them often."""
     config, dense, _ = made
-    bound, checkpoint = coupled(config, load_checkpoint(dense))
+    checkpoint = load_checkpoint(dense)
+    bound, _ = coupled(config, checkpoint)
     held = torch.arange(200).numpy().astype("uint16")
     run = Coupling.begun(bound, checkpoint, held, torch.device("cpu"))
     asked = []

@@ -104,7 +104,7 @@ def test_an_encoder_keeps_the_largest_magnitudes():
     """As many as asked; a decoder's output is dense, and a change leaves out its bias."""
     bridge = random_bridges(8, 6, seed=1)[0]
     with torch.no_grad():
-        bridge.decoder.bias += 1
+        bridge.decoder.bias.add_(1)
         x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
         assert (bridge.encode(x) != 0).sum(-1).tolist() == [4] * 5
         h = bridge.encode(x)

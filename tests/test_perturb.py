@@ -243,6 +243,7 @@ def test_bridges_that_carry_nothing_right_explain_nothing(trial, monkeypatch):
     monkeypatch.setattr(explains_dense, "load_pair", turned)
     found = check_explains_dense(trial)
     assert found.outcome == "fail"
+    assert found.effect is not None
     assert found.effect < 0.5
 
 
