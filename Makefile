@@ -7,7 +7,7 @@ DEMO   ?= out/demo
 TASK   ?= for_while
 
 .NOTPARALLEL:
-.PHONY: demo test lint types bench truth gallery curves clean
+.PHONY: demo test lint types docs bench truth gallery curves release-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,15 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+DOCS := $(VENV)/.docs
+
+$(DOCS): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(DOCS)  ## the site, in out/site: a broken link or a missing reference is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python docs/site/build_site.py
 
 BENCH   := out/bench
 BENCHES := training_speed speed end_to_end planted_extraction planted_validation large_model \
@@ -62,6 +71,25 @@ gallery: $(STAMP)  ## every circuit and verdict of the bundled checkpoints; take
 
 curves: $(STAMP)  ## docs/training-curves.svg, and the table of tasks in docs/results.md
 	$(BIN)/python reports/make_training.py
+
+RELEASE   := out/release
+MAX_WHEEL := 12000000
+
+release-check: $(STAMP)  ## the files of a release, checked, installed where nothing else is, and run
+	rm -rf $(RELEASE) dist
+	$(BIN)/python tests/benchmarks/public_types.py
+	$(PYTHON) -m venv $(RELEASE)/tools
+	$(RELEASE)/tools/bin/pip install --quiet --constraint constraints.txt build twine
+	$(RELEASE)/tools/bin/python -m build --outdir dist
+	$(RELEASE)/tools/bin/twine check --strict dist/*
+	@for wheel in dist/*.whl; do size=$$(wc -c < $$wheel); echo "$$wheel: $$size bytes"; \
+	  test $$size -le $(MAX_WHEEL) || { echo "more than $(MAX_WHEEL)" >&2; exit 1; }; done
+	$(PYTHON) -m venv $(RELEASE)/empty
+	$(RELEASE)/empty/bin/pip install --quiet --constraint constraints.txt torch
+	$(RELEASE)/empty/bin/pip install --quiet --constraint constraints.txt dist/*.whl
+	cd $(RELEASE) && empty/bin/circuitkit extract tinypython-nano --task $(TASK) --out demo
+	cd $(RELEASE) && empty/bin/circuitkit validate demo || test $$? -eq 1
+	cd $(RELEASE) && empty/bin/circuitkit report demo
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -21,7 +21,16 @@ CircuitkitError            the command line turns each into one message, exit co
 
 
 class CircuitkitError(Exception):
-    """Base of every error a user can cause."""
+    """Base of every error a user can cause.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> try:
+        ...     ck.load_task("for_whale")
+        ... except ck.CircuitkitError as error:
+        ...     print(type(error).__name__)
+        TaskError
+    """
 
 
 class SavedInterrupt(KeyboardInterrupt):

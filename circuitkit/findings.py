@@ -38,7 +38,13 @@ Outcome = Literal["pass", "fail", "inconclusive", "not_run"]
 
 
 class Claim(StrEnum):
-    """What can be claimed of a circuit, in the order in which it is tested."""
+    """What can be claimed of a circuit, in the order in which it is tested.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> [claim.value for claim in ck.Claim][:3]
+        ['integrity', 'competent', 'sufficient']
+    """
 
     INTEGRITY = "integrity"
     COMPETENT = "competent"
@@ -96,6 +102,12 @@ class Finding(BaseModel):
     ``outcome`` is ``pass`` when the interval lies wholly inside the pass region,
     ``fail`` when wholly outside, ``inconclusive`` between, ``not_run`` when it was
     not tested; ``note`` then says why.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> finding = ck.Validation.load("out/for_while")["sufficient"]
+        >>> finding.outcome, finding.low < finding.effect < finding.high
+        ('pass', True)
     """
 
     model_config = STRICT
@@ -160,6 +172,14 @@ class Validation(BaseModel):
 
     ``forms`` holds the circuit's loss by form of the task, where templates have forms, and
     ``uses`` for every node the forms on which it matters.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> validation = ck.Validation.load("out/for_while")
+        >>> validation.passes, validation["competent"].outcome
+        (True, 'pass')
+        >>> validation.to_frame()["claim"].is_unique
+        True
     """
 
     model_config = STRICT

@@ -34,6 +34,12 @@ class Site:
     """A place in the forward pass where nodes live; ordered as the pass runs.
 
     ``final_resid``, read by the unembedding, has no block and ``layer`` -1.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> site = ck.Site.parse("3.attn.q")
+        >>> site.layer, site.kind, site < ck.Site.parse("final_resid")
+        (3, 'attn.q', True)
     """
 
     layer: int
@@ -76,7 +82,14 @@ FINAL_RESID = Site(-1, "", "final_resid")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Node:
-    """One channel at one site, written ``10.attn.q:657``."""
+    """One channel at one site, written ``10.attn.q:657``.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> node = ck.Node.parse("10.attn.q:657")
+        >>> node.site.layer, node.channel, node.label(d_head=8)
+        (10, 657, '10.attn.q h82.c1')
+    """
 
     site: Site
     channel: int
@@ -105,7 +118,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A nonzero weight from one node to another."""
+    """A nonzero weight from one node to another.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> source, target = ck.Node.parse("0.attn.v:8"), ck.Node.parse("0.attn.resid_delta:95")
+        >>> print(ck.Edge(source, target, 1.5))
+        0.attn.v:8 -> 0.attn.resid_delta:95 (+1.5)
+    """
 
     source: Node
     target: Node
@@ -135,6 +155,15 @@ class NodeSet(Set[Node]):
 
     Raises:
         ValueError: if a channel lies outside its site's width.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> site = ck.Site.parse("0.attn.q")
+        >>> some, others = ck.NodeSet({site: [3, 5]}), ck.NodeSet({site: [5, 7]})
+        >>> [str(node) for node in some | others]
+        ['0.attn.q:3', '0.attn.q:5', '0.attn.q:7']
+        >>> len(~ck.NodeSet({site: [3]}, widths={site: 128}))
+        127
     """
 
     def __init__(
@@ -143,8 +172,12 @@ class NodeSet(Set[Node]):
         widths: Mapping[Site, int] | None = None,
     ) -> None:
         kept = {site: tuple(sorted(set(chosen))) for site, chosen in (channels or {}).items()}
-        self.channels = MappingProxyType({site: kept[site] for site in sorted(kept) if kept[site]})
-        self.widths = None if widths is None else MappingProxyType(dict(widths))
+        self.channels: MappingProxyType[Site, tuple[int, ...]] = MappingProxyType(
+            {site: kept[site] for site in sorted(kept) if kept[site]}
+        )
+        self.widths: MappingProxyType[Site, int] | None = (
+            None if widths is None else MappingProxyType(dict(widths))
+        )
         for site, chosen in self.channels.items():
             _check_channels(site, chosen, self.widths)
 

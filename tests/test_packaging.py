@@ -87,6 +87,19 @@ def test_the_package_says_that_it_has_types():
     assert "Typing :: Typed" in PROJECT["classifiers"]
 
 
+def test_a_release_is_checked_before_it_is_published():
+    """By a tag that is the version, with all tests, and without a password."""
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    build, publish = text.split("  publish:")
+    wanted = ("GITHUB_REF_NAME", "bash .ci/run", "make release-check")
+    at = [build.index(each) for each in wanted]
+    assert at == sorted(at)
+    assert "needs: build" in publish
+    assert "id-token: write" in publish
+    assert "id-token" not in build
+    assert not re.search(r"secrets\.|password:|token:(?! write)", text)
+
+
 def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -3,6 +3,7 @@
 import email
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -71,6 +72,12 @@ def test_the_wheel_holds_nothing_else(wheel):
     held = zipfile.ZipFile(wheel).namelist()
     assert all(name.startswith(("circuitkit/", "sparse_circuitkit-")) for name in held)
     assert not [name for name in held if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_the_wheel_is_at_most_12_megabytes(wheel):
+    """Most of it are the checkpoints; ``make release-check`` asks the same."""
+    limit = int(re.search(r"MAX_WHEEL := (\d+)", (ROOT / "Makefile").read_text())[1])
+    assert wheel.stat().st_size <= limit == 12_000_000
 
 
 def test_the_wheel_names_its_authors_and_addresses(wheel):

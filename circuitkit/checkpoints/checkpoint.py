@@ -57,6 +57,13 @@ class Checkpoint:
     the model computes. ``tokenizer`` is None in a folder without one, which then does only
     tasks given as token ids. ``warnings`` list settings of its file that would change prompts
     and are ignored. ``layout`` says how a folder in another format is read; None for our own.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> checkpoint = ck.load_checkpoint("tinypython-nano")
+        >>> model = checkpoint.load_model()
+        >>> checkpoint.name, checkpoint.load_reference().numel()
+        ('tinypython-nano', 262144)
     """
 
     path: Path
@@ -182,6 +189,11 @@ def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
 
     Raises:
         CheckpointError: if it is no whole, consistent checkpoint of a format that is read.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> ck.load_checkpoint("tinypython-nano").architecture.vocab_size
+        512
     """
     if isinstance(name_or_path, Checkpoint):
         return name_or_path

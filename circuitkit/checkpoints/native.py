@@ -181,6 +181,13 @@ def save_checkpoint(
 
     Raises:
         UsageError: if the folder cannot be written to.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> checkpoint = ck.load_checkpoint("tinypython-nano")
+        >>> ck.save_checkpoint("out/copy", checkpoint.load_model(), name="copy")
+        >>> ck.load_checkpoint("out/copy").name
+        'copy'
     """
     folder = Path(folder)
     config = CheckpointConfig(

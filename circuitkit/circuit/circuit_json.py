@@ -157,6 +157,14 @@ class Circuit(BaseModel):
     ``reference`` the sample behind them; files of earlier versions lack it. ``rung`` is how far
     the search climbed to this circuit, ``asks`` what it asked; without them it asked for the
     target alone.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> circuit = ck.Circuit.load("out/for_while")
+        >>> circuit.task.name, circuit.outcome, circuit.n_edges == len(circuit.edges)
+        ('for_while', 'target_met', True)
+        >>> circuit.loss_nats.circuit < circuit.target_loss_nats < circuit.loss_nats.complement
+        True
     """
 
     model_config = STRICT
@@ -251,7 +259,7 @@ class Circuit(BaseModel):
         def edges_frame(self) -> pd.DataFrame: ...
         def _repr_svg_(self) -> str: ...
 
-    def graph(self) -> nx.DiGraph:
+    def graph(self) -> nx.DiGraph[str]:
         """The circuit as a directed graph; nodes and edges carry plain values.
 
         Node ids are those of the file. Besides the counted edges (``kind="weight"``)

@@ -67,6 +67,12 @@ def compare(
 
     Raises:
         CircuitError: if a folder holds no circuit.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> same = ck.compare("out/for_while", ck.Circuit.load("out/for_while"))
+        >>> same.jaccard_edges, len(same.only_a.nodes)
+        (1.0, 0)
     """
     first, second = map(as_circuit, (a, b))
     edges = [frozenset((str(e.source), str(e.target)) for e in c.edges) for c in (first, second)]

@@ -78,7 +78,16 @@ class Neighbour(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CircuitFolder:
-    """A folder that holds a circuit, or is about to."""
+    """A folder that holds a circuit, or is about to.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> folder = ck.CircuitFolder.open("out/for_while")
+        >>> folder.circuit.n_edges > folder.smallest.n_edges  # the price of trust
+        True
+        >>> folder.task.name, folder.validation.passes
+        ('for_while', True)
+    """
 
     path: Path
 

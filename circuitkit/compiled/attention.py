@@ -62,7 +62,7 @@ class KeptAttention:
         compared = torch.cat([q, k]).unique()
         head, slot = self._slots(compared)
         v_head, v_slot = self._slots(v)
-        self.mass_slot = int(v_slot.max()) + 1 if len(v) else 0
+        self.mass_slot: int = int(v_slot.max()) + 1 if len(v) else 0
         constant = int(slot.max()) + 1 if len(compared) else 0
         n_slots = max(constant, self.mass_slot) + 1
         rest = (values["q"] * values["k"]).index_fill(0, compared, 0.0)
@@ -77,7 +77,7 @@ class KeptAttention:
             _Slots(template=laid[place], at=at[torch.searchsorted(compared, kept)])
             for place, kept in (("q", q), ("k", k))
         )
-        self.v_slots = _Slots(template=laid["v"], at=v_head * n_slots + v_slot)
+        self.v_slots: _Slots = _Slots(template=laid["v"], at=v_head * n_slots + v_slot)
         if self.sink is not None:
             at_sink = rest.new_zeros(len(self.heads), n_slots)
             at_sink[:, constant] = self.sink[self.heads] * self.d_head**0.5

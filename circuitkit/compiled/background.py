@@ -115,16 +115,18 @@ class FoldedBackground(SiteParts):
 
     def __init__(self, model: Transformer, background: Background) -> None:
         self.model, self.arch = model, model.arch
-        self.pairs = background.pairs.to(model.device)
+        self.pairs: EncodedPairs = background.pairs.to(model.device)
         self.values = placed(background.values, model.device)
-        self.n_live = background.n_live
+        self.n_live: int = background.n_live
         self.sizes = background.sizes and placed(background.sizes, model.device)
-        self.given = background.given
+        self.given: NodeSet | None = background.given
         self.positions = positions_of(self.pairs)
         self.tokens = at_end(self.pairs, self.pairs.tokens)
-        self.writes = [s for s in transformer_sites(self.arch.n_layer) if s.place == "resid_delta"]
+        self.writes: list[Site] = [
+            s for s in transformer_sites(self.arch.n_layer) if s.place == "resid_delta"
+        ]
         self._shared: dict[Any, Any] = {}
-        self.written = Recent()
+        self.written: Recent = Recent()
 
     def value(self, site: Site, n: int) -> Places:
         """What an ablated node is at the last ``n`` places."""

@@ -86,10 +86,10 @@ class _Block(ABC):
         self.block = getattr(self.folded.model.layers[layer], block)
         self.sites: Mapping[str, Site] = self.block.sites
         self.kept = {place: plan.kept[site] for place, site in self.sites.items()}
-        self.write = _Write(plan, self.sites["resid_delta"])
-        self.until = plan.until(self.sites["resid_delta"])
+        self.write: _Write = _Write(plan, self.sites["resid_delta"])
+        self.until: tuple[tuple[int, ...], ...] = plan.until(self.sites["resid_delta"])
         n_writes = self.folded.writes.index(self.sites["resid_delta"])
-        self.read = KeptRead(
+        self.read: KeptRead = KeptRead(
             self.folded, self.sites["act_in"], tracked=plan.tracked,
             written=plan.written(n_writes), n_writes=n_writes, kept=self.kept["act_in"],
         )  # fmt: skip
@@ -148,7 +148,9 @@ class CompiledAttention(_Block):
         self.attention = self.folded.recent.get((layer, nodes), lambda: self._heads(layer))
         key = (self.sites["resid_delta"], nodes, plan.nodes[self.sites["resid_delta"]])
         self.out = self.folded.recent.get(key, lambda: self._out(layer))
-        self.into = {p: self.linear(p, "act_in") for p in "qkv" if len(self.kept[p])}
+        self.into: dict[str, KeptLinear] = {
+            p: self.linear(p, "act_in") for p in "qkv" if len(self.kept[p])
+        }
 
     def _heads(self, layer: int) -> KeptAttention:
         return KeptAttention(self.folded, layer, *(self.kept[place] for place in "qkv"))
@@ -190,8 +192,8 @@ class CompiledMLP(_Block):
     def __init__(self, plan: Plan, layer: int) -> None:
         super().__init__(plan, layer, "mlp")
         if self.writes:
-            self.neurons = self.linear("post_act", "act_in")
-            self.out = self.linear("resid_delta", "post_act")
+            self.neurons: KeptLinear = self.linear("post_act", "act_in")
+            self.out: KeptLinear = self.linear("resid_delta", "post_act")
 
     def _run(self, x: Tensor, rows: Rows, out: Rows, prompts: Prompts, tap: Tap | None) -> Tensor:
         h = x.new_zeros(len(x), 0)

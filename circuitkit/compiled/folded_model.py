@@ -46,7 +46,7 @@ class FoldedModel(SiteParts):
         self.model, self.device = model, model.device
         self.values = placed(values, model.device)
         self._shared: dict[Any, Any] = {}
-        self.recent = Recent()
+        self.recent: Recent = Recent()
 
     def prepare(self, pairs: EncodedPairs) -> Prompts:
         """Prepare pairs for many circuits of this folded model."""

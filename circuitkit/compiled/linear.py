@@ -49,7 +49,7 @@ class KeptLinear:
         self.constant = constant.float()
         self.activation = activation
         self.kept = torch.searchsorted(moving, kept)
-        self.topk = None
+        self.topk: PartialTopK | None = None
         if n_kept is not None:
             fixed = idle.float() if activation is None else activation(idle.float())
             self.topk = PartialTopK(fixed.abs(), moving, n_kept)

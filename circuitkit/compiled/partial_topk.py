@@ -36,7 +36,7 @@ class PartialTopK:
         n_fixed, n_moving = fixed.shape[1] - len(moving), len(moving) + n_more
         above = max(0, n_kept - n_moving - 1)
         self.decided = n_kept >= n_fixed + n_moving
-        self.n_kept = n_kept - above
+        self.n_kept: int = n_kept - above
         if not self.decided:
             ranked = fixed.index_fill(1, moving, -1.0).sort(dim=1, descending=True).values
             self.fixed = ranked[:, above : min(n_kept, n_fixed)]

@@ -55,7 +55,7 @@ class PatchedCircuit:
         everything = arch.norm == "layernorm" and "act_in" in str(arch.activation_topk)
         chosen = range(arch.d_model) if everything else sorted(touched)
         self.tracked = torch.tensor(list(chosen), dtype=torch.long, device=device)
-        self.turn = max(
+        self.turn: int = max(
             (layer for layer in range(arch.n_layer) if len(self._heads(layer))), default=-1
         )
 

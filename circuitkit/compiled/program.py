@@ -36,10 +36,14 @@ class CompiledCircuit:
         plan = Plan(folded, nodes)
         self.tracked = plan.tracked
         layers = range(folded.model.arch.n_layer)
-        self.attention = [CompiledAttention(plan, layer) for layer in layers]
-        self.mlp = [CompiledMLP(plan, layer) for layer in layers]
-        self.answer_rows = KeptAnswerRows(folded, plan.tracked, plan.kept[FINAL_RESID])
-        self.turn = max((layer for layer in layers if self.attention[layer].moves), default=-1)
+        self.attention: list[CompiledAttention] = [
+            CompiledAttention(plan, layer) for layer in layers
+        ]
+        self.mlp: list[CompiledMLP] = [CompiledMLP(plan, layer) for layer in layers]
+        self.answer_rows: KeptAnswerRows = KeptAnswerRows(
+            folded, plan.tracked, plan.kept[FINAL_RESID]
+        )
+        self.turn: int = max((layer for layer in layers if self.attention[layer].moves), default=-1)
 
     def __repr__(self) -> str:
         return f"CompiledCircuit({self.nodes!r})"
@@ -82,6 +86,13 @@ def compile_circuit(
 
     Equal to running the model under ``gate_tap`` with those nodes kept, to 1e-4 in
     logits. To compile many circuits of one model, make the ``FoldedModel`` once.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> import torch
+        >>> model = ck.load_checkpoint("tinypython-nano").load_model()
+        >>> zeros = {site: torch.zeros(width) for site, width in model.arch.widths.items()}
+        >>> compiled = ck.compile_circuit(model, ck.Circuit.load("out/for_while").nodes, zeros)
     """
     return CompiledCircuit(FoldedModel(model, ablation_values), nodes)
 
@@ -104,6 +115,12 @@ def compile(model: Transformer, circuit: Circuit, means: AblationValues) -> Comp
     Raises:
         MismatchError: if the circuit was found under other means.
         CircuitError: if it has nodes that the model has not, or edges were dropped from it.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> model = ck.load_checkpoint("tinypython-nano").load_model()
+        >>> means = ck.Means.load("out/for_while", model.arch.widths)
+        >>> compiled = ck.compile(model, ck.Circuit.load("out/for_while"), means)
     """
     if circuit.means_sha256 not in (None, means.sha256):
         raise MismatchError(

@@ -63,7 +63,7 @@ class KeptRead:
         self.site, self.n_writes = site, n_writes
         arch = folded.model.arch
         self.d_model, self.d_position = arch.d_model, arch.d_position
-        self.n_kept = folded.block(site).n_kept.get("act_in")
+        self.n_kept: int | None = folded.block(site).n_kept.get("act_in")
         self.moving = written
         self.key = (site, tuple(written.tolist()))
         self.moving_at = torch.searchsorted(tracked, written)

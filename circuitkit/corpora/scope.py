@@ -41,9 +41,9 @@ class Scope:
         bound: dict[str, list[str]] | None = None,
     ) -> None:
         self.random = random
-        self.lines = lines
-        self.used = used
-        self.depth = depth
+        self.lines: list[str] = lines
+        self.used: set[str] = used
+        self.depth: int = depth
         self.bound: dict[str, list[str]] = bound if bound is not None else {k: [] for k in KINDS}
 
     def function(self, depth: int) -> Scope:

@@ -49,7 +49,7 @@ class CircuitParts(SiteParts):
 
     def __init__(self, model: Transformer, nodes: NodeSet, values: Mapping[Site, Tensor]) -> None:
         self.model, self.arch, self.nodes, self.values = model, model.arch, nodes, values
-        self.sites = transformer_sites(model.arch.n_layer)
+        self.sites: tuple[Site, ...] = transformer_sites(model.arch.n_layer)
         self.kept: dict[Site, Channels] = {s: np.array(nodes[s], dtype=int) for s in self.sites}
         self.mean = {site: as_array(values[site]) for site in self.sites}
         self._matrices: dict[Site, Array] = {}

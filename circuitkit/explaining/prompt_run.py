@@ -42,7 +42,7 @@ class PromptRun:
 
     def __post_init__(self) -> None:
         parts = self.parts
-        self.activations = {site: as_array(x) for site, x in self.seen.items()}
+        self.activations: dict[Site, Array] = {site: as_array(x) for site, x in self.seen.items()}
         self.changes = {
             site: x[:, parts.kept[site]] - parts.mean[site][parts.kept[site]]
             for site, x in self.activations.items()

@@ -51,6 +51,11 @@ def export(
         CircuitError: if the folder holds no circuit, or it cannot be written as a program.
         MismatchError: if checkpoint, task or means are not those of the circuit.
         UsageError: if the file cannot be written.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> ck.export("out/for_while", "out/for_while.graphml", format="graphml").name
+        'for_while.graphml'
     """
     opened, out = CircuitFolder.open(folder), Path(out)
     circuit = opened.at(rung)

@@ -40,6 +40,12 @@ def read_mask(path: str | Path) -> NodeSet:
 
     Raises:
         CircuitError: if it is no such file.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> path = ck.export("out/for_while", "out/mask.safetensors", format="mask")
+        >>> ck.read_mask(path) == ck.Circuit.load("out/for_while").nodes
+        True
     """
     path = Path(path)
     try:

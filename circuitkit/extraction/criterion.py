@@ -36,7 +36,7 @@ class _Asked:
     def __init__(
         self, model: Transformer, values: Mapping[Site, Tensor], chunks: list[EncodedPairs]
     ) -> None:
-        self.folded = FoldedModel(model, values)
+        self.folded: FoldedModel = FoldedModel(model, values)
         self.chunks: list[Prompts] = [self.folded.prepare(chunk) for chunk in chunks]
 
     def losses(self, nodes: NodeSet) -> Iterator[Float[Tensor, " some"]]:

@@ -77,10 +77,15 @@ def extract(
     The settings are those of ``ExtractConfig``, the rest as in ``run_extraction``, which
     returns the ablation values and the record of the search too.
 
-    Example:
+    Examples:
         >>> import circuitkit as ck
-        >>> circuit = ck.extract("tinypython-nano", "for_while", out="out/for_while")
-        ... # doctest: +SKIP
+        >>> # circuitkit plant either_feature --out out/planted
+        >>> circuit = ck.extract(
+        ...     "out/planted", "out/planted/task.jsonl", rung="smallest", restarts=1, n_train=32,
+        ...     out="out/found",
+        ... )
+        >>> circuit.outcome
+        'target_met'
     """
     config = ExtractConfig(
         target_loss_nats=target_loss_nats, ablation=ablation, method=method, schedule=schedule,
@@ -134,6 +139,14 @@ def run_extraction(
         UsageError: if ``out`` holds something else, an argument is of the wrong kind, or the
             device is not there.
         SavedInterrupt: at Ctrl-C, once ``out`` holds finished parts to go on with.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> # circuitkit plant either_feature --out out/planted
+        >>> quick = ck.ExtractConfig(rung="smallest", restarts=1, n_train=32, n_select=16)
+        >>> extraction = ck.run_extraction("out/planted", "out/planted/task.jsonl", quick)
+        >>> extraction.circuit.outcome, extraction.circuit.n_nodes
+        ('target_met', 10)
     """
     place = device_named(device)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)

@@ -30,6 +30,12 @@ class ExtractConfig:
     ``tune`` tries so many settings of mask learning, around those of the schedule (0: none).
     ``rung`` is how far to climb; None is ``trusted`` for the usual search, ``smallest`` for the
     others. ``asks`` is what a trusted circuit has to do.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> quick = ck.ExtractConfig(target_loss_nats=0.2, restarts=1, rung="smallest")
+        >>> quick.n_train, quick.ablation
+        (1024, 'mean')
     """
 
     target_loss_nats: float | None = None

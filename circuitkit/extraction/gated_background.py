@@ -30,7 +30,7 @@ class GatedBackground:
 
     def narrow(self, candidates: NodeSet) -> None:
         """Fold away everything but these candidates."""
-        self.circuit = PatchedCircuit(self.folded, candidates)
+        self.circuit: PatchedCircuit = PatchedCircuit(self.folded, candidates)
 
     def run(self, gates: Mapping[Site, Tensor]) -> Patched:
         """The logit difference of every prompt; ``gates`` has one for every node there is.

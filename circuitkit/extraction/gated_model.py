@@ -33,7 +33,7 @@ class GatedModel:
 
     def _compile(self, candidates: NodeSet) -> None:
         self.candidates = candidates
-        self.circuit = CompiledCircuit(self.folded, candidates)
+        self.circuit: CompiledCircuit = CompiledCircuit(self.folded, candidates)
         device = self.folded.device
         self.at = {s: torch.tensor(candidates[s], device=device).long() for s in self.widths}
         self.values = {site: self.folded.values[site][at] for site, at in self.at.items()}

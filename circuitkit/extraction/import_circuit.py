@@ -75,6 +75,14 @@ def import_circuit(
         TaskError: if the task cannot be asked of the checkpoint.
         CheckpointError, CorpusError: if weights or reference are wrong or missing.
         UsageError: if ``out`` holds something else.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> circuit = ck.import_circuit(
+        ...     "out/release/viz_data.pt", "out/planted", "out/planted/task.jsonl"
+        ... )
+        >>> circuit.n_nodes > 0
+        True
     """
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     released = read_viz_data(path, checkpoint.architecture)

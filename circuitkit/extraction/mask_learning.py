@@ -37,6 +37,11 @@ class PruningConfig:
     over the last ``averaged`` share of the steps (0: the last scores, clamped). A node whose
     score falls to ``-given_up`` is given up, and the rest learned without it; above 1 none is,
     since scores are clamped. ``tied`` gives q and k channels of the same number one score.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> ck.PruningConfig(n_steps=50).pressure_factor
+        1.05
     """
 
     n_steps: int = 200

@@ -42,6 +42,13 @@ class Means:
     over every other sequence of the reference, from the first: it shows how much a
     result depends on the sample. The unit of the standard errors is the sequence.
     All are zeros when ``ablation`` is zero.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> checkpoint = ck.load_checkpoint("tinypython-nano")
+        >>> means = ck.measure_means(checkpoint.load_model(), checkpoint.load_reference()[:8])
+        >>> means.values[ck.Site.parse("0.attn.q")].shape
+        torch.Size([128])
     """
 
     values: Mapping[Site, Tensor]
@@ -162,6 +169,13 @@ def measure_means(
     """The mean of every node over all positions of the reference, summed in float64.
 
     Activations are streamed: one batch at a time is held.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> checkpoint = ck.load_checkpoint("tinypython-nano")
+        >>> means = ck.measure_means(checkpoint.load_model(), checkpoint.load_reference()[:8])
+        >>> means.n_tokens
+        1024
     """
     widths, device = model.arch.widths, model.device
     moments = {

@@ -62,6 +62,16 @@ def extract_by_family(
         TaskError: if the task cannot be asked, or its pairs not sorted so.
         UsageError: if ``out`` holds something else, or single edges are to be dropped.
         SavedInterrupt: at Ctrl-C, once ``out`` holds finished parts to go on with.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> quick = ck.ExtractConfig(
+        ...     method="attribution", rung="smallest", n_train=32, n_select=16, n_test=16,
+        ... )
+        >>> # circuitkit plant two_mechanisms --out out/forms
+        >>> found = ck.extract_by_family("out/forms", "out/forms/task.jsonl", quick, by="forms")
+        >>> sorted(found.parts), found.whole.circuit.outcome
+        (['far', 'near'], 'target_met')
     """
     if config.granularity == "edge":
         raise UsageError(

@@ -108,6 +108,13 @@ def find_families(
     Raises:
         TaskError: if the pairs cannot be sorted so, or not asked of this checkpoint.
         UsageError: if an argument is of the wrong kind, or the device is not there.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> # circuitkit plant two_mechanisms --out out/forms
+        >>> found = ck.find_families("out/forms", "out/forms/task.jsonl", by="forms")
+        >>> {name: accuracy > 0.9 for name, accuracy in sorted(found.accuracy.items())}
+        {'far': True, 'near': True}
     """
     place = device_named(device)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)

@@ -22,6 +22,12 @@ class Architecture(BaseModel):
     Raises:
         ValueError: (as pydantic's ``ValidationError``) for sizes or choices that
             contradict each other.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> arch = ck.load_checkpoint("tinypython-nano").architecture
+        >>> arch.n_layer, arch.d_model, arch.activation_topk["attn.q"]
+        (2, 128, 0.25)
     """
 
     model_config = STRICT

@@ -33,7 +33,7 @@ class PairReader:
         self, pairs: Sequence[Pair], tokenizer: Any, *, start_token: int | None, vocab_size: int,
         n_ctx: int,
     ) -> None:  # fmt: skip
-        self.start = [] if start_token is None else [start_token]
+        self.start: list[int] = [] if start_token is None else [start_token]
         self._n_ctx = n_ctx
         self._sides = SideReader(pairs, tokenizer, vocab_size)
 

@@ -13,6 +13,8 @@ when torch has several threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -35,11 +37,12 @@ class Norm(nn.Module):
 
     def __init__(self, arch: Architecture, width: int) -> None:
         super().__init__()
-        self.kind, self.eps = arch.norm, arch.norm_eps
+        self.kind = arch.norm
+        self.eps: float | None = arch.norm_eps
         if arch.norm != "none":
-            self.weight = nn.Parameter(torch.ones(width))
+            self.weight: nn.Parameter = nn.Parameter(torch.ones(width))
         if arch.norm == "layernorm":
-            self.bias = nn.Parameter(torch.zeros(width))
+            self.bias: nn.Parameter = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         if self.kind == "none":
@@ -64,7 +67,7 @@ class Sink(nn.Module):
 
     def __init__(self, n_head: int) -> None:
         super().__init__()
-        self.sink_logit = nn.Parameter(torch.zeros(n_head))
+        self.sink_logit: nn.Parameter = nn.Parameter(torch.zeros(n_head))
 
 
 class _Block(nn.Module):
@@ -75,8 +78,11 @@ class _Block(nn.Module):
     def __init__(self, arch: Architecture, layer: int, block: str) -> None:
         super().__init__()
         places = ("act_in", "q", "k", "v") if block == "attn" else ("act_in", "post_act")
-        self.sites = {place: Site(layer, block, place) for place in (*places, "resid_delta")}  # pyright: ignore[reportArgumentType]
-        self.n_kept = {
+        self.sites: dict[str, Site] = {
+            place: Site(layer, block, place)  # pyright: ignore[reportArgumentType]
+            for place in (*places, "resid_delta")
+        }
+        self.n_kept: dict[str, int] = {
             place: int(arch.activation_topk[site.kind] * arch.width(site.kind))
             for place, site in self.sites.items()
             if site.kind in arch.activation_topk
@@ -94,11 +100,12 @@ class Attention(_Block):
 
     def __init__(self, arch: Architecture, layer: int) -> None:
         super().__init__(arch, layer, "attn")
-        self.n_head, self.d_head = arch.n_head, arch.d_head
-        self.c_attn = nn.Linear(arch.d_in, 3 * arch.d_attn, bias=arch.bias)
-        self.c_proj = nn.Linear(arch.d_attn, arch.d_model, bias=arch.bias)
+        self.n_head: int = arch.n_head
+        self.d_head: int = arch.d_head
+        self.c_attn: nn.Linear = nn.Linear(arch.d_in, 3 * arch.d_attn, bias=arch.bias)
+        self.c_proj: nn.Linear = nn.Linear(arch.d_attn, arch.d_model, bias=arch.bias)
         if arch.attention_sink:
-            self.attn_imp = Sink(arch.n_head)
+            self.attn_imp: Sink = Sink(arch.n_head)
 
     def forward(
         self, a: Float[Tensor, "batch seq d_in"], tap: Tap | None
@@ -148,9 +155,9 @@ class MLP(_Block):
 
     def __init__(self, arch: Architecture, layer: int) -> None:
         super().__init__(arch, layer, "mlp")
-        self.activation = ACTIVATIONS[arch.activation]
-        self.c_fc = nn.Linear(arch.d_in, arch.d_mlp, bias=arch.bias)
-        self.c_proj = nn.Linear(arch.d_mlp, arch.d_model, bias=arch.bias)
+        self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[arch.activation]
+        self.c_fc: nn.Linear = nn.Linear(arch.d_in, arch.d_mlp, bias=arch.bias)
+        self.c_proj: nn.Linear = nn.Linear(arch.d_mlp, arch.d_model, bias=arch.bias)
 
     def forward(
         self, m: Float[Tensor, "batch seq d_in"], tap: Tap | None
@@ -165,12 +172,13 @@ class Layer(nn.Module):
 
     def __init__(self, arch: Architecture, layer: int) -> None:
         super().__init__()
-        self.ln_1 = Norm(arch, arch.d_model)
-        self.attn = Attention(arch, layer)
-        self.ln_2 = Norm(arch, arch.d_model)
-        self.mlp = MLP(arch, layer)
+        self.ln_1: Norm = Norm(arch, arch.d_model)
+        self.attn: Attention = Attention(arch, layer)
+        self.ln_2: Norm = Norm(arch, arch.d_model)
+        self.mlp: MLP = MLP(arch, layer)
         if arch.positions == "concatenated":
-            self.ln_p1, self.ln_p2 = Norm(arch, arch.d_position), Norm(arch, arch.d_position)
+            self.ln_p1: Norm = Norm(arch, arch.d_position)
+            self.ln_p2: Norm = Norm(arch, arch.d_position)
 
     def forward(
         self, x: Tensor, positions: Tensor | None, tap: Tap | None, last: Tensor | None = None
@@ -212,11 +220,11 @@ class Body(nn.Module):
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
-        self.wte = Embedding(arch.vocab_size, arch.d_model)
+        self.wte: Embedding = Embedding(arch.vocab_size, arch.d_model)
         if arch.positions != "none":
-            self.wpe = Embedding(arch.n_ctx, arch.d_position or arch.d_model)
-        self.h = nn.ModuleList(Layer(arch, layer) for layer in range(arch.n_layer))
-        self.ln_f = Norm(arch, arch.d_model)
+            self.wpe: Embedding = Embedding(arch.n_ctx, arch.d_position or arch.d_model)
+        self.h: nn.ModuleList = nn.ModuleList(Layer(arch, layer) for layer in range(arch.n_layer))
+        self.ln_f: Norm = Norm(arch, arch.d_model)
 
 
 class Transformer(nn.Module):
@@ -225,18 +233,26 @@ class Transformer(nn.Module):
     ``model(tokens)`` runs it; ``model(tokens, tap)`` runs it with a tap at each of
     the 8·n_layer + 1 sites. ``last`` asks for the logits
     at one position a row only: ``seq`` is then 1 from the last layer's MLP on.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> import torch
+        >>> model = ck.load_checkpoint("tinypython-nano").load_model()
+        >>> model(torch.tensor([[0, 5, 7]])).shape  # batch, seq, vocab
+        torch.Size([1, 3, 512])
     """
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.arch = arch
-        self.transformer = Body(arch)
-        self.lm_head = nn.Linear(arch.d_model, arch.vocab_size, bias=False)
-        self.final_logits_bias = nn.Parameter(torch.zeros(arch.vocab_size))
+        self.transformer: Body = Body(arch)
+        self.lm_head: nn.Linear = nn.Linear(arch.d_model, arch.vocab_size, bias=False)
+        self.final_logits_bias: nn.Parameter = nn.Parameter(torch.zeros(arch.vocab_size))
         if arch.tied_unembedding:
             self.lm_head.weight = self.transformer.wte.weight
         if arch.bigram_table:
-            self.bigram_table = nn.Parameter(torch.zeros(arch.vocab_size, arch.vocab_size))
+            table = torch.zeros(arch.vocab_size, arch.vocab_size)
+            self.bigram_table: nn.Parameter = nn.Parameter(table)
 
     def __repr__(self) -> str:
         return f"Transformer({self.arch!r})"

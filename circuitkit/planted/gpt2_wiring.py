@@ -86,7 +86,7 @@ class GPT2Wiring(Wiring):
         self.model.lm_head.weight = self.model.transformer.wte.weight
         for sign, name in ((1, "constant"), (-1, "-constant")):
             self.embed_all(name, sign * _CONSTANT)
-        self.balances = [self.channel(name) for name in ("balance", "even", "-even")]
+        self.balances: list[int] = [self.channel(name) for name in ("balance", "even", "-even")]
 
     @property
     def reserved(self) -> frozenset[int]:

@@ -47,12 +47,16 @@ class Wiring:
         norm: Literal["none", "rmsnorm"] = "none",
     ) -> None:
         self.variation, self.tokens = variation, (*FILLERS, *cues, *self.specials)
-        self.arch = self._architecture(n_layer, positions, norm)
-        self.model = _blank(self.arch)
+        self.arch: Architecture = self._architecture(n_layer, positions, norm)
+        self.model: Transformer = _blank(self.arch)
         random = Random(f"wiring:{variation.seed}")
-        self.free_channels = _shuffled(self.arch.d_model, random)
-        self.free_neurons = [_shuffled(self.arch.d_mlp, random) for _ in range(n_layer)]
-        self.free_heads = [_shuffled(self.arch.n_head, random) for _ in range(n_layer)]
+        self.free_channels: list[int] = _shuffled(self.arch.d_model, random)
+        self.free_neurons: list[list[int]] = [
+            _shuffled(self.arch.d_mlp, random) for _ in range(n_layer)
+        ]
+        self.free_heads: list[list[int]] = [
+            _shuffled(self.arch.n_head, random) for _ in range(n_layer)
+        ]
         self._channels: dict[str, int] = {}
         if positions:
             self._wire_positions()

@@ -179,7 +179,14 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class StudyResults:
-    """A study that was run: its folder and its table, one row a cell and rung."""
+    """A study that was run: its folder and its table, one row a cell and rung.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> results = ck.load_results("out/study")
+        >>> "n_edges" in results.frame.columns, results.n_errors
+        (True, 0)
+    """
 
     path: Path
     frame: pd.DataFrame
@@ -200,6 +207,12 @@ def load_results(path: str | Path) -> StudyResults:
 
     Raises:
         UsageError: if there is none, or it is of another version's format.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> results = ck.load_results("out/study")
+        >>> len(results.frame), list(results.frame["outcome"])
+        (1, ['target_met'])
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

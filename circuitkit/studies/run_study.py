@@ -62,6 +62,12 @@ def run_study(
         CheckpointError, TaskError: if a checkpoint or a task is missing or wrong.
         UsageError: if ``out`` holds something else, the grid is too large, the engine is not
             there, or a result cannot be written.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> results = ck.run_study("out/study.toml", "out/study", workers=1)
+        >>> results.n_errors
+        0
     """
     _check(engine, workers, address)
     if engine == "local":  # on a cluster, other machines compute

@@ -77,6 +77,12 @@ class Study(BaseModel):
     ``checkpoints`` are bundled names, folders, or training configurations (``.toml``) that the
     study trains first; ``train`` crosses more of these. ``tasks`` is ``"all"`` for every
     built-in task. A study without tasks only trains.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> study = ck.load_study("trust")
+        >>> study.checkpoints, study.rungs
+        (('tinypython-nano',), ('smallest', 'trusted'))
     """
 
     model_config = _FINITE
@@ -148,6 +154,11 @@ def load_study(study: str | Path | Study) -> Study:
     Raises:
         ConfigError: if the file is missing or wrong, or a key unknown; the message names the
             key, the value and the nearest right key.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> ck.load_study("trust").name
+        'trust'
     """
     if isinstance(study, Study):
         return study

@@ -43,6 +43,13 @@ class Prompt:
 
     Raises:
         TaskError: unless there is exactly one of text and tokens, with its kind of answer.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> ck.Prompt(text="for key", answer=" in").answer
+        ' in'
+        >>> ck.Prompt(tokens=(4, 17), answer=9).tokens
+        (4, 17)
     """
 
     text: str | None = None
@@ -73,6 +80,12 @@ class Pair:
 
     Raises:
         TaskError: if the prompts or the answers are the same, or of two kinds.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> pair = ck.load_task("for_while").pairs("test", 1)[0]
+        >>> pair.a.answer, pair.b.answer
+        (' in', ':')
     """
 
     a: Prompt

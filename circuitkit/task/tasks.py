@@ -51,6 +51,14 @@ class Task:
     ``shortcuts`` says what each ood form breaks ("" where the file does not say), ``leaks``
     are those that the file declares, ``notes`` what was added to its pairs or left out.
     ``file`` is the task's own file, None for a built-in one.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> task = ck.load_task("for_while")
+        >>> task.question
+        'Is this a for loop or a while loop: does in or : follow the name?'
+        >>> len(task.pairs("train", 100, seed=1))
+        100
     """
 
     name: str
@@ -117,7 +125,13 @@ class Task:
 
 
 def builtin_tasks() -> tuple[str, ...]:
-    """Names of the tasks that come with circuitkit."""
+    """Names of the tasks that come with circuitkit.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> len(ck.builtin_tasks()), ck.builtin_tasks()[0]
+        (20, 'bracket_brace')
+    """
     return tuple(
         sorted(path.stem for path in shipped_folder("tasks").glob("*.toml") if path.stem != FRAMES)
     )
@@ -129,6 +143,12 @@ def load_task(name_or_path: str | Path | Task) -> Task:
 
     Raises:
         TaskError: if there is no such task, or its file is wrong, with where.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> task = ck.load_task("with_open")
+        >>> task.name, task.pairs("test", 1)[0].a.answer
+        ('with_open', 'r')
     """
     if isinstance(name_or_path, Task):
         return name_or_path

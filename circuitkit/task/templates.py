@@ -155,8 +155,8 @@ class CheckedTemplate:
     __slots__ = ("_template", "source", "where")
 
     def __init__(self, source: str, where: str) -> None:
-        self.source = source
-        self.where = where
+        self.source: str = source
+        self.where: str = where
         self._template = self._compile()
 
     def _compile(self) -> Template:

@@ -175,6 +175,12 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainingConf
     Raises:
         ConfigError: if the file is missing or wrong, or a key unknown; the message
             names the key, the value and the nearest right key.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> config = ck.load_config("tinypython-nano", ["run.n_tokens=1_000_000"])
+        >>> config.run.n_tokens, config.architecture.n_layer
+        (1000000, 2)
     """
     file = config_path(path)
     data = read_bounded(file, ConfigError, "a training configuration (.toml)", limit=2**20)

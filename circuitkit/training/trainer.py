@@ -113,6 +113,12 @@ def train(
         MismatchError: if the dense checkpoint does not fit the configuration.
         TrainingError: if the loss is no longer finite or the disk is full; the
             message names the last good state.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> checkpoint = ck.train("out/tiny.toml", "out/tiny")
+        >>> checkpoint.name
+        'tiny'
     """
     if not isinstance(config, TrainingConfig):
         config = load_config(config)

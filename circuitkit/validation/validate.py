@@ -72,6 +72,12 @@ def validate(
         CircuitError: if the circuit names nodes that the model does not have.
         TaskError: if a pair of the task cannot be asked.
         UsageError: if an argument is of the wrong kind, or the device is not there.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> folder = ck.CircuitFolder.open("out/found")
+        >>> ck.validate("out/planted", folder.task, folder.circuit, n_pairs=32)["competent"].outcome
+        'pass'
     """
     place = device_named(device)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)

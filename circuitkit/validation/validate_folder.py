@@ -62,6 +62,11 @@ def validate_folder(
         CircuitError: if the folder holds no circuit, or what it was made from is not there.
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
         UsageError: if the device is not there.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> ck.validate_folder("out/found", n_pairs=32)["integrity"].outcome
+        'pass'
     """
     opened = CircuitFolder.open(folder)
     circuit = opened.at(rung)

@@ -53,6 +53,11 @@ def write_report(
         MismatchError: if the validation or the explanation is of another circuit.
         ReportError: if a picture or the page cannot be drawn.
         UsageError: if ``out`` cannot be written to, or is a folder that holds something else.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> print(ck.write_report("out/for_while"))
+        out/for_while/report.pdf
     """
     if circuit is None:
         folder = CircuitFolder.open(out)
@@ -86,6 +91,11 @@ def write_reports(path: str | Path, circuits: Sequence[str | Path | CircuitFolde
         MismatchError: if a validation is of another circuit.
         ReportError: if there is nothing to report, or a page cannot be drawn.
         UsageError: if ``path`` cannot be written to.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> print(ck.write_reports("out/all.pdf", ["out/for_while"]))
+        out/all.pdf
     """
     reported = [
         Reported(circuit=given[0], validation=given[1])
