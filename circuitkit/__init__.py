@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 from circuitkit.distribution import NEEDS_TORCH, installed_version
 
 # isort: split
-from circuitkit.circuit import Circuit, CircuitFolder
+from circuitkit.circuit import Circuit, CircuitFolder, Perturbation
 from circuitkit.errors import CircuitkitError
 from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.nodes import Edge, Node, NodeSet, Site
 from circuitkit.views import notebook
 
 if TYPE_CHECKING:
+    from circuitkit.bridges.perturb import perturb
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
     from circuitkit.circuit.comparison import compare
     from circuitkit.circuit.recurrence import compare_many
@@ -79,6 +80,7 @@ _LAZY = {
     "load_study": "studies",
     "load_task": "task",
     "measure_means": "extraction",
+    "perturb": "bridges.perturb",
     "read_mask": "exports",
     "run_extraction": "extraction",
     "run_study": "studies.run_study",
@@ -108,6 +110,7 @@ __all__ = [
     "Node",
     "NodeSet",
     "Pair",
+    "Perturbation",
     "Prompt",
     "PruningConfig",
     "Site",
@@ -133,6 +136,7 @@ __all__ = [
     "load_study",
     "load_task",
     "measure_means",
+    "perturb",
     "read_mask",
     "run_extraction",
     "run_study",

@@ -50,6 +50,12 @@ def sha256_files(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_file(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file's bytes, streamed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write a file so that at every moment it is whole or absent.
 

@@ -72,10 +72,15 @@ class Claim(StrEnum):
     RESAMPLE_INDEPENDENT = "resample_independent"
     INDEPENDENCE = "independence"
     SIZE_CURVE = "size_curve"
+    EXPLAINS_DENSE = "explains_dense"
 
 
 DEFAULT_CLAIMS = tuple(Claim)[: tuple(Claim).index(Claim.STANDS_ALONE)]
 """The claims of the default suite; the rest belong to ``--thorough``."""
+
+
+WHERE_BRIDGED = frozenset({Claim.EXPLAINS_DENSE})
+"""Claims of the thorough suite that are tested only where the checkpoint has bridges."""
 
 
 def suite_order(claim: str) -> tuple[int, str]:

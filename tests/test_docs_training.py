@@ -60,17 +60,19 @@ def test_the_curves_are_drawn_from_the_metrics_that_ship():
     assert make_training["CURVES"].read_text(encoding="utf-8") == make_training["curves"]()
 
 
-@pytest.mark.parametrize("name", shipped_configs())
+@pytest.mark.parametrize("name", bundled_checkpoints())
 def test_a_bundled_checkpoint_is_what_its_configuration_makes(name):
     """Its record holds that very configuration, but for the product that was measured."""
     record = load_checkpoint(name).training
     assert record is not None
     shipped, ran = json.loads(load_config(name).model_dump_json()), record["config"]
     ran["run"].setdefault("stop_at_loss_nats", None)  # a key younger than the nano
+    for each in (shipped, ran):
+        each.get("bridge", {}).pop("dense", None)  # which --bridge-to names
     assert {shipped["run"].pop("matmul"), ran["run"].pop("matmul")} <= {"auto", "bfloat16"}
     assert ran == shipped
 
 
 def test_every_bundled_checkpoint_has_a_configuration():
     """So that anyone can make it again."""
-    assert set(bundled_checkpoints()) == set(shipped_configs())
+    assert set(bundled_checkpoints()) <= set(shipped_configs())

@@ -9,7 +9,7 @@ from test_readme import test_commands_and_their_options_exist as command_exists
 
 from circuitkit.circuit import Circuit
 from circuitkit.families.name_mechanisms import F_DOES
-from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
+from circuitkit.findings import DEFAULT_CLAIMS, WHERE_BRIDGED, Claim, Validation
 from circuitkit.statistics import intervals
 from circuitkit.statistics.decision import MIN_CLUSTERS
 from circuitkit.validation import ablations, leave_one_out, outweighing, redundant_inside, trial
@@ -79,13 +79,13 @@ def test_every_claim_says_what_can_fool_it(claim):
 def test_the_run_has_every_thorough_claim():
     """Also those that failed, each with the outcome that is in the gallery.
 
-    A claim that is newer than the run is said to be.
+    A claim that is newer than the run is said to be; the nano has no bridges.
     """
     folder = ROOT / "reports" / "gallery" / "tinypython-nano" / "if_equals"
     found = Validation.load(folder)
     asked = {finding.claim for finding in found.findings}
     assert list(MEASURED) == [claim for claim in claims_of("thorough") if claim in asked]
-    newer = " and ".join(f"`{claim}`" for claim in Claim if claim not in asked)
+    newer = " and ".join(f"`{claim}`" for claim in Claim if claim not in asked | WHERE_BRIDGED)
     assert not newer or f"ran before {newer} existed" in RUNS
     for claim, row in MEASURED.items():
         assert row.partition(" | ")[0].strip("*") == found[claim].outcome.replace("_", " ")

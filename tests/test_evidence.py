@@ -31,11 +31,11 @@ def test_loading_undoes_saving(tmp_path_factory, validation):
 
 
 def test_the_claims_are_those_of_the_design():
-    """Thirteen by default, thirteen more when thorough, integrity first."""
-    assert (len(DEFAULT_CLAIMS), len(Claim)) == (13, 26)
+    """Thirteen by default, fourteen more when thorough, integrity first, bridges last."""
+    assert (len(DEFAULT_CLAIMS), len(Claim)) == (13, 27)
     assert DEFAULT_CLAIMS[0] == Claim.INTEGRITY
     assert DEFAULT_CLAIMS[-1] == "follows_ood"
-    assert tuple(Claim)[-1] == "size_curve"
+    assert tuple(Claim)[-2:] == ("size_curve", "explains_dense")
 
 
 def test_a_verdict_from_before_a_claim_keeps_its_grade_and_is_shown(tmp_path):

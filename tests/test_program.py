@@ -21,6 +21,7 @@ from test_compiled import architectures
 from tiny import OPTIONS, encoded_pairs, random_nodes, random_values, tiny_model
 
 import circuitkit as ck
+from circuitkit.checkpoints.of_circuit import checkpoint_of
 from circuitkit.circuit.folded_circuit import FoldedCircuit, Tried
 from circuitkit.compiled import compile_circuit
 from circuitkit.errors import CircuitError, MismatchError
@@ -32,7 +33,6 @@ from circuitkit.nodes import NodeSet
 from circuitkit.planted import plant
 from circuitkit.progress import silent
 from circuitkit.provenance import Named
-from circuitkit.validation.validate_folder import checkpoint_of
 from circuitkit.views.numpy_program import program_text
 
 GALLERY = Path(__file__).parents[1] / "reports" / "gallery"

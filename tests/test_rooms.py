@@ -21,7 +21,7 @@ FLOORS = (
     {"model", "views"},
     {"corpora"},
     {"checkpoints"},
-    {"compiled"},
+    {"compiled", "bridges"},
     {"explaining"},
     {"training", "extraction"},
     {"competence", "families"},

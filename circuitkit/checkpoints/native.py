@@ -38,6 +38,7 @@ FORMAT = "circuitkit.checkpoint/1"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER, REFERENCE = "tokenizer.json", "reference.safetensors"
 TRAINING = "training.json"
+BRIDGES = "bridges.safetensors"
 
 _TENSORS = "a safetensors file"
 
@@ -84,7 +85,7 @@ def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
             misshapen or no floating point of 16 bits or more, or a value is not finite.
     """
     expected = expected_shapes(arch)
-    found = _open_tensors(path, expected)
+    found = open_tensors(path, expected)
     if arch.tied_unembedding:
         found.setdefault(HEAD, found.get(EMBEDDING, torch.empty(expected[HEAD], device="meta")))
     check_tensors(path, arch, expected, found)
@@ -94,7 +95,7 @@ def read_weights(path: Path, arch: Architecture) -> dict[str, Tensor]:
     return found
 
 
-def _open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def open_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Load the tensors whose name and shape are right; the others are on the meta device."""
     found = {}
     try:
@@ -153,6 +154,14 @@ def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
     return tokens.to(torch.int32)
 
 
+def weights_bytes(model: Transformer) -> bytes:
+    """The content of ``model.safetensors``."""
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    if model.arch.tied_unembedding:
+        del weights[HEAD]
+    return save(weights)
+
+
 @checked_call
 def save_checkpoint(
     folder: str | Path,
@@ -163,10 +172,12 @@ def save_checkpoint(
     start_token: int | None = None,
     reference: Int[Tensor, "n length"] | None = None,
     training: Mapping[str, Any] | None = None,
+    bridges: bytes | None = None,
 ) -> None:
     """Write a native checkpoint folder, ``config.json`` last: without it there is no checkpoint.
 
-    Files of an earlier checkpoint in the folder are removed.
+    Files of an earlier checkpoint in the folder are removed. ``bridges`` is the content of
+    ``bridges.safetensors``, which is made by training.
 
     Raises:
         UsageError: if the folder cannot be written to.
@@ -182,10 +193,7 @@ def save_checkpoint(
     config = CheckpointConfig(
         format=FORMAT, name=name, start_token=start_token, architecture=model.arch
     )
-    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    if model.arch.tied_unembedding:
-        del weights[HEAD]
-    files: dict[str, bytes | str] = {WEIGHTS: save(weights)}
+    files: dict[str, bytes | str] = {WEIGHTS: weights_bytes(model)}
     if tokenizer is not None:
         files[TOKENIZER] = tokenizer.to_str(pretty=True)
     if reference is not None:
@@ -193,7 +201,9 @@ def save_checkpoint(
         files[REFERENCE] = save({"tokens": reference.cpu().to(small).contiguous()})
     if training is not None:
         files[TRAINING] = json.dumps(training, indent=1) + "\n"
-    for old in (CONFIG, TOKENIZER, REFERENCE, TRAINING):
+    if bridges is not None:
+        files[BRIDGES] = bridges
+    for old in (CONFIG, TOKENIZER, REFERENCE, TRAINING, BRIDGES):
         if old not in files and (folder / old).exists():
             (folder / old).unlink()
     files[CONFIG] = config.model_dump_json(indent=1) + "\n"

@@ -17,6 +17,7 @@ from circuitkit.circuit.circuit_json import (
 from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import CircuitFolder, Origin
 from circuitkit.circuit.links import head_pairs, residual_links
+from circuitkit.circuit.perturbation import Perturbation
 from circuitkit.circuit.surroundings import Side, Surroundings
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Minimality",
     "Origin",
     "Outcome",
+    "Perturbation",
     "Reference",
     "Rung",
     "Scores",

@@ -18,6 +18,10 @@ from circuitkit.circuit.circuit_json import FILE as CIRCUIT
 from circuitkit.circuit.circuit_json import SMALLEST, Circuit, Rung
 from circuitkit.circuit.explanation import FILE as EXPLANATION
 from circuitkit.circuit.explanation import Explanation
+from circuitkit.circuit.perturbation import FILE as PERTURBATION
+from circuitkit.circuit.perturbation import PICTURE as PERTURBATION_PICTURE
+from circuitkit.circuit.perturbation import TABLE as PERTURBATION_TABLE
+from circuitkit.circuit.perturbation import Perturbation
 from circuitkit.circuit.published_losses import FILE as PUBLISHED
 from circuitkit.circuit.transfer import FILE as TRANSFER
 from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
@@ -48,6 +52,7 @@ MADE_FROM_CIRCUIT = (
     *(SMALLEST_THOROUGH, REPORT, REPORT_HTML, SMALLEST, SMALLEST_VALIDATION, LADDER),
     *(EXPLANATION, "paths.dot", "paths.svg", PUBLISHED, TRANSFER, TRANSFER_TABLE),
     FAMILIES_SVG,
+    *(PERTURBATION, PERTURBATION_TABLE, PERTURBATION_PICTURE),
 )
 
 
@@ -170,6 +175,14 @@ class CircuitFolder:
             return None
         transfer = Transfer.load(self.path)
         return transfer if transfer.circuit_sha256 == self.circuit.sha256 else None
+
+    @property
+    def perturbation(self) -> Perturbation | None:
+        """What nodes of it do in the dense model; None before that is known."""
+        if not (self.path / PERTURBATION).exists():
+            return None
+        made = Perturbation.load(self.path)
+        return made if made.circuit_sha256 == self.circuit.sha256 else None
 
     @property
     def parts(self) -> dict[str, CircuitFolder]:

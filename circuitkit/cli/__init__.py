@@ -18,7 +18,7 @@ from circuitkit.errors import CircuitkitError
 
 COMMANDS = (
     "checkpoints", "inspect", "tasks", "families", "train", "extract", "validate", "report",
-    "compare", "export", "plant", "convert", "study",
+    "compare", "export", "plant", "convert", "study", "bridge",
 )  # fmt: skip
 
 

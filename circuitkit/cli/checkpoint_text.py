@@ -84,6 +84,8 @@ def inspected_lines(result: Mapping[str, Any], sha256: str) -> Iterator[str]:
     yield from _neuron_lines(result["layers"])
     if result["n_sample_tokens"] is not None:
         yield from _activity_lines(result)
+    if "bridges" in result:
+        yield from _bridge_lines(result["bridges"])
     yield from _renamed_lines(result["renamed"])
     yield from _dropped_lines(result["dropped"])
     yield from (f"warning: {warning}" for warning in result["warnings"])
@@ -130,6 +132,28 @@ def _activity_lines(result: Mapping[str, Any]) -> Iterator[str]:
     for layer, value in enumerate(before):
         yield f"  {f'before layer {layer}':<18} {_kurtosis(value)}"
     yield f"  {'at the end':<18} {_kurtosis(end)}"
+
+
+def _bridge_lines(bridges: Mapping[str, Any]) -> Iterator[str]:
+    dense, quality = bridges["dense"], bridges["quality"]
+    yield (
+        f"bridges to {dense['name']} (sha256 {dense['sha256'][:12]}…, width {bridges['d_dense']}), "
+        f"on {quality['n_tokens']:,} held-out tokens"
+    )
+    yield (
+        f"  loss alone: dense {quality['dense_loss_nats']:.4f} nats, sparse "
+        f"{quality['sparse_loss_nats']:.4f} nats"
+    )
+    yield f"  {'':<12}  {'dense -> sparse':^24}  {'sparse -> dense':^24}"
+    numbers = f"{'NMSE':>6} {'loss':>8} {'KL':>8}"
+    yield f"  {'crossing':<12}  {numbers}  {numbers}"
+    for row in quality["crossings"]:
+        ways = (
+            f"{row[f'nmse_{way}']:>6.3f} {row[f'loss_{way}_nats']:>8.4f} "
+            f"{row[f'kl_{way}_nats']:>8.4f}"
+            for way in ("to_sparse", "to_dense")
+        )
+        yield f"  {row['crossing']:<12}  {'  '.join(ways)}"
 
 
 def _kurtosis(value: float | None) -> str:

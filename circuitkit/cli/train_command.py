@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from circuitkit.cli.completion import config_names, folders
+from circuitkit.cli.completion import checkpoint_names, config_names, folders
 from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
 from circuitkit.errors import TrainingError
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 @click.argument("config", shell_complete=config_names)
 @click.option("--out", required=True, type=click.Path(path_type=Path), shell_complete=folders,
               help="Folder to write.")  # fmt: skip
+@click.option("--bridge-to", default=None, metavar="CHECKPOINT", shell_complete=checkpoint_names,
+              help="Also train bridges to this dense checkpoint.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run that --out holds.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key.")
 @click.option("--device", default=None, metavar="cpu|cuda|cuda:N",
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def train(
     ctx: click.Context, config: str, out: Path, overrides: tuple[str, ...], device: str | None,
-    *, resume: bool, as_json: bool, quiet: bool,
+    *, bridge_to: str | None, resume: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a weight-sparse checkpoint from a configuration.
 
@@ -41,6 +43,7 @@ def train(
     \b
     Example:
       circuitkit train tinypython-nano --out out/nano --set run.n_tokens=1_000_000
+      circuitkit train tinypython-bridged --bridge-to tinypython-nano-dense --out out/bridged
     """
     from circuitkit.training import first_process, load_config, shown_by
     from circuitkit.training import train as run
@@ -49,14 +52,17 @@ def train(
         overrides = (*overrides, f"run.device={device}")
     loaded = load_config(config, overrides)
     if not first_process():
-        _help(loaded, out)
+        _help(loaded, out, bridge_to)
         return
     with progress_bar(quiet=quiet) as bar:
         try:
-            checkpoint = run(loaded, out, resume=resume, report=shown_by(bar, loaded))
+            checkpoint = run(
+                loaded, out, bridge_to=bridge_to, resume=resume, report=shown_by(bar, loaded)
+            )
         except KeyboardInterrupt:
             sets = [word for override in overrides for word in ("--set", override)]
-            again = ["circuitkit", "train", config, "--out", str(out), *sets, "--resume"]
+            to = ["--bridge-to", bridge_to] if bridge_to else []
+            again = ["circuitkit", "train", config, *to, "--out", str(out), *sets, "--resume"]
             click.echo(f"interrupted and saved; go on with: {shlex.join(again)}", err=True)
             raise
     record = checkpoint.training or {}
@@ -83,9 +89,9 @@ def _worse_than_uniform(loss: float, vocab: int) -> str:
     )
 
 
-def _help(config: TrainingConfig, out: Path) -> None:
+def _help(config: TrainingConfig, out: Path, bridge_to: str | None) -> None:
     """One of the other processes of a run: only the first one prints."""
     from circuitkit.training import train
 
     with suppress(KeyboardInterrupt, TrainingError):
-        train(config, out)
+        train(config, out, bridge_to=bridge_to)

@@ -54,8 +54,9 @@ def validate(
       circuitkit validate out/brackets
       circuitkit validate out/brackets --thorough
     """
+    from circuitkit.checkpoints.of_circuit import checkpoint_of
     from circuitkit.circuit import CircuitFolder
-    from circuitkit.validation.validate_folder import checkpoint_of, validate_folder
+    from circuitkit.validation.validate_folder import validate_folder
 
     opened = CircuitFolder.open(folder)
     model = checkpoint_of(opened, opened.at(rung), checkpoint)

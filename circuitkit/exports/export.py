@@ -11,13 +11,13 @@ from typing import Literal, get_args
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.of_circuit import checkpoint_of
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
 from circuitkit.errors import CircuitError, UsageError
 from circuitkit.exports.fold_folder import fold_folder
 from circuitkit.exports.mask_file import mask_bytes
 from circuitkit.exports.run_program import largest_error
 from circuitkit.files import write_whole
-from circuitkit.validation.validate_folder import checkpoint_of
 from circuitkit.views.graph_export import graphml, node_link
 from circuitkit.views.numpy_program import program_text
 from circuitkit.views.program_about import WITHIN

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.of_circuit import check_belongs, check_nodes, checkpoint_of
 from circuitkit.checkpoints.token_names import token_names
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.circuit.folded_circuit import FoldedCircuit
@@ -27,8 +28,7 @@ from circuitkit.model import EncodedPairs, Transformer, gate_tap
 from circuitkit.model.transformer import Norm
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.task import Split, Task
-from circuitkit.validation.validate import check_belongs, check_means, check_nodes
-from circuitkit.validation.validate_folder import checkpoint_of
+from circuitkit.validation.validate import check_means
 
 _WITHIN = 1e-6
 """How near the folded circuit has to be to the masked model, in nats and in float64."""

@@ -7,12 +7,15 @@ random values. Where we differ: weight decay leaves vectors alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.model import Transformer
-from circuitkit.training.train_config import TrainingConfig
+from circuitkit.training.train_config import OptimizerConfig, TrainingConfig
 from circuitkit.training.weight_sparsity import sparse_parameters
 
 
@@ -49,14 +52,35 @@ def sinusoids(n_ctx: int, width: int) -> Float[Tensor, "n_ctx width"]:
     return torch.cat([angle.cos(), angle.sin()], dim=1)[:, :width]
 
 
-def adamw(model: Transformer, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW as the config says; the learning rate is set anew at every step."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.ndim > 1]
-    vectors = [p for p in trained if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.optimizer.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+def adamw(
+    model: Transformer, config: TrainingConfig, bridges: Iterable[tuple[Tensor, float]] = ()
+) -> torch.optim.AdamW:
+    """AdamW as the config says; the learning rates are set anew at every step.
+
+    A group's ``schedule`` and ``times`` say how. ``bridges`` are parameters with what their own
+    rate is multiplied by; it has no sharkfin.
+    """
     chosen = config.optimizer
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        _group([p for p in trained if p.ndim > 1], chosen),
+        _group([p for p in trained if p.ndim <= 1], chosen),
+    ]
+    if config.bridge is not None:
+        own = {"lr": config.bridge.lr, "eps": config.bridge.eps, "sharkfin": False}
+        schedule = chosen.model_copy(update=own)
+        groups += [_group([parameter], schedule, times) for parameter, times in bridges]
     return torch.optim.AdamW(groups, lr=chosen.lr, betas=chosen.betas, eps=chosen.eps, fused=True)
+
+
+def _group(
+    parameters: list[Tensor], schedule: OptimizerConfig, times: float = 1.0
+) -> dict[str, Any]:
+    decays = any(p.ndim > 1 for p in parameters)
+    return {
+        "params": parameters,
+        "weight_decay": schedule.weight_decay if decays else 0.0,
+        "eps": schedule.eps,
+        "schedule": schedule,
+        "times": times,
+    }

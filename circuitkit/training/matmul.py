@@ -31,12 +31,15 @@ class _Linear(torch.autograd.Function):
         return y if bias is None else y.add_(bias)
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x16, w16 = ctx.saved_tensors
         (g,) = gradients
         g16 = g.to(torch.bfloat16)
-        dx = (g16 @ w16).to(g.dtype)
-        dw = (g16.flatten(0, -2).T @ x16.flatten(0, -2)).to(g.dtype)
+        dx, dw = None, None
+        if ctx.needs_input_grad[0]:
+            dx = (g16 @ w16).to(g.dtype)
+        if ctx.needs_input_grad[1]:
+            dw = (g16.flatten(0, -2).T @ x16.flatten(0, -2)).to(g.dtype)
         return dx, dw, g.flatten(0, -2).sum(0) if ctx.needs_input_grad[2] else None
 
 

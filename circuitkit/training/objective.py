@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from circuitkit.model import Transformer
@@ -21,17 +21,22 @@ def next_token_loss(model: Transformer, rows: Int[Tensor, "batch seq"]) -> Float
 @torch.no_grad()
 def validation_loss(model: Transformer, tokens: NDArray[np.uint16]) -> float:
     """Mean cross entropy in nats over all of a shard, in windows of n_ctx."""
-    n_ctx = model.arch.n_ctx
-    windows = (len(tokens) - 1) // n_ctx
-    rows = np.stack([tokens[i * n_ctx : (i + 1) * n_ctx + 1] for i in range(windows)])
-    batches = torch.from_numpy(rows.astype(np.int64)).split(64)
+    rows = windows_of(tokens, model.arch.n_ctx)
+    batches = rows.split(64)
     losses = [
         next_token_loss(model, batch.to(model.device)).item() * len(batch) for batch in batches
     ]
-    return sum(losses) / windows
+    return sum(losses) / len(rows)
 
 
-def limit_rms(model: Transformer, most: float) -> float:
+def windows_of(tokens: NDArray[np.uint16], n_ctx: int) -> Int[Tensor, "windows length"]:
+    """A shard as rows of n_ctx tokens and the one after, each begun where the last one ended."""
+    n = (len(tokens) - 1) // n_ctx
+    rows = np.stack([tokens[i * n_ctx : (i + 1) * n_ctx + 1] for i in range(n)])
+    return torch.from_numpy(rows.astype(np.int64))
+
+
+def limit_rms(model: nn.Module, most: float) -> float:
     """Scale all gradients together so that their root mean square is at most ``most``.
 
     Returns the root mean square that they had.

@@ -17,11 +17,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from circuitkit.errors import CircuitkitError, TrainingError, UsageError
 from circuitkit.files import read_text, regular_file, write_whole
-from circuitkit.model.transformer import Transformer
 
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
@@ -32,7 +31,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 def save_state(
     folder: Path,
-    model: Transformer,
+    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
     config_sha256: str,
@@ -79,7 +78,7 @@ def _not_saved(folder: Path, step: int, error: Exception) -> TrainingError:
 
 
 def load_state(
-    folder: Path, model: Transformer, optimizer: torch.optim.Optimizer, config_sha256: str
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config_sha256: str
 ) -> int:
     """Put a saved state back; the number of steps it has seen, 0 without one.
 
@@ -114,7 +113,7 @@ def load_state(
     return step
 
 
-def _check_tensors(path: Path, found: Mapping[str, Tensor], model: Transformer) -> None:
+def _check_tensors(path: Path, found: Mapping[str, Tensor], model: nn.Module) -> None:
     """Every weight and every moment is there, as it was saved: copying would cast and repeat."""
     expected = {f"model/{name}": p for name, p in model.named_parameters()}
     expected |= {
@@ -138,7 +137,7 @@ def _check_tensors(path: Path, found: Mapping[str, Tensor], model: Transformer) 
             )
 
 
-def append_metrics(folder: Path, row: Mapping[str, int | float]) -> None:
+def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
     """Add one line to ``metrics.jsonl``; it holds its ``step``.
 
     Raises:

@@ -26,15 +26,17 @@ _TOKENIZER_CHARS = 16_000_000
 _EXPECTED = "a shard of this run"
 
 
-def build_tokenizer(path: Path, config: TrainingConfig) -> Tokenizer:
-    """Write the tokenizer of a run unless it is there, and read it.
+def build_tokenizer(
+    path: Path, config: TrainingConfig, given: Tokenizer | None = None
+) -> Tokenizer:
+    """Write the tokenizer of a run unless it is there, and read it; None learns one.
 
     Raises:
         CorpusError: if the corpus cannot be read.
         TrainingError: if what is there is no tokenizer.
     """
     if not path.exists():
-        write_whole(path, learn_tokenizer(config).to_str(pretty=True))
+        write_whole(path, (given or learn_tokenizer(config)).to_str(pretty=True))
     text = read_text(path, TrainingError, "the tokenizer of this run")
     try:
         return Tokenizer.from_str(text)

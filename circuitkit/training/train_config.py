@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from circuitkit.errors import ConfigError
 from circuitkit.files import read_bounded
 from circuitkit.model.architecture import Architecture
-from circuitkit.provenance import STRICT, first_problem
+from circuitkit.provenance import STRICT, Named, first_problem, without_unset
 
 DEFAULT_VOCAB_SIZE = 512
 
@@ -26,6 +34,7 @@ Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class CorpusConfig(BaseModel):
@@ -62,6 +71,25 @@ class OptimizerConfig(BaseModel):
     max_grad_rms: Annotated[float, Field(gt=0)] = 1.0
     warmup: Share = 0.01
     sharkfin: bool = True
+
+
+class BridgeConfig(BaseModel):
+    """Bridges to a dense checkpoint: how sparse an encoder's output is, and what each loss weighs.
+
+    ``topk`` is the fraction of the residual channels that an encoder keeps. The weights multiply
+    the mean normalised error over crossings, one for both ways, and the divergences of the hybrid
+    passes, in nats; the sparse model's own loss weighs 1. ``lr`` and ``eps`` are the bridges' own,
+    with the run's warm-up and decay. ``dense`` is set by ``--bridge-to``.
+    """
+
+    model_config = _FINITE
+    topk: Fraction = 0.25
+    nmse: Weight = 1.0
+    kl_to_sparse: Weight = 1.0
+    kl_to_dense: Weight = 1.0
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    eps: Annotated[float, Field(gt=0)] = 1e-6
+    dense: Named | None = None
 
 
 class RunConfig(BaseModel):
@@ -113,7 +141,12 @@ class TrainingConfig(BaseModel):
     architecture: Architecture
     sparsity: SparsityConfig = SparsityConfig()
     optimizer: OptimizerConfig
+    bridge: BridgeConfig | None = None
     run: RunConfig
+
+    @model_serializer(mode="wrap")
+    def _newer_keys_only_if_set(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
+        return without_unset(handler(self), ("bridge",))
 
     @model_validator(mode="after")
     def _every_token_has_a_row(self) -> TrainingConfig:
@@ -206,5 +239,6 @@ def _hint(error: ValidationError) -> str:
     model: Any = TrainingConfig
     for part in problem["loc"][:-1]:
         model = model.model_fields[part].annotation
+        model = next((m for m in get_args(model) if m is not NoneType), model)
     near = difflib.get_close_matches(str(problem["loc"][-1]), model.model_fields, n=1, cutoff=0.3)
     return f". Did you mean {near[0]}?" if near else f". Known: {', '.join(model.model_fields)}."

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -32,6 +32,7 @@ from circuitkit.errors import TrainingError
 from circuitkit.model import Transformer
 from circuitkit.model.device import repeatable
 from circuitkit.progress import shown, silent
+from circuitkit.training.coupling import Coupling, coupled
 from circuitkit.training.devices import Devices, devices_of
 from circuitkit.training.initialisation import adamw, initial_model
 from circuitkit.training.interrupt import deferred_interrupt
@@ -64,9 +65,15 @@ class _Run:
     model: Transformer
     optimizer: torch.optim.Optimizer
     report: Report
+    coupling: Coupling | None = None
     done: int = 0
     validation_loss_nats: float = math.nan
     l0_fraction: float = math.nan
+
+    @property
+    def learner(self) -> nn.Module:
+        """All that learns: the model, with its bridges if it has any."""
+        return self.coupling.learner(self.model) if self.coupling else self.model
 
     @property
     def complete(self) -> bool:
@@ -81,13 +88,15 @@ def train(
     config: TrainingConfig | str | Path,
     folder: str | Path,
     *,
+    bridge_to: Checkpoint | str | Path | None = None,
     resume: bool = False,
     report: Report | None = None,
 ) -> Checkpoint:
     """Train a checkpoint into ``folder``.
 
     ``config`` may be the name of a shipped configuration or a TOML file. ``report`` is called
-    after each step; None shows a bar in a terminal or a notebook.
+    after each step; None shows a bar in a terminal or a notebook. With ``bridge_to``, a dense
+    checkpoint, bridges to it are trained with the model (docs/bridges.md); it stays as it is.
 
     An interrupted run goes on with ``resume=True`` and ends with the same bytes; a
     finished one gives its checkpoint again. Ctrl-C finishes the step under way and
@@ -101,6 +110,7 @@ def train(
             or a run and ``resume`` is off.
         ConfigError: if the device is not there, or is one of several that cannot be had.
         CorpusError: if the corpus cannot be read.
+        MismatchError: if the dense checkpoint does not fit the configuration.
         TrainingError: if the loss is no longer finite or the disk is full; the
             message names the last good state.
 
@@ -112,25 +122,28 @@ def train(
     """
     if not isinstance(config, TrainingConfig):
         config = load_config(config)
+    config, dense = coupled(config, None if bridge_to is None else load_checkpoint(bridge_to))
     folder, devices = Path(folder), devices_of(config.run)
     with shown(None if report is None and devices.first else silent) as progress:
-        return _train(config, folder, devices, report or shown_by(progress, config), resume=resume)
+        shows = report or shown_by(progress, config)
+        return _train(config, folder, dense, devices, shows, resume=resume)
 
 
 def _train(
-    config: TrainingConfig, folder: Path, devices: Devices, report: Report, *, resume: bool
-) -> Checkpoint:
+    config: TrainingConfig, folder: Path, dense: Checkpoint | None, devices: Devices,
+    report: Report, *, resume: bool,
+) -> Checkpoint:  # fmt: skip
     if devices.first:
         config = settled(config, folder)
         claim(config, folder, resume=resume)
     if (folder / CONFIG).exists():  # written last, so the run is finished
         return load_checkpoint(folder)
     if devices.first:
-        _read_corpus(config, folder, report)
+        _read_corpus(config, folder, dense, report)
     with devices.started(), repeatable(devices.device):
-        run = _prepare(settled(config, folder), folder, devices, report)
+        run = _prepare(settled(config, folder), folder, dense, devices, report)
         began = time.monotonic()
-        first = load_state(folder, run.model, run.optimizer, config_sha256(run.config))
+        first = load_state(folder, run.learner, run.optimizer, config_sha256(run.config))
         _run_steps(run, first)
         return _finish(run, time.monotonic() - began, resumed_at=first)
 
@@ -147,12 +160,17 @@ def _run_steps(run: _Run, first: int) -> None:
                 raise KeyboardInterrupt
 
 
-def _prepare(config: TrainingConfig, folder: Path, devices: Devices, report: Report) -> _Run:
-    tokenizer, tokens, held = _read_corpus(config, folder, report)
+def _prepare(
+    config: TrainingConfig, folder: Path, dense: Checkpoint | None, devices: Devices,
+    report: Report,
+) -> _Run:  # fmt: skip
+    tokenizer, tokens, held = _read_corpus(config, folder, dense, report)
     model = initial_model(config).to(devices.device)
+    coupling = None if dense is None else Coupling.begun(config, dense, held, devices.device)
+    optimizer = adamw(model, config, coupling.rates if coupling else ())
     return _Run(
         config=config, folder=folder, devices=devices, tokenizer=tokenizer, train=tokens,
-        validation=held, model=model, optimizer=adamw(model, config), report=report,
+        validation=held, model=model, optimizer=optimizer, report=report, coupling=coupling,
     )  # fmt: skip
 
 
@@ -162,14 +180,19 @@ class _Corpus(NamedTuple):
     validation: np.ndarray
 
 
-def _read_corpus(config: TrainingConfig, folder: Path, report: Report) -> _Corpus:
-    """The tokenizer and the two shards; made by the first process, then read by all."""
+def _read_corpus(
+    config: TrainingConfig, folder: Path, dense: Checkpoint | None, report: Report
+) -> _Corpus:
+    """The tokenizer and the two shards; made by the first process, then read by all.
+
+    A bridged model reads the dense one's tokens.
+    """
     shards = folder / "shards"
 
     def counted(done: int, total: int) -> None:
         report(TrainingStep(stage="tokens", done=done, total=total))
 
-    tokenizer = build_tokenizer(folder / "tokenizer.json", config)
+    tokenizer = build_tokenizer(folder / "tokenizer.json", config, dense and dense.tokenizer)
     tokens = build_shard(
         shards / "train.bin", config, tokenizer, validation=False, progress=counted
     )
@@ -182,7 +205,8 @@ def _step(run: _Run, step: int) -> None:
     fraction = l0_fraction_at(step + 1, config.n_steps, sparsity)
     lr = lr_at(step, config.n_steps, config.optimizer, fraction)
     for group in run.optimizer.param_groups:
-        group["lr"] = lr
+        rate = lr_at(step, config.n_steps, group["schedule"], fraction)
+        group["lr"] = rate * group["times"]
     loss = _gradients(run, step)
     run.optimizer.step()
     project(run.model, fraction, sparsity.min_nonzeros)
@@ -198,13 +222,21 @@ def _gradients(run: _Run, step: int) -> float:
     run.optimizer.zero_grad(set_to_none=True)
     with repeatable(run.devices.device, tf32=matmul == "tf32"):
         with bfloat16_matmuls() if matmul == "bfloat16" else nullcontext():
-            loss = next_token_loss(run.model, rows)
+            loss = _loss(run, rows, step)
         loss.backward()
-    mean = run.devices.average(run.model, loss)
+    mean = run.devices.average(run.learner, loss)
     _finite(run, "loss", mean, step)
-    rms = limit_rms(run.model, run.config.optimizer.max_grad_rms)
-    _finite(run, "gradient's RMS", rms, step)
+    for part in (run.model, *([run.coupling.bridges] if run.coupling else [])):
+        rms = limit_rms(part, run.config.optimizer.max_grad_rms)
+        _finite(run, "gradient's RMS", rms, step)
     return mean
+
+
+def _loss(run: _Run, rows: Int[Tensor, "batch seq"], step: int) -> Float[Tensor, ""]:
+    """What a step lowers, in nats; of a bridged pair the weighted sum of all its losses."""
+    if run.coupling is None:
+        return next_token_loss(run.model, rows)
+    return run.coupling.loss(run.model, rows, step)
 
 
 def _finite(run: _Run, what: str, value: float, step: int) -> None:
@@ -218,7 +250,7 @@ def _finite(run: _Run, what: str, value: float, step: int) -> None:
 def _save(run: _Run) -> None:
     """Written by the first process, awaited by all."""
     if run.devices.first:
-        save_state(run.folder, run.model, run.optimizer, run.done, config_sha256(run.config))
+        save_state(run.folder, run.learner, run.optimizer, run.done, config_sha256(run.config))
     run.devices.agree(False)
 
 
@@ -241,9 +273,11 @@ def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
             "l0_fraction_asked": fraction,
             "lr": lr,
         }
+        if run.coupling:
+            numbers["bridges"] = run.coupling.look(run.model, run.validation)
         append_metrics(run.folder, numbers)
     if done % config.run.save_every == 0 or run.complete:
-        save_state(run.folder, run.model, run.optimizer, done, config_sha256(config))
+        save_state(run.folder, run.learner, run.optimizer, done, config_sha256(config))
     run.report(
         TrainingStep(
             stage="steps", done=done, total=config.n_steps, loss_nats=loss,
@@ -262,6 +296,8 @@ def _batch(run: _Run, tokens: np.ndarray, step: int, seed: int) -> Int[Tensor, "
 def _finish(run: _Run, seconds: float, resumed_at: int) -> Checkpoint:
     """Write the checkpoint; the training state stays, so that a run can be looked into."""
     if run.devices.first:
+        coupling = run.coupling
+        bridges = None if coupling is None else coupling.to_bytes(run.model, run.validation)
         save_checkpoint(
             run.folder,
             run.model.cpu(),
@@ -270,6 +306,7 @@ def _finish(run: _Run, seconds: float, resumed_at: int) -> Checkpoint:
             start_token=run.tokenizer.token_to_id(START),
             reference=_reference(run),
             training=_record(run, seconds, resumed_at),
+            bridges=bridges,
         )
     run.devices.agree(False)
     return load_checkpoint(run.folder)
@@ -306,4 +343,5 @@ def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),
         "metrics": METRICS,
+        **({"bridge_to": run.coupling.where} if run.coupling else {}),
     }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from circuitkit.findings import Finding
 
 Suite = Literal["default", "thorough"]
-Need = Literal["train pairs", "select pairs", "ood pairs", "reference", "other circuits"]
+Need = Literal["train pairs", "select pairs", "ood pairs", "reference", "other circuits", "bridges"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from circuitkit.bridges.bridge_file import has_bridges
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.native import BRIDGES
 from circuitkit.circuit import Circuit
 from circuitkit.distribution import installed_version
 from circuitkit.extraction.extract_config import ExtractConfig
-from circuitkit.files import sha256
+from circuitkit.files import sha256, sha256_file
 from circuitkit.findings import Claim, Finding
+from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import claims_of
 from circuitkit.validation.saved_findings import SavedFindings
 from circuitkit.validation.search_trial import SearchTrial, Sibling
@@ -58,7 +62,7 @@ def run_thorough(
     trial: Trial, thorough: Thorough, default: Sequence[Finding]
 ) -> tuple[Finding, ...]:
     """Test the claims of the thorough suite, except those already tested in an earlier run."""
-    claims = claims_of("thorough")
+    claims = _that_apply(trial)
     if stopped := _stopped(default):
         return tuple(_not_run(claim, stopped) for claim in claims)
     search = thorough.search or ExtractConfig(seed=trial.circuit.seed)
@@ -74,6 +78,13 @@ def run_thorough(
     return tuple(saved.findings[claim] for claim in claims)
 
 
+def _that_apply(trial: Trial) -> dict[str, ClaimTest]:
+    """The thorough claims, without those about bridges where the checkpoint has none."""
+    bridged = has_bridges(trial.checkpoint)
+    claims = claims_of("thorough")
+    return {c: t for c, t in claims.items() if bridged or "bridges" not in t.declared.needs}
+
+
 def _stopped(findings: Sequence[Finding]) -> str:
     """Why no more is tested; empty if there is no reason."""
     failed = [f.claim for f in findings if f.claim in _STOPS and f.outcome == "fail"]
@@ -82,6 +93,12 @@ def _stopped(findings: Sequence[Finding]) -> str:
 
 def _not_run(claim: str, note: str) -> Finding:
     return Finding(claim=claim, outcome="not_run", note=note)
+
+
+def _bridges(checkpoint: Checkpoint) -> dict[str, str]:
+    """The hash of the checkpoint's bridges, which its own does not cover; nothing without any."""
+    found = has_bridges(checkpoint)
+    return {"bridges": sha256_file(checkpoint.path / BRIDGES)} if found else {}
 
 
 def inputs_sha256(trial: SearchTrial) -> str:
@@ -94,5 +111,6 @@ def inputs_sha256(trial: SearchTrial) -> str:
         "n_pairs": len(trial.pairs),
         "search": trial.search.to_dict(),
         "versions": [installed_version(), version("torch")],
+        **_bridges(trial.checkpoint),
     }
     return sha256(json.dumps(inputs, sort_keys=True).encode())

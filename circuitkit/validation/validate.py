@@ -15,15 +15,15 @@ from torch import Tensor
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
+from circuitkit.checkpoints.of_circuit import check_belongs, check_nodes
 from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit import Circuit
-from circuitkit.errors import CircuitError, MismatchError
+from circuitkit.errors import MismatchError
 from circuitkit.extraction.means import Means, means_of, zero_means
 from circuitkit.findings import Claim, Finding, NodeUse, Validation
 from circuitkit.model import Transformer
 from circuitkit.model.device import device_named, repeatable
 from circuitkit.model.per_pair import losses_of
-from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, shown
 from circuitkit.statistics.intervals import FEWEST
 from circuitkit.task import Task, load_task
@@ -129,36 +129,6 @@ def _trial(
     )  # fmt: skip
     trial.read_splits()
     return trial
-
-
-def check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:
-    """A circuit goes with the checkpoint and the task that it was extracted with.
-
-    Raises:
-        MismatchError: if one of them is another.
-    """
-    for kind, found, was in (
-        ("checkpoint", checkpoint, circuit.checkpoint),
-        ("task", task, circuit.task),
-    ):
-        if found.sha256 != was.sha256:
-            raise MismatchError(
-                f"the circuit was extracted with {kind} {was.name} ({was.sha256[:12]}…), but the "
-                f"one given is {found.name} ({found.sha256[:12]}…). Give the {kind} it was "
-                "extracted with, or extract again."
-            )
-
-
-def check_nodes(circuit: Circuit, model: Transformer) -> None:
-    """A model has the nodes of its circuit.
-
-    Raises:
-        CircuitError: if it lacks one.
-    """
-    try:
-        NodeSet(circuit.nodes.channels, model.arch.widths)
-    except ValueError as error:
-        raise CircuitError(f"the circuit does not fit the checkpoint: {error}.") from None
 
 
 def _check_comparable(others: Sequence[Circuit], circuit: Circuit, model: Transformer) -> None:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from circuitkit.arguments import checked_call
-from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
+from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.of_circuit import checkpoint_of
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
 from circuitkit.circuit.folder import PRUNING, Neighbour
@@ -118,25 +119,6 @@ def _explain(
     explanation = explain(checkpoint, model, folder.task, circuit, means.values, sample, cut)
     if explanation is not None:
         explanation.save(folder.path)
-
-
-def checkpoint_of(
-    folder: CircuitFolder, circuit: Circuit, given: Checkpoint | str | Path | None = None
-) -> Checkpoint:
-    """The checkpoint given, else the one the folder says it was made from.
-
-    Raises:
-        CircuitError: if it is not recorded, or no longer there.
-    """
-    if given is not None:
-        return load_checkpoint(given)
-    name = folder.sources.get("checkpoint", circuit.checkpoint.name)
-    if name not in bundled_checkpoints() and not Path(name).is_dir():
-        raise CircuitError(
-            f"{folder.path} was extracted from checkpoint {circuit.checkpoint.name} at {name}, "
-            "which is not there; name its folder with --checkpoint."
-        )
-    return load_checkpoint(name)
 
 
 def _reference(

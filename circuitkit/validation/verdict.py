@@ -7,7 +7,8 @@
 - F: otherwise. If random circuits do as well, the grade is F, since the whole model is
   sufficient and necessary too.
 
-A claim added to the documented ones has to pass for B, where it is tested. Source: ours
+A claim added to the documented ones has to pass for B, where it is tested; one about bridges for A,
+where there are any. Source: ours
 (docs/validation.md#grades).
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from circuitkit.findings import DEFAULT_CLAIMS, Claim, Finding, Grade, Outcome
+from circuitkit.findings import DEFAULT_CLAIMS, WHERE_BRIDGED, Claim, Finding, Grade, Outcome
 from circuitkit.statistics.decision import MIN_CLUSTERS
 
 LUCK = 0.05
@@ -45,7 +46,8 @@ def grade_of(findings: Sequence[Finding]) -> Grade:
         return "F"
     if few or not _passes(outcome, asked, may_miss=Claim.FOLLOWS_OOD):
         return "C"
-    return "A" if _passes(outcome, tuple(Claim)) and _small(by_claim[Claim.SEARCH_NULL]) else "B"
+    every = [claim for claim in Claim if claim in by_claim or claim not in WHERE_BRIDGED]
+    return "A" if _passes(outcome, every) and _small(by_claim[Claim.SEARCH_NULL]) else "B"
 
 
 def _small(search_null: Finding) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from circuitkit.circuit import Circuit, Surroundings
 from circuitkit.circuit.explanation import Example
+from circuitkit.views.dense_section import dense_section
 from circuitkit.views.findings_section import fooled, methods
 from circuitkit.views.forms_section import forms_section
 from circuitkit.views.ladder_section import ladder
@@ -51,6 +52,7 @@ def circuit_text(reported: Reported) -> dict[str, Any]:
         "fooled": fooled(validation) if validation else [],
         "forms": forms_section(validation),
         "transfer": transfer_section(reported.transfer, reported.parts),
+        "dense": dense_section(reported.perturbation),
         "ladder": ladder(reported.rungs),
         "asked": asked(circuit),
         "made": made(circuit, validation, reported.remarks),

@@ -14,6 +14,7 @@ from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Explanation
 from circuitkit.findings import Validation
 from circuitkit.views.attention_section import attention
+from circuitkit.views.dense_section import dense_section
 from circuitkit.views.diagram import diagram, drawable
 from circuitkit.views.findings_section import finding_row, fooled, methods, words
 from circuitkit.views.flow_section import node_cards
@@ -83,6 +84,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "forms": forms_section(validation),
         "ladder": ladder(reported.rungs),
         "transfer": transfer_section(reported.transfer, reported.parts),
+        "dense": dense_section(reported.perturbation),
         "tables": [_nodes_table(circuit), _edges_table(circuit)],
         "made": made(circuit, validation, reported.remarks),
         "commands": commands(circuit, validation, reported.origin),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
 from circuitkit.circuit.explanation import FILE as EXPLANATION
 from circuitkit.circuit.explanation import Explanation
+from circuitkit.circuit.perturbation import Perturbation
 from circuitkit.circuit.transfer import Transfer
 from circuitkit.errors import MismatchError
 from circuitkit.findings import Validation
@@ -25,6 +26,7 @@ class Reported:
     remarks: tuple[str, ...] = ()
     transfer: Transfer | None = None
     parts: dict[str, Circuit] = field(default_factory=dict[str, Circuit])
+    perturbation: Perturbation | None = None
 
     @classmethod
     def of(cls, folder: CircuitFolder) -> Reported:
@@ -43,6 +45,7 @@ class Reported:
             remarks=folder.remarks,
             transfer=folder.transfer,
             parts={name: part.circuit for name, part in folder.parts.items()},
+            perturbation=folder.perturbation,
         )
 
     @property

@@ -45,6 +45,8 @@ CLAIMS: dict[str, tuple[str, str]] = {
     "independence": ("it differs from the model in nothing that can be measured",
                      "it differs measurably from the model"),
     "size_curve": ("larger circuits do as it does", "larger circuits do not do as it does"),
+    "explains_dense": ("it turns the answer of the dense model too",
+                       "it does not turn the answer of the dense model"),
 }  # fmt: skip
 """What each claim says when it passes and when it fails, the most important first."""
 

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.model import EncodedPairs, pair_losses
 from circuitkit.nodes import Site
 
-Z95, PUSH, DRIFT_NATS, DRIFT_PAIRS = 1.6448536, 3.0, 0.01, 64
+Z95, PUSH, DRIFT_NATS, DRIFT_PAIRS, ABOVE_MODEL_NATS = 1.6448536, 3.0, 0.01, 64, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Selected:
         return [node for node in nodes if self.meets(nodes - NodeSet.of([node]))]
 
     def meets(self, nodes: NodeSet) -> bool:
-        """The upper 95 % bound over templates at most the target, and the drift small."""
+        """The upper 95 % bound over templates within the target, every form too; drift small."""
         means, target = self.shown.means, self.shown.circuit.target_loss_nats
         losses = self._losses(self.pairs, nodes, means.values)
         if losses.mean() > target:
@@ -60,9 +61,25 @@ class Selected:
         variance = np.square(off).sum() / len(losses) ** 2 * len(off) / (len(off) - 1)
         if losses.mean() + Z95 * np.sqrt(variance) > target:
             return False
+        if not self.shown.config.get("on_average", True) and self._fails_a_form(losses, target):
+            return False
         few = self.pairs[:: max(1, len(self.pairs) // DRIFT_PAIRS)]
         found = [self._losses(few, nodes, means.pushed(x)).mean() for x in (-PUSH, 0.0, PUSH)]
         return max(found) - min(found) <= DRIFT_NATS
+
+    def _fails_a_form(self, losses: Any, target: float) -> bool:
+        """Whether the mean over one form exceeds the target, or the model's worst form + 0.05."""
+        names = [name.partition("/") for name in self.pairs.templates]
+        if not all(slash for _, slash, _ in names):
+            return False
+        forms = np.array([form for form, _, _ in names])
+        full = NodeSet.full(self.shown.model.arch.widths)
+        own = self._losses(self.pairs, full, self.shown.means.values)
+
+        def worst(values: Any) -> float:
+            return max(values[forms == form].mean() for form in set(forms))
+
+        return worst(losses) > max(target, worst(own) + ABOVE_MODEL_NATS)
 
     def _losses(self, pairs: EncodedPairs, nodes: NodeSet, values: Mapping[Site, Tensor]):
         differences = masked_differences(self.shown.model, pairs, nodes, values)

@@ -21,6 +21,7 @@ from shown import GALLERY, Shown
 
 from circuitkit import NodeSet, load_task
 from circuitkit.extraction import Criterion, extract
+from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.criterion import PUSH
 
 WITHIN = 1.25
@@ -41,12 +42,14 @@ def found(shown: Shown, seeds: Sequence[int]) -> Iterator[tuple[NodeSet, int] | 
 
 def judge_of(shown: Shown, seed: int) -> Criterion:
     """As the search of that seed was judged."""
-    return Criterion(
-        model=shown.model, values=shown.means.values,
-        pushed=(shown.means.pushed(PUSH), shown.means.pushed(-PUSH)),
-        pairs=shown.pairs("select", shown.config["n_select"], seed),
-        target_loss_nats=shown.circuit.target_loss_nats,
-    )  # fmt: skip
+    pairs = shown.pairs("select", shown.config["n_select"], seed)
+    asked = {
+        "model": shown.model, "values": shown.means.values, "pairs": pairs,
+        "target_loss_nats": shown.circuit.target_loss_nats,
+    }  # fmt: skip
+    limits = AskMaker(sample=None, seed=seed, **asked).form_limits
+    pushed = (shown.means.pushed(PUSH), shown.means.pushed(-PUSH))
+    return Criterion(pushed=pushed, limits=limits, **asked)
 
 
 def why(shown: Shown, nodes: NodeSet, seeds: Sequence[int]) -> str:

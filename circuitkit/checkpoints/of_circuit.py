@@ -1,0 +1,66 @@
+"""The checkpoint that a circuit is of: where it is, and whether one given is that one.
+
+In: a circuit folder, or a circuit with a checkpoint and a task. Out: the checkpoint, or an error
+that names both hashes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from circuitkit.checkpoints.bundled import bundled_checkpoints
+from circuitkit.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from circuitkit.circuit import Circuit, CircuitFolder
+from circuitkit.errors import CircuitError, MismatchError
+from circuitkit.model import Transformer
+from circuitkit.nodes import NodeSet
+from circuitkit.task import Task
+
+
+def checkpoint_of(
+    folder: CircuitFolder, circuit: Circuit, given: Checkpoint | str | Path | None = None
+) -> Checkpoint:
+    """The checkpoint given, else the one the folder says it was made from.
+
+    Raises:
+        CircuitError: if it is not recorded, or no longer there.
+    """
+    if given is not None:
+        return load_checkpoint(given)
+    name = folder.sources.get("checkpoint", circuit.checkpoint.name)
+    if name not in bundled_checkpoints() and not Path(name).is_dir():
+        raise CircuitError(
+            f"{folder.path} was extracted from checkpoint {circuit.checkpoint.name} at {name}, "
+            "which is not there; name its folder with --checkpoint."
+        )
+    return load_checkpoint(name)
+
+
+def check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:
+    """A circuit goes with the checkpoint and the task that it was extracted with.
+
+    Raises:
+        MismatchError: if one of them is another.
+    """
+    for kind, found, was in (
+        ("checkpoint", checkpoint, circuit.checkpoint),
+        ("task", task, circuit.task),
+    ):
+        if found.sha256 != was.sha256:
+            raise MismatchError(
+                f"the circuit was extracted with {kind} {was.name} ({was.sha256[:12]}…), but the "
+                f"one given is {found.name} ({found.sha256[:12]}…). Give the {kind} it was "
+                "extracted with, or extract again."
+            )
+
+
+def check_nodes(circuit: Circuit, model: Transformer) -> None:
+    """A model has the nodes of its circuit.
+
+    Raises:
+        CircuitError: if it lacks one.
+    """
+    try:
+        NodeSet(circuit.nodes.channels, model.arch.widths)
+    except ValueError as error:
+        raise CircuitError(f"the circuit does not fit the checkpoint: {error}.") from None
