@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 from test_released_circuits import viz_data, written
+from tiny_bridged import write_bridges
 from tiny_run import tiny_config
 
 import circuitkit as ck
+from circuitkit.bridges.bridge_maps import identity_bridges
+from circuitkit.checkpoints import bundled_checkpoints
 from circuitkit.planted import plant
 
 GALLERY = Path(__file__).parents[1] / "reports" / "gallery" / "tinypython-nano" / "for_while"
@@ -48,6 +51,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     out = folder / "out"
     shutil.copytree(GALLERY, out / "for_while")
+    shutil.copytree(bundled_checkpoints()["tinypython-nano"], out / "bridged")
+    nano = ck.load_checkpoint("tinypython-nano")
+    model = nano.load_model()
+    write_bridges(out / "bridged", model, nano, model, identity_bridges(2, model.arch.d_model))
     plant("either_feature").save(out / "planted")
     plant("two_mechanisms").save(out / "forms")
     tiny_config(out)

@@ -80,6 +80,12 @@ def perturb(
         MismatchError: if circuit, task, checkpoints and bridges do not belong together.
         TaskError: if the dense model answers no prompt rightly.
         UsageError: if a strength is not from 0 to 1, or ``out`` holds something else.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> nodes = ["final_resid:22"]
+        >>> ck.perturb("out/bridged", "for_while", "out/for_while", nodes, n_pairs=8).crossings
+        ('final_resid',)
     """
     place, circuit = device_named(device), as_circuit(circuit)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)

@@ -62,6 +62,15 @@ class Perturbation(BaseModel):
     over all positions of a prompt; ``d_per_norm`` how far the logit difference falls at strength
     1, by that size. ``by_means`` is the same for the dense model's own difference of means, of
     equal size at every position.
+
+    Examples:
+        >>> import circuitkit as ck
+        >>> nodes = ["final_resid:22"]
+        >>> moved = ck.perturb("out/bridged", "for_while", "out/for_while", nodes, n_pairs=8)
+        >>> isinstance(moved, ck.Perturbation)
+        True
+        >>> [step.strength for step in moved.curve][-1]
+        1.0
     """
 
     model_config = STRICT

@@ -43,7 +43,7 @@ def train(
     \b
     Example:
       circuitkit train tinypython-nano --out out/nano --set run.n_tokens=1_000_000
-      circuitkit train tinypython-bridged --bridge-to tinypython-nano-dense --out out/bridged
+      circuitkit train tinypython-bridged --bridge-to out/nano-dense --out out/bridged
     """
     from circuitkit.training import first_process, load_config, shown_by
     from circuitkit.training import train as run
