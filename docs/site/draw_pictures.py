@@ -20,7 +20,7 @@ from circuitkit import Circuit, Validation
 
 ROOT = Path(__file__).resolve().parents[2]
 GALLERY = ROOT / "reports" / "gallery"
-EXAMPLE = GALLERY / "tinypython-sparse" / "with_open"
+EXAMPLE = GALLERY / "tinypython-sparse" / "final_kwarg"
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#B8B8B8"
 SMALLEST = "smallest.validation.json"
 PLAIN = {
@@ -67,7 +67,7 @@ def extraction() -> Figure:
     ax.set_yticks(range(len(widths)), widths, fontsize=6)
     ax.set_xlabel("channel")
     ax.set_title(
-        f"{circuit.n_nodes} of {sum(widths.values()):,} nodes: the circuit of with_open",
+        f"{circuit.n_nodes} of {sum(widths.values()):,} nodes: the circuit of final_kwarg",
         fontsize=10,
     )
     return figure
@@ -91,9 +91,9 @@ def ablation() -> Figure:
         ax.plot(list(values.values()), range(len(values)), "o", color=colour, label=label)
     ax.set_yticks(range(len(values)), values)
     ax.invert_yaxis()
-    for at, what in ((0, "chance"), (1, "the model")):
+    for at, what, side in ((0, "chance", "right"), (1, "the model", "left")):
         ax.axvline(at, color=GREY, linewidth=0.8, zorder=0)
-        ax.annotate(what, (at, 1.02), xycoords=("data", "axes fraction"), ha="center", fontsize=7)
+        ax.annotate(what, (at, 1.02), xycoords=("data", "axes fraction"), ha=side, fontsize=7)
     ax.set_xlabel("F: how well the circuit does the task")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
