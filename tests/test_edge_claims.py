@@ -13,7 +13,7 @@ from circuitkit.compiled import CompiledCircuit
 from circuitkit.extraction import edges_between, four_differences, measure_means
 from circuitkit.extraction.criterion import DRIFT_NATS, Criterion
 from circuitkit.extraction.edge_pruning import cut_model
-from circuitkit.findings import Claim
+from circuitkit.findings import WHERE_BRIDGED, Claim
 from circuitkit.model.transformer import _Block
 from circuitkit.nodes import Node
 from circuitkit.planted import plant
@@ -117,7 +117,9 @@ def test_with_every_weight_the_circuit_fails(pair):
     assert float((whole > 0).float().mean()) < 0.8
 
 
-@pytest.mark.parametrize("claim", [claim for claim in EVERY if claim not in SEARCHES])
+@pytest.mark.parametrize(
+    "claim", [claim for claim in EVERY if claim not in (*SEARCHES, *WHERE_BRIDGED)]
+)
 def test_no_claim_runs_the_circuit_with_a_dropped_weight(pair, claim, monkeypatch):
     """Where the weight's source is kept and what cancels it ablated, the weight is cut."""
     _, trial = pair

@@ -217,7 +217,7 @@ def test_the_python_of_the_page_on_commands_runs(tmp_path, monkeypatch):
     names = {}
     exec(block[1], names)
     assert names["circuit"] == ck.Circuit.load(GALLERY / TASK)
-    assert names["validation"].grade == "C"
+    assert names["validation"].grade == "B"
     assert names["report"].exists()
     assert names["same"] == 1
     assert names["folder"].path == Path("out/for_while")
