@@ -106,11 +106,6 @@ def check_beside(paths: Iterable[Path]) -> None:
         )
 
 
-def with_tasks() -> list[str]:
-    """The bundled checkpoints that say which tasks they do."""
-    return sorted(name for name, path in bundled_checkpoints().items() if Competence.load(path))
-
-
 def folders(out: Path, asked: Iterable[str]) -> Iterator[Path]:
     """The folders to make: every task that a checkpoint does, or those named."""
     for name in asked:
@@ -135,7 +130,7 @@ def make(paths: list[Path], jobs: int, *, whole: bool, thorough: bool = False) -
 def main() -> None:
     """Make what is missing, then print a table for every checkpoint."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("asked", nargs="*", default=with_tasks())
+    parser.add_argument("asked", nargs="*", default=sorted(bundled_checkpoints()))
     parser.add_argument("--jobs", type=int, default=2, help="tasks at a time (default 2)")
     parser.add_argument("--out", type=Path, default=GALLERY, help="another folder, kept whole")
     parser.add_argument("--thorough", action="store_true", help="run the long suite on some too")

@@ -107,16 +107,12 @@ class Perturbation(BaseModel):
         """A row for every strength; bounds are two-sided 90 %."""
         import pandas as pd
 
-        names = [name for name in Strength.model_fields if name != "strength"]
-        rows = [
-            {"strength": point.strength}
-            | {
-                f"{name}{end}": getattr(getattr(point, name), bound)
-                for name in names
-                for end, bound in (("", "effect"), ("_low", "low"), ("_high", "high"))
-            }
-            for point in self.curve
-        ]
+        rows = []
+        for point in self.curve:
+            row: dict[str, float | None] = {"strength": point.strength}
+            for name, value in point:
+                row |= value.columns(name) if isinstance(value, Bounded) else {}
+            rows.append(row)
         return pd.DataFrame(rows)
 
     @classmethod

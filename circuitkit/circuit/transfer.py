@@ -43,6 +43,10 @@ class Bounded(BaseModel):
             return f"{self.effect:.2f}"
         return f"{self.effect:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
+    def columns(self, name: str) -> dict[str, float | None]:
+        """The effect and its bounds as columns of a table."""
+        return {name: self.effect, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 class FamilyCircuit(BaseModel):
     """A family and the circuit found for it alone; ``folder`` is None where it was not kept."""
@@ -137,9 +141,7 @@ class Transfer(BaseModel):
         rows = [
             {
                 "circuit": cell.circuit, "family": cell.family, "loss_nats": cell.loss_nats,
-                **{f"{name}{end}": getattr(found, bound)
-                   for name, found in (("f", cell.f), ("f_x", cell.f_x))
-                   for end, bound in (("", "effect"), ("_low", "low"), ("_high", "high"))},
+                **cell.f.columns("f"), **cell.f_x.columns("f_x"),
             }
             for cell in self.cells
         ]  # fmt: skip
