@@ -29,6 +29,7 @@ def row(checkpoint, task, n_edges, **more):
 ROWS = [
     row("sparse", "a", 10), row("sparse", "b", 20), row("dense", "a", 160), row("dense", "b", 80),
     row("sparse", "a", 30, rung="trusted"), row("sparse", "b", 15, method="random"),
+    row("sparse", "a", None, outcome="compared", mechanisms="one", overlap_min=0.9),
 ]  # fmt: skip
 
 

@@ -165,4 +165,8 @@ class Transfer(BaseModel):
         """Write ``transfer.csv`` and last ``transfer.json``, each whole or not at all."""
         table = self.to_frame().to_csv(index=False, lineterminator="\n")
         write_whole(Path(folder) / TABLE, table)
-        write_whole(Path(folder) / FILE, self.model_dump_json(indent=1) + "\n")
+        write_whole(Path(folder) / FILE, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of ``transfer.json``."""
+        return (self.model_dump_json(indent=1) + "\n").encode()

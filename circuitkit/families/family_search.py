@@ -85,8 +85,10 @@ class FamilySearch:
     def _to_repeat(
         self, families: Sequence[Family], found: Mapping[str, Extraction]
     ) -> list[Family]:
-        """The families whose circuit is missing, or larger than another that does them."""
-        circuits = {name: extraction.circuit for name, extraction in found.items()}
+        """The families whose circuit is missing, or larger than another that does them: of the
+        smallest rung, which restarts belong to.
+        """
+        circuits = {name: each.smallest or each.circuit for name, each in found.items()}
         model = self._model
         folded = FoldedModel(model, placed(self.means.values, model.device))
         return [

@@ -1,4 +1,4 @@
-"""The cells of a study: each one training, or one extraction with its validation.
+"""The cells of a study: each one training, or one extraction with its validation or by family.
 
 In: a study. Out: its cells in a fixed order, each named by the SHA-256 of everything that goes
 in: the checkpoint's hash, the task's, the settings, the versions. Paths and names of files do
@@ -48,7 +48,7 @@ class Cell:
     ``settings`` are what the extraction or the training is asked for, as plain values.
     """
 
-    kind: Literal["training", "extraction"]
+    kind: Literal["training", "extraction", "families"]
     model: Model
     task: str | None = None
     task_sha256: str | None = None
@@ -77,8 +77,9 @@ class Cell:
         if self.kind == "training":
             return f"train {self.model.label}"
         s = self.settings
+        by = " by family" if self.kind == "families" else ""
         return (
-            f"{self.model.label}, {self.task_name}, {s['method']}, {' and '.join(s['rungs'])}, "
+            f"{self.model.label}, {self.task_name}{by}, {s['method']}, {' and '.join(s['rungs'])}, "
             f"{s['target_loss_nats']} nats, seed {s['seed']}"
         )
 
@@ -149,11 +150,12 @@ def _training(model: Model) -> Cell:
 def _extractions(study: Study, models: Sequence[Model], device: str) -> Iterator[Cell]:
     names = builtin_tasks() if study.tasks == "all" else study.tasks
     tasks = [(name, load_task(name).sha256) for name in names]
+    kind = "families" if study.by_family else "extraction"
     for model in models:
         for name, task_sha256 in tasks:
             for settings in _settings(study, device):
                 yield Cell(
-                    kind="extraction", model=model, task=name, task_sha256=task_sha256,
+                    kind=kind, model=model, task=name, task_sha256=task_sha256,
                     settings=settings,
                 )  # fmt: skip
 

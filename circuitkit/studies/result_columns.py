@@ -23,7 +23,7 @@ class Column(NamedTuple):
 
 COLUMNS = (
     Column("cell", "string", "", "SHA-256 of everything that goes into the cell; its folder"),
-    Column("kind", "string", "", "training or extraction"),
+    Column("kind", "string", "", "training, extraction or families"),
     Column("checkpoint", "string", "", "the checkpoint's name"),
     Column("checkpoint_sha256", "string", "", "its hash; empty if it could not be made"),
     Column("task", "string", "", "the task as the study names it; empty for a training"),
@@ -58,6 +58,12 @@ COLUMNS = (
     Column("weakest", "string", "", "the claim that keeps the grade from a better one"),
     Column("passed", "string", "", "claims that pass, with spaces between"),
     Column("failed", "string", "", "claims that fail, with spaces between"),
+    Column("n_families", "int64", "families", "with a circuit of their own, in a study by family"),
+    Column("mechanisms", "string", "", "one, nested, either, several or undecided"),
+    Column("reason", "string", "", "why the mechanisms are named so"),
+    Column("overlap_min", "float64", "share", "of nodes that the two least alike circuits share"),
+    Column("f_transfer_min", "float64", "F", "lowest F of a circuit on another family"),
+    Column("f_x_transfer_min", "float64", "F", "the same, all else as on the other prompt"),
     Column("circuit_sha256", "string", "", "the hash of circuit.json"),
     Column("circuitkit_version", "string", "", "that ran the cell"),
     Column("torch_version", "string", "", "that ran the cell"),
@@ -76,6 +82,7 @@ OUTCOMES = {
     "rung_not_reached": "the search did not reach this rung",
     "task_not_done": "the checkpoint does not do the task, or cannot be asked it",
     "trained": "the checkpoint is there",
+    "compared": "the circuits of a task's families were compared",
     "error": "the cell failed; --resume runs it again",
 }
 

@@ -1,4 +1,4 @@
-"""Run one cell: a training, or an extraction with its validation.
+"""Run one cell: a training, or an extraction with its validation, or one by family.
 
 In: a cell, its checkpoint and a folder to work in. Out: its rows, and the files to keep, as
 bytes: whoever runs the study writes them, whichever engine this runs in. What a user can cause
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,22 @@ import torch
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.native import CONFIG, REFERENCE, TOKENIZER, TRAINING, WEIGHTS
 from circuitkit.circuit import Circuit, CircuitFolder
-from circuitkit.competence.measure import measure_competence
-from circuitkit.distribution import installed_version
 from circuitkit.errors import CircuitkitError, UsageError
-from circuitkit.extraction import ExtractConfig, run_extraction
+from circuitkit.extraction import run_extraction
 from circuitkit.extraction.circuit_record import Extraction
 from circuitkit.extraction.ladder import Step
 from circuitkit.files import MAX_TENSORS_BYTES, read_bounded
 from circuitkit.findings import Validation
 from circuitkit.progress import silent
+from circuitkit.studies.cell_rows import (
+    about_model,
+    asked_of,
+    config_of,
+    error_rows,
+    why_not_done,
+)
 from circuitkit.studies.cells import Cell
+from circuitkit.studies.family_cell import file_of, row_of_transfer, transfers_of
 from circuitkit.studies.peak_memory import peak_bytes, start_counting
 from circuitkit.studies.result_columns import Row, row_of
 from circuitkit.training import train
@@ -60,9 +67,8 @@ def run_cell(work: Work) -> CellResult:
     torch.set_num_threads(_N_THREADS)
     start_counting()
     began = time.monotonic()
-    run = _train if work.cell.kind == "training" else _extract
     try:
-        result = run(work)
+        result = _RUN[work.cell.kind](work)
     except CircuitkitError as error:
         result = CellResult(rows=error_rows(work.cell, str(error)), files={})
     except Exception as error:  # whatever is wrong with one cell does not end the study
@@ -78,37 +84,11 @@ def run_cell(work: Work) -> CellResult:
     return CellResult(rows=[row | measured for row in result.rows], files=result.files)
 
 
-def error_rows(cell: Cell, message: str, outcome: str = "error") -> list[Row]:
-    """The rows of a cell without a result, one for every rung that it was to give."""
-    common = _common(cell) | {"outcome": outcome, "error": message}
-    rungs = cell.settings.get("rungs", [None])
-    return [row_of(**common, rung=rung) for rung in rungs]
-
-
-def _common(cell: Cell) -> dict[str, Any]:
-    settings = cell.settings
-    is_training = cell.kind == "training"
-    return {
-        "cell": cell.sha256,
-        "kind": cell.kind,
-        "checkpoint": cell.model.label,
-        "checkpoint_sha256": None if cell.model.config else cell.model.identity,
-        "task": cell.task_name,
-        "task_sha256": cell.task_sha256,
-        "method": settings.get("method"),
-        "seed": settings["seed"],
-        "target_loss_nats": settings.get("target_loss_nats"),
-        "device": settings["run"]["device"] if is_training else settings["device"],
-        "circuitkit_version": installed_version(),
-        "torch_version": torch.__version__,
-    }
-
-
 def _train(work: Work) -> CellResult:
     assert work.cell.model.config is not None
     folder = work.folder / "checkpoint"
     checkpoint = train(work.cell.model.config, folder, resume=True, report=_quiet)
-    row = row_of(**_common(work.cell) | _of_model(checkpoint), outcome="trained")
+    row = row_of(**asked_of(work.cell) | about_model(checkpoint), outcome="trained")
     files = {name: folder / name for name in _KEPT_OF_A_TRAINING}
     return CellResult(rows=[row], files={name: _read(f) for name, f in files.items() if f.exists()})
 
@@ -117,30 +97,13 @@ def _quiet(step: object) -> None:
     """Training reports to nobody here: progress is over cells."""
 
 
-def _of_model(checkpoint: Checkpoint) -> dict[str, Any]:
-    model, record = checkpoint.load_model(), checkpoint.training or {}
-    parameters = list(model.parameters())
-    return {
-        "checkpoint_sha256": checkpoint.sha256,
-        "n_layer": checkpoint.architecture.n_layer,
-        "d_model": checkpoint.architecture.d_model,
-        "n_parameters": sum(p.numel() for p in parameters),
-        "n_nonzero": sum(int(p.count_nonzero()) for p in parameters),
-        "validation_loss_nats": record.get("validation_loss_nats"),
-        "n_tokens": record.get("n_tokens"),
-    }
-
-
 def _extract(work: Work) -> CellResult:
-    cell = work.cell
-    assert work.checkpoint is not None
+    cell, settings = work.cell, work.cell.settings
+    checkpoint, about, not_done = _asked(work)
+    if not_done is not None:
+        return not_done
     assert cell.task is not None
-    checkpoint = load_checkpoint(work.checkpoint)
-    about = _of_model(checkpoint)
-    if problem := _not_done(checkpoint, cell):
-        rows = error_rows(cell, problem, "task_not_done")
-        return CellResult(rows=[row | about for row in rows], files={})
-    folder, settings = work.folder / "circuit", cell.settings
+    folder = work.folder / "circuit"
     extraction = run_extraction(
         checkpoint, cell.task, config_of(settings), out=folder, resume=True, progress=silent,
         reference_tokens=settings["reference_tokens"], device=settings["device"],
@@ -149,39 +112,38 @@ def _extract(work: Work) -> CellResult:
     return CellResult(rows=rows, files={f.name: _read(f) for f in _files(folder)})
 
 
+def _compare_families(work: Work) -> CellResult:
+    checkpoint, about, not_done = _asked(work)
+    if not_done is not None:
+        return not_done
+    cell = work.cell
+    transfers = transfers_of(cell, checkpoint, config_of(cell.settings), work.folder)
+    rows = [
+        row_of(**asked_of(cell) | about | {"rung": rung} | row_of_transfer(transfer))
+        for rung, transfer in transfers.items()
+    ]
+    files = {file_of(rung): transfer.to_bytes() for rung, transfer in transfers.items()}
+    return CellResult(rows=rows, files=files)
+
+
+def _asked(work: Work) -> tuple[Checkpoint, dict[str, Any], CellResult | None]:
+    """The cell's checkpoint, columns about it, and the result if it does not do the task."""
+    assert work.checkpoint is not None
+    checkpoint = load_checkpoint(work.checkpoint)
+    about = about_model(checkpoint)
+    if problem := why_not_done(checkpoint, work.cell):
+        rows = error_rows(work.cell, problem, "task_not_done")
+        return checkpoint, about, CellResult(rows=[row | about for row in rows], files={})
+    return checkpoint, about, None
+
+
+_RUN: Mapping[str, Callable[[Work], CellResult]] = {
+    "training": _train, "extraction": _extract, "families": _compare_families,
+}  # fmt: skip
+
+
 def _read(path: Path) -> bytes:
     return read_bounded(path, UsageError, "a file that the cell wrote", MAX_TENSORS_BYTES)
-
-
-def _not_done(checkpoint: Checkpoint, cell: Cell) -> str:
-    """Why the checkpoint does not do the task, by the rule of ``competence``; or nothing."""
-    assert cell.task is not None
-    found = measure_competence(
-        checkpoint, cell.settings["n_test"], tasks=[cell.task]
-    ).tasks[0]  # fmt: skip
-    if found.does or found.problem or found.accuracy is None or found.loss_nats is None:
-        return found.problem or ""
-    return (
-        f"the checkpoint does not do the task: accuracy {found.accuracy.mean:.3f}, loss "
-        f"{found.loss_nats.mean:.3f} nats."
-    )
-
-
-def config_of(settings: dict[str, Any]) -> ExtractConfig:
-    """The settings of an extraction as the verb takes them."""
-    names = ("ablation", "restarts", "n_gradient_points", "n_train", "n_select", "n_test")
-    method = settings["method"]
-    is_papers = method == "paper"
-    return ExtractConfig(
-        method="pruning" if is_papers else method,
-        schedule="paper" if is_papers else "dual",
-        refine=not is_papers,
-        on_average=is_papers,
-        rung="trusted" if "trusted" in settings["rungs"] else "smallest",
-        seed=settings["seed"],
-        target_loss_nats=settings["target_loss_nats"],
-        **{name: settings[name] for name in names},
-    )
 
 
 def _files(folder: Path) -> list[Path]:
@@ -191,7 +153,7 @@ def _files(folder: Path) -> list[Path]:
 def _row(
     cell: Cell, about: dict[str, Any], rung: str, extraction: Extraction, folder: Path
 ) -> Row:  # fmt: skip
-    common = row_of(**_common(cell) | about | {"rung": rung})
+    common = row_of(**asked_of(cell) | about | {"rung": rung})
     circuit = _at(rung, extraction)
     if circuit is None:
         return common | {"outcome": "rung_not_reached", "error": _why(rung, extraction)}

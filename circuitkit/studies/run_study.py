@@ -131,8 +131,8 @@ class _Running:
         """Trainings, then all that needs their checkpoints; cells that are there are left."""
         missing = [cell for cell in self.cells if not self.folder.is_done(cell.sha256)]
         self.show(done := len(self.cells) - len(missing))
-        for kind in ("training", "extraction"):
-            batch = [cell for cell in missing if cell.kind == kind]
+        trainings = [cell for cell in missing if cell.kind == "training"]
+        for batch in (trainings, [cell for cell in missing if cell.kind != "training"]):
             done += self._run_batch(batch, done)
 
     def show(self, done: int, note: str = "") -> None:
@@ -153,7 +153,7 @@ class _Running:
 
         for cell in cells:
             where = cell.model.where
-            if cell.kind == "extraction" and where is None:
+            if cell.kind != "training" and where is None:
                 made = trained[cell.model.identity]
                 if not self.folder.is_done(made):
                     lacking = "its checkpoint could not be trained; see the row of the training"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from circuitkit.circuit.transfer import MECHANISMS
 from circuitkit.errors import ReportError
 from circuitkit.studies.study_toml import PlotName
 
@@ -25,6 +26,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 _MARKERS = "osD^vPX*"
 _GREY = "#888888"
+_OF_MECHANISMS = dict(zip(MECHANISMS, (*COLOURS[:4], "#CCCCCC"), strict=True))
 _N_DRAWS = 2000
 
 
@@ -192,10 +194,35 @@ def on_frontier(points: pd.DataFrame) -> list[bool]:
     return [not ((pairs <= p).all(axis=1) & (pairs < p).any(axis=1)).any() for p in pairs]
 
 
+def _mechanisms(frame: pd.DataFrame, ax: Axes) -> None:
+    """A row a task, a column a checkpoint and rung: the outcome, and the least overlap."""
+    found = frame[frame["mechanisms"].notna()]
+    if found.empty:
+        raise _NothingToDrawError("no task whose families were compared")
+    columns = [*dict.fromkeys(zip(found["checkpoint"], found["rung"], strict=True))]
+    tasks = sorted(set(found["task"]), reverse=True)
+    for name, colour in _OF_MECHANISMS.items():
+        group = found[found["mechanisms"] == name]
+        x = [columns.index(at) for at in zip(group["checkpoint"], group["rung"], strict=True)]
+        y = [tasks.index(task) for task in group["task"]]
+        if x:
+            ax.scatter(x, y, s=120, marker="s", color=colour, label=f"{name}: {len(x)}")
+    for row in found.dropna(subset=["overlap_min"]).to_dict("records"):
+        at = columns.index((row["checkpoint"], row["rung"])), tasks.index(row["task"])
+        ax.annotate(f"{row['overlap_min']:.2f}", at, xytext=(9, -3), textcoords="offset points",
+                    fontsize=7)  # fmt: skip
+    ax.set_xticks(range(len(columns)), [f"{name},\n{rung}" for name, rung in columns], fontsize=7)
+    ax.set_yticks(range(len(tasks)), tasks, fontsize=7)
+    ax.set(xlim=(-0.5, len(columns) - 0.3), ylim=(-0.7, len(tasks) - 0.3))
+    ax.set_title("Mechanisms of every task; numbers: nodes that the two least alike circuits share",
+                 fontsize=9)  # fmt: skip
+
+
 _PLOTS: Mapping[PlotName, Callable[[pd.DataFrame, Axes], None]] = {
     "size_by_target": _size_by_target,
     "sparse_by_dense": _sparse_by_dense,
     "size_by_method": _size_by_method,
     "size_by_rung": _size_by_rung,
     "frontier": _frontier,
+    "mechanisms": _mechanisms,
 }

@@ -27,7 +27,7 @@ _FINITE = STRICT | ConfigDict(allow_inf_nan=False)
 Method = Literal["pruning", "attribution", "random", "paper"]
 RungName = Literal["smallest", "trusted"]
 PlotName = Literal[
-    "size_by_target", "sparse_by_dense", "size_by_method", "size_by_rung", "frontier"
+    "size_by_target", "sparse_by_dense", "size_by_method", "size_by_rung", "frontier", "mechanisms"
 ]
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -76,7 +76,8 @@ class Study(BaseModel):
 
     ``checkpoints`` are bundled names, folders, or training configurations (``.toml``) that the
     study trains first; ``train`` crosses more of these. ``tasks`` is ``"all"`` for every
-    built-in task. A study without tasks only trains.
+    built-in task. A study without tasks only trains. ``by_family`` asks for a circuit of every
+    family of a task, and how they transfer; none of them is validated.
 
     Examples:
         >>> import circuitkit as ck
@@ -99,6 +100,7 @@ class Study(BaseModel):
     validate_: Annotated[Literal["none", "default", "thorough"], Field(alias="validate")] = (
         "default"
     )
+    by_family: bool = False
     extract: ExtractSettings = ExtractSettings()
     plots: tuple[PlotName, ...] = ()
 
@@ -124,6 +126,14 @@ class Study(BaseModel):
             raise ValueError(
                 f"method {lower[0]!r} reaches the rung 'smallest' alone, which rungs leaves out; "
                 "add it to rungs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _families_are_not_validated(self) -> Study:
+        if self.by_family and self.validate_ != "none":
+            raise ValueError(
+                'a study by family compares circuits and validates none; set validate = "none"'
             )
         return self
 

@@ -27,6 +27,9 @@ SECONDS_TRUSTED = 80.0
 SECONDS_VALIDATE = {"none": 0.0, "default": 15.0, "thorough": 600.0}
 """One validation, of one rung."""
 
+BY_FAMILY = 2.5
+"""The searches of a task's families, against one of the whole task."""
+
 SECONDS_A_TOKEN = 1.0e-4
 """Of training."""
 
@@ -77,6 +80,8 @@ def _seconds(cell: Cell) -> float:
     settings = cell.settings
     rungs = settings["rungs"]
     search = SECONDS[settings["method"]] + ("trusted" in rungs) * SECONDS_TRUSTED
+    if cell.kind == "families":
+        return scale * search * BY_FAMILY
     return scale * (search + len(rungs) * SECONDS_VALIDATE[settings["validate"]])
 
 
