@@ -207,7 +207,7 @@ def _mechanisms(frame: pd.DataFrame, ax: Axes) -> None:
         y = [tasks.index(task) for task in group["task"]]
         if x:
             ax.scatter(x, y, s=120, marker="s", color=colour, label=f"{name}: {len(x)}")
-    for row in found.dropna(subset=["overlap_min"]).to_dict("records"):
+    for row in found[found["overlap_min"].notna()].to_dict("records"):
         at = columns.index((row["checkpoint"], row["rung"])), tasks.index(row["task"])
         ax.annotate(f"{row['overlap_min']:.2f}", at, xytext=(9, -3), textcoords="offset points",
                     fontsize=7)  # fmt: skip
