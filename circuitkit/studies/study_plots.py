@@ -196,7 +196,7 @@ def on_frontier(points: pd.DataFrame) -> list[bool]:
 
 def _mechanisms(frame: pd.DataFrame, ax: Axes) -> None:
     """A row a task, a column a checkpoint and rung: the outcome, and the least overlap."""
-    found = frame[frame["mechanisms"].notna()]
+    found: Any = frame[frame["mechanisms"].notna()]
     if found.empty:
         raise _NothingToDrawError("no task whose families were compared")
     columns = [*dict.fromkeys(zip(found["checkpoint"], found["rung"], strict=True))]
