@@ -1,6 +1,7 @@
-"""Laws of a study by family: a cell says what ``extract --by-family`` says, rung by rung."""
+"""Laws of a study by family: a cell says what ``extract --by-family`` says."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from circuitkit.families import extract_by_family
 from circuitkit.planted import plant
 from circuitkit.progress import silent
 from circuitkit.studies import run_study as run_study_module
+from circuitkit.studies.family_cell import circuits_at
 from circuitkit.studies.run_study import run_study
 from circuitkit.studies.study_plots import draw
 from circuitkit.studies.time_guess import guess_study
@@ -22,13 +24,16 @@ question = "One mechanism?"
 checkpoints = ["model"]
 tasks = ["model/task.jsonl", "if_equals"]
 by_family = true
+methods = ["attribution"]
+rungs = ["smallest"]
 validate = "none"
 extract = { restarts = 1, n_train = 64, n_select = 32, n_test = 48, reference_tokens = 2048 }
 plots = ["mechanisms"]
 """
 CONFIG = ExtractConfig(
-    target_loss_nats=0.15, restarts=1, rung="trusted", n_train=64, n_select=32, n_test=48
-)
+    method="attribution", target_loss_nats=0.15, restarts=1, rung="smallest", n_train=64,
+    n_select=32, n_test=48,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +63,11 @@ def kept(results, row):
     return Transfer.model_validate_json(path.read_text())
 
 
-def test_a_cell_by_family_names_the_planted_outcome_at_both_rungs(ran):
-    """A row a rung; a task that the checkpoint cannot do is rows that say so."""
+def test_a_cell_by_family_names_the_planted_outcome(ran):
+    """A task that the checkpoint cannot do is a row that says so."""
     _, results = ran
     rows = results.frame.to_dict("records")
-    assert [(row["rung"], row["outcome"]) for row in rows] == [
-        ("smallest", "compared"), ("trusted", "compared"),
-        ("smallest", "task_not_done"), ("trusted", "task_not_done"),
-    ]  # fmt: skip
+    assert [row["outcome"] for row in rows] == ["compared", "task_not_done"]
     assert {row["kind"] for row in rows} == {"families"}
     smallest = kept(results, rows[0])
     others = [c for c in smallest.cells if c.circuit != c.family]
@@ -79,14 +81,23 @@ def test_a_cell_by_family_names_the_planted_outcome_at_both_rungs(ran):
 def test_a_cell_says_what_extract_by_family_says(ran):
     """The same circuits and matrix, but for the row of the whole task, which no cell searches."""
     folder, results = ran
-    row = results.frame.to_dict("records")[1]
+    row = results.frame.to_dict("records")[0]
     found = extract_by_family(
         folder / "model", folder / "model" / "task.jsonl", CONFIG, reference_tokens=2048,
         progress=silent,
     ).transfer  # fmt: skip
     cell = kept(results, row)
     assert cell.cells == tuple(c for c in found.cells if c.circuit != "whole")
-    assert (cell.rung, cell.outcome, cell.reason) == ("trusted", found.outcome, found.reason)
+    assert (cell.rung, cell.outcome, cell.reason) == ("smallest", found.outcome, found.reason)
+
+
+def test_the_smallest_rung_is_compared_by_the_smallest_circuits():
+    """Of a search that climbed; where it did not, both rungs are compared by what it found."""
+    climbed = SimpleNamespace(circuit="trusted", smallest="smallest")
+    stayed = SimpleNamespace(circuit="smallest", smallest=None)
+    parts = {"a": climbed, "b": stayed}
+    assert circuits_at("smallest", parts) == {"a": "smallest", "b": "smallest"}
+    assert circuits_at("trusted", parts) == {"a": "trusted", "b": "smallest"}
 
 
 def test_the_plot_has_a_mark_a_task_and_rung(ran):

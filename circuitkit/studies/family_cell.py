@@ -41,7 +41,7 @@ def transfers_of(
         where={"reference_tokens": settings["reference_tokens"], "device": device},
     )  # fmt: skip
     parts = search.run()
-    return {rung: search.transfer(_at(rung, parts), None) for rung in settings["rungs"]}
+    return {rung: search.transfer(circuits_at(rung, parts), None) for rung in settings["rungs"]}
 
 
 def _means(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Means:
@@ -52,7 +52,7 @@ def _means(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Means:
     return means_of(checkpoint, model, sample, silent)
 
 
-def _at(rung: str, parts: Mapping[str, Extraction]) -> dict[str, Circuit]:
+def circuits_at(rung: str, parts: Mapping[str, Extraction]) -> dict[str, Circuit]:
     """The circuit of every family at a rung, or at the one below where it was not reached."""
     return {
         name: part.smallest if rung == "smallest" and part.smallest is not None else part.circuit
