@@ -444,10 +444,10 @@ def test_a_fault_in_a_cell_is_a_row(tmp_path, monkeypatch):
         folder=tmp_path / "work",
     )  # fmt: skip
 
-    def fault(_):
+    def fault(*_, **__):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("circuitkit.studies.run_cell._extract", fault)
+    monkeypatch.setattr("circuitkit.studies.run_cell.load_checkpoint", fault)
     (row,) = run_cell(work).rows
     assert (row["outcome"], row["error"]) == ("error", "ZeroDivisionError: by zero")
 
