@@ -82,6 +82,18 @@ def write_whole(path: Path, data: bytes | str) -> None:
         part.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        UsageError: if its folder cannot be written to.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(path.parent, error) from error
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -173,8 +185,17 @@ def claim_folder(folder: Path, markers: str | tuple[str, ...], purpose: str) -> 
             f"{', …' if len(found) > 3 else ''}); expected a new or empty folder, or one with a "
             f"{markers[0]} of an earlier run. Choose another --out."
         )
+    check_writable(folder, "Choose another --out.")
+
+
+def check_writable(folder: Path, to_do: str) -> None:
+    """Refuse a folder that cannot be written to, before any work is done for it.
+
+    Raises:
+        UsageError: if so; ``to_do`` ends the message.
+    """
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write to {folder}: it is read-only. Choose another --out.")
+        raise UsageError(f"cannot write to {folder}: it is read-only. {to_do}")
 
 
 def shipped_folder(name: str) -> Path:

@@ -12,6 +12,7 @@ from circuitkit.errors import CircuitError, UsageError
 from circuitkit.files import (
     claim_folder,
     read_bounded,
+    remove,
     sha256,
     sha256_files,
     shipped_folder,
@@ -126,6 +127,21 @@ def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UsageError, match=r"cannot write to .*: it is read-only\. Choose another"):
         claim_folder(tmp_path, "run.json", "a run")
+
+
+def test_what_cannot_be_removed_is_one_message(tmp_path, monkeypatch):
+    """A disk can become read-only while one works; a file that is not there is no matter."""
+
+    def refused(path, missing_ok=False):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (tmp_path / "file").touch()
+    remove(tmp_path / "file")
+    remove(tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(UsageError, match=rf"cannot write to .*: {os.strerror(errno.EROFS)}"):
+        remove(tmp_path / "file")
 
 
 def test_hashes_are_sha256(tmp_path):

@@ -352,6 +352,7 @@ BAD_ROWS = {
     "the same answer on both sides": ["p", " x", "q", " x"],
     "the same prompt on both sides": ["p", " x", "p", " y"],
     "an empty prompt or answer": ["", " x", "q", " y"],
+    "a prompt or answer that is too long": ["p " * 50_001, " x", "q", " y"],
 }
 
 
@@ -371,7 +372,7 @@ def test_rows_that_ask_nothing_are_left_out_with_their_line(tmp_path, reason):
 def test_a_file_of_which_nothing_can_be_used_is_refused(tmp_path):
     """With the reasons, and the first row in full."""
     message = (
-        r"mine\.csv: 3 of 3 pairs .*left out: 1 with .*\(line 2\), .*The first: .*line 2: both"
+        r"mine\.csv: 4 of 4 pairs .*left out: 1 with .*\(line 2\), .*The first: .*line 2: both"
     )
     with pytest.raises(TaskError, match=message):
         read(tmp_path, as_csv(list(BAD_ROWS.values())))

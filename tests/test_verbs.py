@@ -1,6 +1,7 @@
 """Laws of the verbs: names or objects, clear errors, the same folders as the command line."""
 
 import json
+import os
 import re
 import shutil
 from inspect import signature
@@ -85,6 +86,16 @@ def test_names_and_objects_are_the_same(inputs):
     assert ck.extract(checkpoint, task, progress=silent, **QUICK) == by_name
     assert ck.load_checkpoint(checkpoint) is checkpoint
     assert ck.load_task(task) is task
+
+
+def test_a_verdict_that_cannot_be_written_is_not_worked_out(made, monkeypatch):
+    """A read-only folder is refused first; what it holds stays."""
+    folder, _ = made
+    before = content(folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UsageError, match=r"it is read-only\. The verdict .*copy the folder"):
+        validate_folder(folder, progress=silent)
+    assert content(folder) == before
 
 
 def test_means_are_measured_once(inputs, monkeypatch):

@@ -30,7 +30,7 @@ from circuitkit.checkpoints.strict_tensors import (
     expected_shapes,
 )
 from circuitkit.errors import CheckpointError
-from circuitkit.files import read_text, regular_file, write_whole
+from circuitkit.files import read_text, regular_file, remove, write_whole
 from circuitkit.model import Architecture, Transformer
 from circuitkit.provenance import STRICT, first_problem
 
@@ -204,8 +204,8 @@ def save_checkpoint(
     if bridges is not None:
         files[BRIDGES] = bridges
     for old in (CONFIG, TOKENIZER, REFERENCE, TRAINING, BRIDGES):
-        if old not in files and (folder / old).exists():
-            (folder / old).unlink()
+        if old not in files:
+            remove(folder / old)
     files[CONFIG] = config.model_dump_json(indent=1) + "\n"
     for file, data in files.items():
         write_whole(folder / file, data)

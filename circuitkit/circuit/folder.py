@@ -27,7 +27,7 @@ from circuitkit.circuit.transfer import FILE as TRANSFER
 from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
 from circuitkit.circuit.transfer import TABLE as TRANSFER_TABLE
 from circuitkit.errors import CircuitError
-from circuitkit.files import as_path, claim_folder, read_bounded, write_whole
+from circuitkit.files import as_path, claim_folder, read_bounded, remove, write_whole
 from circuitkit.findings import FILE as VALIDATION
 from circuitkit.findings import Validation
 from circuitkit.task import Task, load_task
@@ -274,7 +274,7 @@ class CircuitFolder:
             validation.save(self.path, SMALLEST_VALIDATION)
             return
         for report in (REPORT, REPORT_HTML):
-            (self.path / report).unlink(missing_ok=True)
+            remove(self.path / report)
         validation.save(self.path)
 
     def thorough_file(self, circuit: Circuit) -> Path:
@@ -288,7 +288,7 @@ class CircuitFolder:
         The circuits of its families go too.
         """
         for name in (CIRCUIT, *MADE_FROM_CIRCUIT):
-            (self.path / name).unlink(missing_ok=True)
+            remove(self.path / name)
         self.forget_parts()
 
     def forget_parts(self, keep: Collection[str] = ()) -> None:
@@ -298,7 +298,7 @@ class CircuitFolder:
             if path.parent.name not in keep:
                 CircuitFolder(path.parent).forget_circuit()
                 for name in (MEANS, SEARCH):
-                    (path.parent / name).unlink(missing_ok=True)
+                    remove(path.parent / name)
                 with suppress(OSError):  # something else is in it
                     path.parent.rmdir()
         with suppress(OSError):
@@ -314,7 +314,7 @@ class CircuitFolder:
             is_same = False
         if not is_same:
             self.forget_circuit()
-            (self.path / MEANS).unlink(missing_ok=True)
+            remove(self.path / MEANS)
 
 
 def as_circuit(given: Circuit | CircuitFolder | str | Path) -> Circuit:

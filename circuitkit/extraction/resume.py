@@ -24,7 +24,7 @@ from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig, Scores
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.search import Restart
-from circuitkit.files import read_bounded, sha256, write_whole
+from circuitkit.files import read_bounded, remove, sha256, write_whole
 from circuitkit.nodes import Node, NodeSet, Site
 from circuitkit.provenance import record
 from circuitkit.task import Task
@@ -110,7 +110,7 @@ class SavedSearch:
     def end(self) -> None:
         """Remove the file: the circuit is written."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            remove(self.path)
 
     def _keep(self, name: str, part: Any) -> None:
         if self.path is None or self.parts is None:

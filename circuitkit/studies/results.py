@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from circuitkit.distribution import installed_version
 from circuitkit.errors import UsageError
-from circuitkit.files import as_path, claim_folder, read_bounded, read_text, write_whole
+from circuitkit.files import as_path, claim_folder, read_bounded, read_text, remove, write_whole
 from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, Row
 from circuitkit.studies.study_toml import Study
 
@@ -55,7 +55,7 @@ class StudyFolder:
         }
         write_whole(folder.path / STUDY, json.dumps(about, indent=1) + "\n")
         for part in folder.path.glob("**/.*.part"):
-            part.unlink(missing_ok=True)
+            remove(part)
         return folder
 
     @property

@@ -14,7 +14,7 @@ import pandas as pd
 
 from circuitkit.distribution import installed_version
 from circuitkit.errors import ReportError
-from circuitkit.files import shipped_folder, write_whole
+from circuitkit.files import remove, shipped_folder, write_whole
 from circuitkit.studies.results import RESULTS, StudyResults
 from circuitkit.studies.study_plots import draw
 from circuitkit.studies.study_toml import Study
@@ -52,7 +52,7 @@ def write_page(study: Study, results: StudyResults) -> None:
     drawn = {name: draw(name, results.frame) for name in study.plots}
     for name, svg in drawn.items():
         path = results.path / "plots" / f"{name}.svg"
-        path.unlink(missing_ok=True)
+        remove(path)
         if svg is not None:
             write_whole(path, svg)
     write_whole(results.path / PAGE, _page(study, results.frame, drawn))

@@ -14,8 +14,11 @@ from circuitkit.errors import PairError, TaskError
 
 Split = Literal["train", "select", "test", "ood"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+MAX_LENGTH = 100_000
+"""Characters or token ids of a prompt: more than any context holds, and soon read."""
 
 EMPTY = "an empty prompt or answer"
+TOO_LONG = "a prompt or answer that is too long"
 SAME_ANSWER = "the same answer on both sides"
 SAME_PROMPT = "the same prompt on both sides"
 
@@ -66,9 +69,17 @@ class Prompt:
             raise PairError("the answer is empty; expected one token of text", EMPTY)
         if not self.text and not self.tokens:
             raise PairError("the prompt is empty; expected something to answer", EMPTY)
+        if self.tokens and len(self.tokens) > MAX_LENGTH:
+            raise _too_long(len(self.tokens), "tokens")
         for text in (self.text, self.answer):
+            if isinstance(text, str) and len(text) > MAX_LENGTH:
+                raise _too_long(len(text), "characters")
             if isinstance(text, str) and not text.isascii():
                 check_encodable(text)
+
+
+def _too_long(size: int, parts: str) -> PairError:
+    return PairError(f"a prompt or answer has {size:,} {parts}; at most {MAX_LENGTH:,}", TOO_LONG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from circuitkit.errors import UsageError
-from circuitkit.files import claim_folder, read_text, sha256, write_whole
+from circuitkit.files import claim_folder, read_text, remove, sha256, write_whole
 from circuitkit.training.matmul import faster_in_bfloat16
 from circuitkit.training.train_config import TrainingConfig
 
@@ -39,7 +39,7 @@ def claim(config: TrainingConfig, folder: Path, *, resume: bool) -> None:
             "it began with, or choose another --out."
         )
     for part in (*folder.glob(".*.part"), *folder.glob("shards/*.part")):
-        part.unlink(missing_ok=True)
+        remove(part)
 
 
 def settled(config: TrainingConfig, folder: Path) -> TrainingConfig:

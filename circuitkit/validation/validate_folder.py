@@ -25,6 +25,7 @@ from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means
+from circuitkit.files import check_writable, remove
 from circuitkit.findings import Validation
 from circuitkit.progress import Progress
 from circuitkit.validation.search_trial import Sibling
@@ -61,7 +62,7 @@ def validate_folder(
     Raises:
         CircuitError: if the folder holds no circuit, or what it was made from is not there.
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
-        UsageError: if the device is not there.
+        UsageError: if the device is not there, or the folder cannot be written to.
 
     Examples:
         >>> import circuitkit as ck
@@ -69,6 +70,7 @@ def validate_folder(
         'pass'
     """
     opened = CircuitFolder.open(folder)
+    check_writable(opened.path, "The verdict is written there; copy the folder, and validate that.")
     circuit = opened.at(rung)
     model = checkpoint_of(opened, circuit, checkpoint)
     means = Means.load(opened.path, model.architecture.widths)
@@ -93,7 +95,7 @@ def validate_folder(
         write_findings(validation, opened.path)
         write_tables(circuit, opened.path, validation)
     if thorough:
-        opened.thorough_file(circuit).unlink(missing_ok=True)  # the validation holds them all
+        remove(opened.thorough_file(circuit))  # the validation holds them all
     return validation
 
 
