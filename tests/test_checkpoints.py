@@ -17,6 +17,7 @@ from tiny import (
     write_over,
 )
 
+from circuitkit.checkpoints import bundled as bundled_module
 from circuitkit.checkpoints import (
     bundled_checkpoints,
     find_checkpoint,
@@ -317,6 +318,13 @@ def test_names_that_are_neither_bundled_nor_a_folder_are_refused(tmp_path):
     for name in bundled_checkpoints():
         with pytest.raises(CheckpointError, match=rf"Did you mean {name}\?"):
             find_checkpoint(f"{name}x")
+
+
+def test_what_a_wheel_leaves_out_says_how_to_get_it(tmp_path, monkeypatch):
+    """A name that circuitkit can train, without its folder."""
+    monkeypatch.setattr(bundled_module, "_FOLDER", tmp_path)
+    with pytest.raises(CheckpointError, match=r"train tinypython-bridged --out DIR' makes it"):
+        find_checkpoint("tinypython-bridged")
 
 
 def test_every_bundled_checkpoint_loads():

@@ -128,7 +128,7 @@ def completed(*words):
     ("words", "kind", "names"),
     [
         (["inspect", ""], "dir", list(bundled_checkpoints())),
-        (["extract", "tinypython-n"], "dir", [NANO]),
+        (["extract", "tinypython-n"], "dir", [NANO, f"{NANO}-dense"]),
         (["checkpoints", "tiny"], "dir", list(bundled_checkpoints())),
         (["tasks", "check", "if_equals", "--checkpoint", ""], "dir", list(bundled_checkpoints())),
         (["validate", "out", "--checkpoint", ""], "dir", list(bundled_checkpoints())),

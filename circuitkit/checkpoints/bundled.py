@@ -8,6 +8,7 @@ from pathlib import Path
 from circuitkit.errors import CheckpointError
 
 _FOLDER = Path(__file__).parent / "bundled"
+_CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 
 
 def bundled_checkpoints() -> dict[str, Path]:
@@ -30,6 +31,11 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     if folder.is_file():
         raise CheckpointError(
             f"no such checkpoint: {folder} is a file; give its folder, {folder.parent}."
+        )
+    if str(name_or_path) in {path.stem for path in _CONFIGS.glob("*.toml")}:
+        raise CheckpointError(
+            f"no such checkpoint: {name_or_path} is not part of this installation. The repository "
+            f"has it, and 'circuitkit train {name_or_path} --out DIR' makes it; give its folder."
         )
     near = difflib.get_close_matches(str(name_or_path), bundled, n=1)
     meant = f" Did you mean {near[0]}?" if near else ""

@@ -21,7 +21,7 @@ def bundled_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Two lines a bundled checkpoint: its figures, the tasks it does."""
     for row in rows:
         yield (
-            f"{row['name']:<20} {row['n_layer']} layers × {row['d_model']}  "
+            f"{row['name']:<21}  {row['n_layer']} layers × {row['d_model']}  "
             f"{row['n_nonzero']:,} of {row['n_parameters']:,} weights nonzero  "
             f"L0 {row['l0_fraction'] or 1:.4f}  "
             f"validation loss {row['validation_loss_nats'] or float('nan'):.3f} nats"

@@ -303,7 +303,7 @@ def locales(bench: Bench, moments: int) -> Tally:
 
 def paths(bench: Bench, moments: int) -> Tally:
     """Everything in a folder whose name has blanks, quotes and letters of other scripts."""
-    other = Bench(bench.here / "a b 'c' \"d\" é 目")
+    other = Bench(bench.here / "a b 'c' #d é 目")
     for verb in VERBS:
         ours, theirs = bench.straight[verb], other.straight[verb]
         missing = sorted(ours.keys() ^ theirs.keys())
