@@ -29,8 +29,8 @@ BLOCKS = re.findall(r"^```([^\n]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 FILES = {info.split()[1]: text for info, text in BLOCKS if " " in info}
 COMMANDS = [line for info, text in BLOCKS if not info for line in text.splitlines()]
 PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-TEN_LINES, IN_FULL = "flag_or_number.toml", "flag_or_number_in_full.toml"
-CSV = "flags.csv"
+TEN_LINES, IN_FULL = "loop_or_value.toml", "loop_or_value_in_full.toml"
+CSV = "names.csv"
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_task_of_the_page_is_shown_and_checked(files, reader, name):
     """By the command line, with a checkpoint that reads it."""
     shown = cli("tasks", "show", name)
     assert shown.code == 0
-    assert [line[:16] for line in shown.err.splitlines()] == ["note: flags.csv "] * 2 * (
+    assert [line[:16] for line in shown.err.splitlines()] == ["note: names.csv "] * 2 * (
         name == CSV
     )
     checked = cli("tasks", "check", name, "--checkpoint", reading(name, reader, files), "--json")
@@ -90,7 +90,9 @@ def test_ten_lines_want_what_the_page_says(files, reader, monkeypatch):
     """Too few templates to be sure of anything, and a bag of tokens that mostly tells."""
     do_well(monkeypatch)
     result = check_task(load_checkpoint(reader), load_task(TEN_LINES))
-    assert [problem.partition(" ")[0] for problem in result["problems"]] == ["accuracy", "9"]
+    assert [problem.partition(" ")[0] for problem in result["problems"]] == [
+        "bag_of_tokens", "accuracy", "9",
+    ]  # fmt: skip
     assert result["leaks"]["bag_of_tokens"] > 0.8
 
 
@@ -99,7 +101,9 @@ def test_the_full_task_has_no_problem(files, reader, monkeypatch):
     do_well(monkeypatch)
     result = check_task(load_checkpoint(reader), load_task(IN_FULL))
     assert result["problems"] == [], result["leaks"]
-    assert load_task(IN_FULL).shortcuts == ("the word True means a flag: here it is False",)
+    assert load_task(IN_FULL).shortcuts == (
+        "a for before the name means the head of a loop: here that loop has begun",
+    )
 
 
 def test_the_csv_of_the_page_is_read_as_the_page_says(files, reader):
@@ -107,10 +111,8 @@ def test_the_csv_of_the_page_is_read_as_the_page_says(files, reader):
     task = load_task(CSV)
     assert [len(task.templates(split)) for split in ("train", "select", "test")] == [1, 1, 1]
     (pair,) = check_task(load_checkpoint(reader), task)["unusable"]["pairs"]
-    assert (
-        f"the pair that begins in line {pair['line']}, whose answer ` == 9` is more than" in PROSE
-    )
-    assert "the answer ' == 9' is" in pair["problem"]
+    assert f"the pair that begins in line {pair['line']}, whose answer ` = 9` is more than" in PROSE
+    assert "the answer ' = 9' is" in pair["problem"]
 
 
 def test_the_page_lists_every_name_of_a_column():
