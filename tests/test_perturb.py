@@ -133,6 +133,14 @@ def test_without_nodes_the_cue_nodes_are_moved_together(bridged):
     assert found.end.dense_d.effect < 0 < found.curve[0].dense_d.effect
 
 
+def test_all_nodes_are_those_of_the_circuit(bridged):
+    """By one word; moved together they turn the answer as well."""
+    found = ck.perturb(bridged, "if_equals", GALLERY, ["all"], n_pairs=12, n_random=1,
+                       strengths=[], progress=silent)  # fmt: skip
+    assert found.nodes == tuple(map(str, Circuit.load(GALLERY).nodes))
+    assert found.end.dense_d.effect < 0
+
+
 # What is refused
 
 

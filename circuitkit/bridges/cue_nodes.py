@@ -1,4 +1,4 @@
-"""Which nodes are moved: those that were asked for, or the circuit's cue nodes.
+"""Which nodes are moved: those that were asked for, all, or the circuit's cue nodes.
 
 In: a circuit, and node names or pairs. Out: nodes of the circuit. Cue nodes by themselves carry
 which of the two prompts it is: those whose interchange alone, with the other prompt of the pair,
@@ -18,10 +18,11 @@ from circuitkit.bridges.crossings import streams
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Circuit
 from circuitkit.errors import CircuitError, UsageError
-from circuitkit.model import EncodedPairs, Transformer, record_tap
+from circuitkit.model import Architecture, EncodedPairs, Transformer, record_tap
 from circuitkit.model.other_prompt import swapped
 from circuitkit.nodes import Node, NodeSet, Site
 
+ALL = "all"
 _CUE_PAIRS = 48
 SHARE = 0.10
 """An interchange that lowers the mean logit difference by less of it says little."""
@@ -54,12 +55,15 @@ def cue_nodes(sparse: Transformer, pairs: EncodedPairs, nodes: NodeSet) -> NodeS
 def nodes_of_circuit(
     circuit: Circuit, nodes: Iterable[Node | str], checkpoint: Checkpoint
 ) -> NodeSet:
-    """The nodes asked for, with the model's widths.
+    """The nodes asked for, with the model's widths; for ``all``, those with something to carry.
 
     Raises:
         CircuitError: if one is not of the circuit, or reads a position and not the stream.
         UsageError: if a text names no node, or there is none.
     """
+    nodes = list(nodes)
+    if nodes == [ALL]:
+        return _movable(circuit, checkpoint.architecture)
     try:
         found = [Node.parse(node) if isinstance(node, str) else node for node in nodes]
     except ValueError as error:
@@ -92,10 +96,13 @@ def _some(names: str) -> str:
 
 def cues_of(circuit: Circuit, pair: BridgedPair, train: EncodedPairs) -> NodeSet:
     """The circuit's cue nodes, found on training pairs."""
-    arch = pair.sparse.arch
+    return cue_nodes(pair.sparse, train[:_CUE_PAIRS], _movable(circuit, pair.sparse.arch))
+
+
+def _movable(circuit: Circuit, arch: Architecture) -> NodeSet:
+    """The circuit's nodes but those that read a position."""
     reads_position = {
         Site(i, block, "act_in"): range(arch.d_model, arch.d_in)
         for i in range(arch.n_layer) for block in ("attn", "mlp")
     }  # fmt: skip
-    nodes = NodeSet(circuit.nodes.channels, arch.widths)
-    return cue_nodes(pair.sparse, train[:_CUE_PAIRS], nodes - NodeSet(reads_position))
+    return NodeSet(circuit.nodes.channels, arch.widths) - NodeSet(reads_position)

@@ -63,8 +63,8 @@ def perturb(
         checkpoint: the bridged checkpoint that the circuit is of, a bundled name or a folder.
         task: the task of the circuit.
         circuit: the circuit, or its folder.
-        nodes: nodes of it, such as ``"1.attn.act_in:40"``, moved together; None for its cue nodes,
-            whose interchange alone lowers d by a tenth or more.
+        nodes: nodes of it, such as ``"1.attn.act_in:40"``, moved together, or ``["all"]``; None
+            for its cue nodes, whose interchange alone lowers d by a tenth or more.
         dense: the dense checkpoint, if it is no longer where it was.
         strengths: how far to move them, from 0 to 1; 0 and 1 are added.
         n_pairs: test pairs, at most.

@@ -18,8 +18,8 @@ from circuitkit.cli.console import as_json, device, print_notes, progress_bar, q
 @click.argument("folder", metavar="CIRCUIT", type=click.Path(path_type=Path),
                 shell_complete=folders)  # fmt: skip
 @click.option("--node", "nodes", multiple=True, metavar="NODE",
-              help="Such as 1.attn.act_in:40; several are moved together. "
-              "The circuit's cue nodes unless given.")  # fmt: skip
+              help="Such as 1.attn.act_in:40; several are moved together, 'all' moves "
+              "every one. The circuit's cue nodes unless given.")  # fmt: skip
 @click.option("--strength", "strengths", multiple=True, type=click.FloatRange(0, 1),
               help="How far to move; 0, 0.1, … 1 unless given.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), shell_complete=folders,

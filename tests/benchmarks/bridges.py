@@ -3,10 +3,11 @@
     python tests/benchmarks/bridges.py [TASK ...] [--out out/bridges] [--checkpoint NAME]
 
 Makes what is missing with ``circuitkit extract`` and ``circuitkit bridge``, a folder a task, for
-every task that both models do. Then it asks what the bridges could carry at all: the whole sparse
-stream of the other prompt in place of the prompt's own, carried at one crossing, with no circuit
-in it. Where that turns the dense answer and the circuit does not, the dense model reads what the
-circuit leaves out; where it does not, either, the decoder there misses what the dense model reads.
+every task that both models do: the circuit's cue nodes are moved and carried over. Then it moves
+all nodes of the circuit, and last the whole sparse stream, at one crossing and with no circuit in
+it: what the bridges could carry at all. Where that turns the dense answer and the circuit does not,
+the dense model reads what the circuit leaves out; where it does not, either, the decoder there
+misses what the dense model reads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from circuitkit import builtin_tasks, load_checkpoint, load_task
+from circuitkit import builtin_tasks, load_checkpoint, load_task, perturb
 from circuitkit.bridges.bridge_file import BridgedPair, dense_checkpoint, load_pair, read_record
 from circuitkit.bridges.carry import changed_differences
 from circuitkit.bridges.crossings import crossing_names, streams
@@ -29,6 +30,7 @@ from circuitkit.circuit.perturbation import FILE, Perturbation
 from circuitkit.competence.measure import measure_competence
 from circuitkit.model import EncodedPairs
 from circuitkit.model.other_prompt import aligned_positions, other_rows
+from circuitkit.progress import silent
 
 N_PAIRS = 128
 
@@ -71,11 +73,16 @@ def row(checkpoint: Checkpoint, pair: BridgedPair, task: str, folder: Path) -> s
     end, means = found.end.dense_follows, found.by_means_follows
     pairs = checkpoint.ask(load_task(task), "test", N_PAIRS, circuit.seed)
     shares = " | ".join(f"{share:.2f}" for share in whole_stream(pair, pairs))
+    whole = perturb(
+        checkpoint, task, circuit, ["all"], strengths=[1.0], n_pairs=N_PAIRS, n_random=1,
+        progress=silent,
+    ).end.dense_follows  # fmt: skip
     ratio = found.d_per_norm.effect / found.by_means_d_per_norm.effect
     return (
         f"| {task} | {len(circuit.edges)} | {len(found.nodes)} "
         f"| {end.effect:.2f} [{end.low:.2f}, {end.high:.2f}] | {means.effect:.2f} | {ratio:.1f} "
-        f"| {found.random.follows:.2f} | {found.random.p_value:.3f} | {shares} |"
+        f"| {found.random.follows:.2f} | {found.random.p_value:.3f} "
+        f"| {whole.effect:.2f} [{whole.low:.2f}, {whole.high:.2f}] | {shares} |"
     )
 
 
@@ -98,7 +105,8 @@ def main() -> None:
     names = crossing_names(checkpoint.architecture.n_layer)
     sys.stdout.write(
         "| task | edges | moved | dense answer follows | by means | d per norm, to that of means "
-        f"| random | p | whole stream at {' | '.join(names)} |\n|{'---|' * (8 + len(names))}\n"
+        f"| random | p | all nodes | whole stream at {' | '.join(names)} |\n"
+        f"|{'---|' * (9 + len(names))}\n"
     )
     follows = []
     for task in given.tasks or tasks_of_both(checkpoint, dense):
