@@ -255,6 +255,16 @@ def test_what_the_table_says_of_the_gallery_is_so():
     grades = [json.loads((f / "validation.json").read_text())["grade"] for f in folders]
     counts = [f"{g} {grades.count(g)}" for g in ("A", "B", "C", "C-redundant", "F") if g in grades]
     assert f"of {len(grades)}, grade {', '.join(counts)}" in README
+
+
+def test_the_limits_count_the_grades_of_the_sparse_checkpoints():
+    """Of the trusted circuits, as the gallery has them."""
+    folders = [f for f in HERO.parents[1].glob("*/*/") if "dense" not in f.parent.name]
+    grades = [json.loads((f / "validation.json").read_text())["grade"] for f in folders]
+    said = f"Of the {len(grades)} trusted circuits of the sparse checkpoints "
+    said += f"{grades.count('B')} have grade B and {grades.count('C')} C."
+    assert set(grades) == {"B", "C"}
+    assert said in (ROOT / "docs" / "limits.md").read_text()
     edges = {(f.parent.name, f.name): n_edges(f) for f in folders}
     tasks = [task for model, task in edges if model == "tinypython-dense"]
     ratios = [edges["tinypython-dense", t] / edges["tinypython-sparse", t] for t in tasks]
