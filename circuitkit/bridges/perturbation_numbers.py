@@ -38,19 +38,9 @@ def summary(
         CircuitError: if the nodes have nothing to carry over.
         TaskError: if the dense model answers no prompt rightly.
     """
-    own, names = found.dense[0], crossing_names(n_layer)
+    _check(found, nodes, about)
+    own, names, clusters = found.dense[0], crossing_names(n_layer), pairs.templates
     crossings = {crossing_of(site, n_layer) for site in nodes.channels}
-    if not float(hits(own).sum()):
-        raise TaskError(
-            f"dense checkpoint {about['dense'].name} answers no prompt of {about['task'].name} "
-            "rightly: there is no answer to turn. Choose a task that it does."
-        )
-    if not float(found.norm.sum()):
-        raise CircuitError(
-            f"{', '.join(map(str, nodes))}: the same on both prompts of every pair, or nothing "
-            "reads it: there is nothing to carry over. Choose another node."
-        )
-    clusters = pairs.templates
 
     def per_norm(d: Tensor) -> Bounded:
         return _bounded(cluster_ratio(_pairs(own - d), _pairs(found.norm), clusters, seed))
@@ -61,9 +51,6 @@ def summary(
     def mean(values: Tensor) -> Bounded:
         return _bounded(cluster_mean(_pairs(values), clusters, seed))
 
-    falls = (own - found.random).double().mean(1)
-    by_norm = falls / found.norm.double().mean()
-    reaches = int((falls >= (own - found.dense[-1]).double().mean()).sum())
     return Perturbation(
         **about,
         nodes=tuple(map(str, nodes)),
@@ -86,13 +73,35 @@ def summary(
         d_per_norm=per_norm(found.dense[-1]),
         by_means_d_per_norm=per_norm(found.by_means),
         by_means_follows=follows(found.by_means),
-        random=RandomDirections(
-            n_draws=len(found.random),
-            d_per_norm=float(by_norm.mean()),
-            highest_d_per_norm=float(by_norm.max()),
-            follows=float(np.mean([turned(own, d, clusters, seed).effect for d in found.random])),
-            p_value=monte_carlo_p(reaches, len(found.random)),
-        ),
+        random=_random(found, clusters, seed),
+    )
+
+
+def _check(found: Perturbed, nodes: NodeSet, about: dict) -> None:
+    if not float(hits(found.dense[0]).sum()):
+        raise TaskError(
+            f"dense checkpoint {about['dense'].name} answers no prompt of {about['task'].name} "
+            "rightly: there is no answer to turn. Choose a task that it does."
+        )
+    if not float(found.norm.sum()):
+        raise CircuitError(
+            f"{', '.join(map(str, nodes))}: the same on both prompts of every pair, or nothing "
+            "reads it: there is nothing to carry over. Choose another node."
+        )
+
+
+def _random(found: Perturbed, clusters: Sequence[str], seed: int) -> RandomDirections:
+    """How far the random directions go, and how many as far as the nodes."""
+    own, n_draws = found.dense[0], len(found.random)
+    falls = (own - found.random).double().mean(1)
+    by_norm = falls / found.norm.double().mean()
+    reaches = int((falls >= (own - found.dense[-1]).double().mean()).sum())
+    return RandomDirections(
+        n_draws=n_draws,
+        d_per_norm=float(by_norm.mean()),
+        highest_d_per_norm=float(by_norm.max()),
+        follows=float(np.mean([turned(own, d, clusters, seed).effect for d in found.random])),
+        p_value=monte_carlo_p(reaches, n_draws),
     )
 
 
