@@ -219,16 +219,24 @@ def refusal(done: subprocess.CompletedProcess[str], words: str) -> str:
     return "" if words.lower() in done.stderr.lower() else f"it says {done.stderr.strip()[-200:]!r}"
 
 
+def used(folder: Path) -> int:
+    """The bytes taken on the file system of a folder."""
+    disk = os.statvfs(folder)
+    return (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+
+
 def full(bench: Bench, moments: int) -> Tally:
     """A disk that fills up amid the work, and has room again afterwards."""
     for verb in VERBS:
-        before = sum(p.stat().st_size for p in bench.start(verb, bench.here / "size").rglob("*"))
-        made = sum(map(len, bench.straight[verb].values())) + 65536
+        with disk(bench.here / "disk", "64m") as folder:
+            at = bench.start(verb, folder)
+            before = used(folder)
+            run(*bench.words(verb, at))
+            made = used(folder) - before
         for i in range(moments // 4):
-            room = int(before + (made - before) * (i + 0.5) / (moments // 4))
             with disk(bench.here / "disk", "64m") as folder:
                 at = bench.start(verb, folder)
-                remount(folder, f"size={max(room // 4096, 1) * 4096}")
+                remount(folder, f"size={used(folder) + int(made * (i + 0.5) / (moments // 4))}")
                 done = run(*bench.words(verb, at))
                 remount(folder, "size=64m")
                 fault = refusal(done, "No space left") if done.returncode else ""
