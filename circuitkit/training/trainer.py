@@ -8,12 +8,9 @@ multiply in bfloat16; weights, and the validation loss, are float32.
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,15 +18,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from circuitkit.arguments import checked_call
-from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.native import CONFIG
-from circuitkit.corpora.tokenizer import START
-from circuitkit.distribution import installed_version
 from circuitkit.errors import TrainingError
-from circuitkit.model import Transformer
 from circuitkit.model.device import repeatable
 from circuitkit.progress import shown, silent
 from circuitkit.training.coupling import Coupling, coupled
@@ -38,9 +32,9 @@ from circuitkit.training.initialisation import adamw, initial_model
 from circuitkit.training.interrupt import deferred_interrupt
 from circuitkit.training.matmul import bfloat16_matmuls
 from circuitkit.training.objective import limit_rms, next_token_loss, validation_loss
+from circuitkit.training.run import Run, write_checkpoint
 from circuitkit.training.run_folder import claim, config_sha256, settled
 from circuitkit.training.run_state import (
-    METRICS,
     append_metrics,
     last_save,
     load_state,
@@ -52,35 +46,6 @@ from circuitkit.training.shards import batch_windows, build_shard, build_tokeniz
 from circuitkit.training.train_config import TrainingConfig, load_config
 from circuitkit.training.training_progress import Report, TrainingStep, shown_by
 from circuitkit.training.weight_sparsity import l0_fraction, project
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    config: TrainingConfig
-    folder: Path
-    devices: Devices
-    tokenizer: Tokenizer
-    train: np.ndarray
-    validation: np.ndarray
-    model: Transformer
-    optimizer: torch.optim.Optimizer
-    report: Report
-    coupling: Coupling | None = None
-    done: int = 0
-    validation_loss_nats: float = math.nan
-    l0_fraction: float = math.nan
-
-    @property
-    def learner(self) -> nn.Module:
-        """All that learns: the model, with its bridges if it has any."""
-        return self.coupling.learner(self.model) if self.coupling else self.model
-
-    @property
-    def complete(self) -> bool:
-        """Whether this process knows that no step is left; only the first knows of the loss."""
-        wanted = self.config.run.stop_at_loss_nats
-        low = wanted is not None and self.validation_loss_nats <= wanted
-        return low or self.done == self.config.n_steps
 
 
 @checked_call
@@ -145,10 +110,10 @@ def _train(
         began = time.monotonic()
         first = load_state(folder, run.learner, run.optimizer, config_sha256(run.config))
         _run_steps(run, first)
-        return _finish(run, time.monotonic() - began, resumed_at=first)
+        return write_checkpoint(run, time.monotonic() - began, resumed_at=first)
 
 
-def _run_steps(run: _Run, first: int) -> None:
+def _run_steps(run: Run, first: int) -> None:
     run.done = first
     if run.devices.first:
         run.validation_loss_nats = rewind_metrics(run.folder, first)
@@ -163,12 +128,12 @@ def _run_steps(run: _Run, first: int) -> None:
 def _prepare(
     config: TrainingConfig, folder: Path, dense: Checkpoint | None, devices: Devices,
     report: Report,
-) -> _Run:  # fmt: skip
+) -> Run:  # fmt: skip
     tokenizer, tokens, held = _read_corpus(config, folder, dense, report)
     model = initial_model(config).to(devices.device)
     coupling = None if dense is None else Coupling.begun(config, dense, held, devices.device)
     optimizer = adamw(model, config, coupling.rates if coupling else ())
-    return _Run(
+    return Run(
         config=config, folder=folder, devices=devices, tokenizer=tokenizer, train=tokens,
         validation=held, model=model, optimizer=optimizer, report=report, coupling=coupling,
     )  # fmt: skip
@@ -200,7 +165,7 @@ def _read_corpus(
     return _Corpus(tokenizer, tokens, held)
 
 
-def _step(run: _Run, step: int) -> None:
+def _step(run: Run, step: int) -> None:
     config, sparsity = run.config, run.config.sparsity
     fraction = l0_fraction_at(step + 1, config.n_steps, sparsity)
     lr = lr_at(step, config.n_steps, config.optimizer, fraction)
@@ -215,7 +180,7 @@ def _step(run: _Run, step: int) -> None:
         _look(run, loss, fraction, lr)
 
 
-def _gradients(run: _Run, step: int) -> float:
+def _gradients(run: Run, step: int) -> float:
     """The loss of a step's batch, and its gradients, of limited size, on the model."""
     rows = _batch(run, run.train, step, run.config.seed)
     matmul = run.config.run.matmul
@@ -232,14 +197,14 @@ def _gradients(run: _Run, step: int) -> float:
     return mean
 
 
-def _loss(run: _Run, rows: Int[Tensor, "batch seq"], step: int) -> Float[Tensor, ""]:
+def _loss(run: Run, rows: Int[Tensor, "batch seq"], step: int) -> Float[Tensor, ""]:
     """What a step lowers, in nats; of a bridged pair the weighted sum of all its losses."""
     if run.coupling is None:
         return next_token_loss(run.model, rows)
     return run.coupling.loss(run.model, rows, step)
 
 
-def _finite(run: _Run, what: str, value: float, step: int) -> None:
+def _finite(run: Run, what: str, value: float, step: int) -> None:
     if not math.isfinite(value):
         raise TrainingError(
             f"the {what} is {value} at step {step}; the last good save is "
@@ -247,14 +212,14 @@ def _finite(run: _Run, what: str, value: float, step: int) -> None:
         )
 
 
-def _save(run: _Run) -> None:
+def _save(run: Run) -> None:
     """Written by the first process, awaited by all."""
     if run.devices.first:
         save_state(run.folder, run.learner, run.optimizer, run.done, config_sha256(run.config))
     run.devices.agree(False)
 
 
-def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
+def _look(run: Run, loss: float, fraction: float, lr: float) -> None:
     """Validate, write metrics, save and report, as often as the config says.
 
     ``fraction`` is the L0 fraction asked for; ``min_nonzeros`` may keep more.
@@ -286,62 +251,8 @@ def _look(run: _Run, loss: float, fraction: float, lr: float) -> None:
     )  # fmt: skip
 
 
-def _batch(run: _Run, tokens: np.ndarray, step: int, seed: int) -> Int[Tensor, "batch seq"]:
+def _batch(run: Run, tokens: np.ndarray, step: int, seed: int) -> Int[Tensor, "batch seq"]:
     n_ctx, batch = run.config.architecture.n_ctx, run.config.run.batch_sequences
     starts = batch_windows(len(tokens), n_ctx, batch, step, seed)[run.devices.rows(batch)]
     rows = np.stack([tokens[start : start + n_ctx + 1] for start in starts]).astype(np.int64)
     return torch.from_numpy(rows).to(run.devices.device)
-
-
-def _finish(run: _Run, seconds: float, resumed_at: int) -> Checkpoint:
-    """Write the checkpoint; the training state stays, so that a run can be looked into."""
-    if run.devices.first:
-        coupling = run.coupling
-        bridges = None if coupling is None else coupling.to_bytes(run.model, run.validation)
-        save_checkpoint(
-            run.folder,
-            run.model.cpu(),
-            name=run.config.name,
-            tokenizer=run.tokenizer,
-            start_token=run.tokenizer.token_to_id(START),
-            reference=_reference(run),
-            training=_record(run, seconds, resumed_at),
-            bridges=bridges,
-        )
-    run.devices.agree(False)
-    return load_checkpoint(run.folder)
-
-
-def _reference(run: _Run) -> Int[Tensor, "n length"]:
-    n_ctx = run.config.architecture.n_ctx
-    rows = min(run.config.corpus.n_reference_tokens, len(run.train)) // n_ctx
-    sample = np.array(run.train[: rows * n_ctx])
-    return torch.from_numpy(sample.astype(np.int32)).view(-1, n_ctx)
-
-
-def _machine(device: torch.device) -> str:
-    """What computed."""
-    if device.type == "cuda":
-        return f"{platform.machine()}, {torch.cuda.get_device_name(device)}"
-    return f"{platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def _record(run: _Run, seconds: float, resumed_at: int) -> dict:
-    named = dict(run.model.named_parameters())
-    return {
-        "config": json.loads(run.config.model_dump_json()),
-        "n_tokens": run.done * run.config.tokens_per_step,
-        "n_corpus_tokens": len(run.train),
-        "n_validation_tokens": len(run.validation),
-        "validation_loss_nats": run.validation_loss_nats,
-        "l0_fraction": l0_fraction(run.model),
-        "l0": {name: int(p.count_nonzero()) for name, p in named.items()},
-        "seconds": round(seconds, 1),
-        "resumed_at_step": resumed_at,
-        "machine": _machine(run.devices.device),
-        "circuitkit_version": installed_version(),
-        "torch_version": torch.__version__,
-        "python_version": platform.python_version(),
-        "metrics": METRICS,
-        **({"bridge_to": run.coupling.where} if run.coupling else {}),
-    }
