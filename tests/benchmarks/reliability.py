@@ -23,6 +23,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 
@@ -360,10 +362,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name) / "plain")
         for part in given.parts or PARTS:
-            tried: dict[str, list[str]] = {}
-            for what, fault in PARTS[part](bench, given.moments):
-                tried.setdefault(what, []).append(fault)
-            for what, found in tried.items():
+            for what, group in groupby(PARTS[part](bench, given.moments), itemgetter(0)):
+                found = [fault for _, fault in group]
                 bad = [fault for fault in found if fault]
                 faults += len(bad)
                 first = bad[0].replace("\n", " ") if bad else ""
