@@ -6,8 +6,8 @@ Makes what is missing with ``circuitkit extract`` and ``circuitkit bridge``, a f
 every task that both models do: the circuit's cue nodes are moved and carried over. Then it moves
 all nodes of the circuit, and last the whole sparse stream, at one crossing and with no circuit in
 it: what the bridges could carry at all. Where that turns the dense answer and the circuit does not,
-the dense model reads what the circuit leaves out; where it does not, either, the decoder there
-misses what the dense model reads.
+what the circuit leaves out is needed; where it does not, either, the decoder there misses what the
+dense model reads.
 """
 
 from __future__ import annotations
