@@ -1,6 +1,7 @@
 """What goes wrong on a machine: kills, full disks, two writers, clocks, locales, sizes.
 
     PYTHONPATH=tests python tests/benchmarks/reliability.py [PART ...] [--moments 20]
+        [--verbs VERB ...]
 
 Each part asks the same of every verb: what is in the folder is whole, and what then finishes the
 work ends with the bytes of a run that nothing disturbed. Small models, so that a run takes seconds.
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -57,8 +58,8 @@ Tally = Iterator[tuple[str, str]]
 class Bench:
     """A model, a task, a corpus and a study in a folder, and what each verb makes of them."""
 
-    def __init__(self, here: Path) -> None:
-        self.here = here
+    def __init__(self, here: Path, verbs: Sequence[str] = VERBS) -> None:
+        self.here, self.verbs = here, verbs
         here.mkdir(parents=True)
         self.config = tiny_config(here)
         run("plant", MODEL, "--out", here / "model")
@@ -178,7 +179,7 @@ def half(folder: Path) -> str:
 def kills(bench: Bench, moments: int, number: signal.Signals) -> Tally:
     """A signal at random moments of every verb."""
     random = Random(0)
-    for verb in VERBS:
+    for verb in bench.verbs:
         for i in range(moments):
             folder = bench.start(verb, bench.here / f"{number.name}-{i}")
             process = subprocess.Popen(
@@ -229,7 +230,7 @@ def used(folder: Path) -> int:
 
 def full(bench: Bench, moments: int) -> Tally:
     """A disk that fills up amid the work, and has room again afterwards."""
-    for verb in VERBS:
+    for verb in bench.verbs:
         with disk(bench.here / "disk", "64m") as folder:
             at = bench.start(verb, folder)
             before = used(folder)
@@ -248,7 +249,7 @@ def full(bench: Bench, moments: int) -> Tally:
 
 def readonly(bench: Bench, moments: int) -> Tally:
     """A folder that cannot be written."""
-    for verb in VERBS:
+    for verb in bench.verbs:
         with disk(bench.here / "disk", "64m") as folder:
             at = bench.start(verb, folder)
             remount(folder, "ro")
@@ -259,7 +260,7 @@ def readonly(bench: Bench, moments: int) -> Tally:
 
 def writers(bench: Bench, moments: int) -> Tally:
     """Two commands on one folder at once: one result, and no mixture."""
-    for verb in VERBS:
+    for verb in bench.verbs:
         for i in range(moments // 4):
             folder = bench.start(verb, bench.here / f"two-{i}")
             words = command(*bench.words(verb, folder))
@@ -279,7 +280,7 @@ def writers(bench: Bench, moments: int) -> Tally:
 
 def disturbed(bench: Bench, name: str, env: dict[str, str], first: str = "") -> Tally:
     """Every verb in another environment: the same bytes."""
-    for verb in VERBS:
+    for verb in bench.verbs:
         folder = bench.start(verb, bench.here / name)
         words = command(*bench.words(verb, folder))
         done = subprocess.run(
@@ -315,7 +316,7 @@ def locales(bench: Bench, moments: int) -> Tally:
 def paths(bench: Bench, moments: int) -> Tally:
     """Everything in a folder whose name has blanks, quotes and letters of other scripts."""
     other = Bench(bench.here / "a b 'c' #d é 目")
-    for verb in VERBS:
+    for verb in bench.verbs:
         ours, theirs = bench.straight[verb], other.straight[verb]
         missing = sorted(ours.keys() ^ theirs.keys())
         yield f"{verb}, odd path", f"{missing} in one of them only" if missing else ""
@@ -356,11 +357,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--moments", type=int, default=20)
+    parser.add_argument("--verbs", nargs="+", choices=VERBS, default=VERBS)
     given = parser.parse_args()
     sys.stdout.write("| what | tried | all well | the first fault |\n|---|---|---|---|\n")
     faults = 0
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name) / "plain")
+        bench = Bench(Path(name) / "plain", given.verbs)
         for part in given.parts or PARTS:
             for what, group in groupby(PARTS[part](bench, given.moments), itemgetter(0)):
                 found = [fault for _, fault in group]
