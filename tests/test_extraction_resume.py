@@ -69,6 +69,14 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(tmp_path, inputs, straigh
     assert stage in told
 
 
+def test_one_killed_behind_its_circuit_leaves_no_record(tmp_path, inputs, straight):
+    """The circuit is there, and the record of its search is removed when it is asked for again."""
+    killed_at("diagram", inputs, tmp_path)
+    assert (tmp_path / FILE).exists()
+    assert content(run_extraction(*inputs, CONFIG, out=tmp_path, resume=True)) == straight
+    assert not (tmp_path / FILE).exists()
+
+
 def test_what_another_extraction_left_is_not_taken_up(tmp_path, inputs):
     """Another seed, another target, another set of nodes: each begins anew."""
     killed_at("masks 2", inputs, tmp_path)

@@ -180,6 +180,7 @@ def _finished(
     circuit = folder.circuit
     if not folder.is_drawn:
         _draw(folder, circuit, folder.explanation, progress)
+    SavedSearch(folder).end()  # left by one that was killed behind its circuit
     pruning = folder.pruning or {}
     return Extraction(
         circuit=circuit,
