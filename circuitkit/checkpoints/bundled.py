@@ -35,7 +35,8 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     if str(name_or_path) in {path.stem for path in _CONFIGS.glob("*.toml")}:
         raise CheckpointError(
             f"no such checkpoint: {name_or_path} is not part of this installation. The repository "
-            f"has it, and 'circuitkit train {name_or_path} --out DIR' makes it; give its folder."
+            "has it, and 'circuitkit train' makes one from the configuration of that name. Give "
+            "its folder."
         )
     near = difflib.get_close_matches(str(name_or_path), bundled, n=1)
     meant = f" Did you mean {near[0]}?" if near else ""
