@@ -107,6 +107,11 @@ def latest(x: Places, n: int) -> Places:
     return x if x.shape[1] == 1 else x[:, -n:]
 
 
+def pick(x: Places, at: Int[Tensor, " some"]) -> Places:
+    """These channels. On a CPU ``gather`` is several times as fast here as ``index_select``."""
+    return x.gather(2, at.expand(*x.shape[:2], -1))
+
+
 class FoldedBackground(SiteParts):
     """A background with everything that circuits put into it share.
 

@@ -10,8 +10,11 @@ from torch import Tensor
 
 N_REMEMBERED = 256
 
-LARGE = 2**18
-"""Results with more numbers than this are not cached; a megabyte."""
+MOST = 2**24
+"""Numbers in all results of a cache together; 64 MiB."""
+
+LARGE = 2**21
+"""Results with more numbers than this are not cached."""
 
 
 class Recent:
@@ -21,21 +24,22 @@ class Recent:
     """
 
     def __init__(self, n: int = N_REMEMBERED) -> None:
-        self.n = n
+        self.n, self.n_numbers = n, 0
         self.made: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The result of ``make``, or the cached one of the same key."""
         if key in self.made:
             self.made.move_to_end(key)
-        else:
-            made = make()
-            if _n_numbers(made) > LARGE:
-                return made
+            return self.made[key]
+        made = make()
+        if _n_numbers(made) <= LARGE:
             self.made[key] = made
-            if len(self.made) > self.n:
-                self.made.popitem(last=False)
-        return self.made[key]
+            self.n_numbers += _n_numbers(made)
+        while len(self.made) > self.n or self.n_numbers > MOST:
+            _, oldest = self.made.popitem(last=False)
+            self.n_numbers -= _n_numbers(oldest)
+        return made
 
 
 def _n_numbers(made: Any) -> int:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from circuitkit.compiled.background import FoldedBackground, Places, latest
+from circuitkit.compiled.background import FoldedBackground, Places, latest, pick
 from circuitkit.compiled.patched_topk import survive
 from circuitkit.compiled.residual_read import Scale
 from circuitkit.model import Tap
@@ -77,7 +77,7 @@ class PatchedCircuit:
         folded = self.folded
         n = folded.n_live if self.turn >= 0 else 1
         first = transformer_sites(folded.arch.n_layer)[0]
-        x = latest(folded.stream(first), n).index_select(2, self.tracked)
+        x = pick(latest(folded.stream(first), n), self.tracked)
         x = x.expand(len(folded.positions), -1, -1)
         for layer in range(folded.arch.n_layer):
             out = 1 if layer >= self.turn else n
@@ -88,7 +88,7 @@ class PatchedCircuit:
 
     def _write(self, site: Site, x: Places, out: int, tap: Tap | None) -> Places:
         """The tracked channels after a write, at the last ``out`` places."""
-        idle = self.folded.value(site, out).index_select(2, self.tracked)
+        idle = pick(self.folded.value(site, out), self.tracked)
         after = latest(x, out) + idle
         if not len(self.kept[site]):
             return after
@@ -124,7 +124,7 @@ class PatchedCircuit:
         y = folded.attend(layer, q, k, v, out, heads)
         channels = torch.arange(folded.arch.d_attn, device=heads.device)
         channels = channels.unflatten(0, (-1, block.d_head))[heads].flatten()
-        idle = latest(folded.idle_heads(layer), out).index_select(2, channels)
+        idle = pick(latest(folded.idle_heads(layer), out), channels)
         return self._linear(write, y - idle, channels, out, tap)
 
     def _in_heads(
@@ -156,7 +156,7 @@ class PatchedCircuit:
 
     def _change(self, site: Site, live: Places) -> Places:
         """How far the kept channels of a site are from the background."""
-        return live - self.folded.value(site, live.shape[1]).index_select(2, self.kept[site])
+        return live - pick(self.folded.value(site, live.shape[1]), self.kept[site])
 
     def _linear(
         self, site: Site, change: Places, source: Int[Tensor, " inputs"], n: int, tap: Tap | None
@@ -169,10 +169,10 @@ class PatchedCircuit:
         if n_kept is not None:
             reached = (weight[:, source] != 0).any(1).index_fill(0, kept, True)
             moving = reached.nonzero()[:, 0]
-        idle = latest(folded.idle(site), n).index_select(2, moving)
+        idle = pick(latest(folded.idle(site), n), moving)
         y = folded.activate(site, idle + F.linear(change, weight[moving][:, source]))
         if n_kept is not None:
-            live = y.index_select(2, torch.searchsorted(moving, kept))
+            live = pick(y, torch.searchsorted(moving, kept))
             before = folded.activate(site, idle).abs()
             y = live * survive(folded, site, live, y, before, moving, n_kept)
         return y if tap is None else tap(site, y)
@@ -189,12 +189,12 @@ class PatchedCircuit:
             weighted = x * weight if scale.mean is None else (
                 (x - scale.mean) * scale.factor * weight + norm.bias[self.tracked]
             )  # fmt: skip
-        inner = weighted.index_select(2, torch.searchsorted(self.tracked, stream))
+        inner = pick(weighted, torch.searchsorted(self.tracked, stream))
         read = inner * scale.factor if scale.mean is None else inner
         at = None
         if arch.d_position:
             at = folded.position_reads(site, n)
-            own = at.index_select(2, kept[kept >= arch.d_model] - arch.d_model)
+            own = pick(at, kept[kept >= arch.d_model] - arch.d_model)
             read = torch.cat([read, own], 2)
         n_kept = folded.block(site).n_kept.get("act_in")
         if n_kept is not None:
@@ -213,13 +213,13 @@ class PatchedCircuit:
     ) -> Tensor:  # fmt: skip
         """Magnitudes are compared before the common factor, as the table holds them."""
         n = inner.shape[1]
-        before = latest(self.folded.magnitudes(site), n).index_select(2, self.tracked)
+        before = pick(latest(self.folded.magnitudes(site), n), self.tracked)
         more, kept = None, inner
         if at is not None:
             more = at / scale.factor
             own = self.kept[site]
             own = own[own >= self.folded.arch.d_model] - self.folded.arch.d_model
-            kept = torch.cat([inner, more.index_select(2, own)], 2)
+            kept = torch.cat([inner, pick(more, own)], 2)
         return survive(self.folded, site, kept, weighted, before, self.tracked, n_kept, more)
 
     def _scale(self, site: Site, x: Places) -> Scale:
@@ -249,7 +249,7 @@ class PatchedCircuit:
         folded, n, width = self.folded, x.shape[1], self.folded.arch.d_model
         at = self.kept[site] if site == FINAL_RESID else self.tracked
         still = folded.values[site] if site == FINAL_RESID else folded.stream(site)
-        idle, live = latest(still, n).index_select(2, at).double(), x.double()
+        idle, live = pick(latest(still, n), at).double(), x.double()
         total, squares = (latest(part[..., None], n) for part in folded.sums(site))
         mean = (total + (live - idle).sum(2, keepdim=True)) / width
         return mean, (squares + (live.square() - idle.square()).sum(2, keepdim=True)) / width
@@ -265,7 +265,7 @@ class PatchedCircuit:
         row = model.lm_head.weight[pairs.answers] - model.lm_head.weight[pairs.foils]
         direction = row if norm.kind == "none" else row * norm.weight
         read = (idle[:, 0] * direction).sum(1)
-        read = read + ((x - idle.index_select(2, kept))[:, 0] * direction[:, kept]).sum(1)
+        read = read + ((x - pick(idle, kept))[:, 0] * direction[:, kept]).sum(1)
         if scale.mean is not None:
             read = read - scale.mean[:, 0, 0] * direction.sum(1)
         bias = model.final_logits_bias

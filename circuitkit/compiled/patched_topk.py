@@ -16,7 +16,7 @@ from circuitkit.compiled.background import FoldedBackground, Places, latest
 from circuitkit.model.activation_topk import smallest_kept
 from circuitkit.nodes import Site
 
-_WORTH_COUNTING = 8
+_WORTH_COUNTING = 2
 """Comparisons for each channel of a site up to which counting is faster than selecting."""
 
 

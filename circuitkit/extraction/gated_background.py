@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from circuitkit.compiled.background import FoldedBackground
+from circuitkit.compiled.background import FoldedBackground, pick
 from circuitkit.compiled.patched import Patched, PatchedCircuit
 from circuitkit.extraction.masked_model import gates_of
 from circuitkit.model.device import placed
@@ -43,6 +43,6 @@ class GatedBackground:
             gate = gates[site].to(at.device).index_select(0, at)
             if self.given is not None:
                 gate = torch.maximum(gate, self.given[site].index_select(0, at))
-            return gate * x + (1 - gate) * self.folded.value(site, x.shape[1]).index_select(2, at)
+            return gate * x + (1 - gate) * pick(self.folded.value(site, x.shape[1]), at)
 
         return self.circuit.run(tap)

@@ -7,7 +7,8 @@ the centres of its search. All are asked for the target on the mean of all pairs
 asks it. A run that misses the target on the selection pairs counts with all
 edges of the model: censored, never dropped.
 
-Usage: python tests/benchmarks/extraction_methods.py [--checkpoint NAME] [--seeds N] [TASK ...]
+Usage: python tests/benchmarks/extraction_methods.py [--checkpoint NAME] [--seeds N] [--short]
+       [TASK ...]
 """
 
 from __future__ import annotations
@@ -184,17 +185,19 @@ def main() -> None:
     """Print every run, then the rows."""
     parser = asking(__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="seeds of ours (default 3)")
+    parser.add_argument("--short", action="store_true", help="without the 2,000 steps")
     given = parser.parse_args()
     bench, runs = Bench.of(given.checkpoint), Runs()
+    plain = [SHORT] if given.short else list(PLAIN)
     for task in given.tasks:
         runs.done(bench.ours(task, 0))
         runs.done(bench.ours(task, 0, ONCE, restarts=1))
-        for method in PLAIN:
+        for method in plain:
             runs.done(bench.plain(task, method))
         for seed in range(1, given.seeds):
             runs.done(bench.ours(task, seed))
     sys.stdout.write("\n".join([*lines(runs), "", *spread(runs), ""]))
-    for other in PLAIN:
+    for other in plain:
         for ours in (OURS, ONCE):
             tell(f"against {other}", GOALS[other], compare(runs, ours, other))
 
