@@ -41,7 +41,9 @@ def alone(search: FamilySearch) -> float:
     return time.process_time() - began
 
 
-def searched(checkpoint: Checkpoint, name: str, by: str | None, rung: str) -> FamilySearch:
+def searched(
+    checkpoint: Checkpoint, name: str, by: str | None, config: ExtractConfig
+) -> FamilySearch:
     """A search by family of a task, with its means."""
     task = load_task(name)
     found = find_families(checkpoint, task, by=by, progress=silent)
@@ -50,8 +52,8 @@ def searched(checkpoint: Checkpoint, name: str, by: str | None, rung: str) -> Fa
         checkpoint, checkpoint.load_model(), checkpoint.load_reference(), silent
     )
     return FamilySearch(
-        checkpoint=checkpoint, task=task, found=found, config=ExtractConfig(rung=rung), means=means,
-        where={}, progress=silent,
+        checkpoint=checkpoint, task=task, found=found, config=config, means=means, where={},
+        progress=silent,
     )  # fmt: skip
 
 
@@ -64,10 +66,10 @@ def main() -> None:
     parser.add_argument("--by", default=None, help="forms, effects or a column")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    checkpoint = load_checkpoint(given.checkpoint)
+    checkpoint, config = load_checkpoint(given.checkpoint), ExtractConfig(rung=given.rung)
     for name in given.tasks:
         began = time.process_time()
-        search = searched(checkpoint, name, given.by, given.rung)
+        search = searched(checkpoint, name, given.by, config)
         shared = time.process_time() - began
         both = shared + together(search), alone(search)
         n = len(search.found.families.families)
