@@ -42,8 +42,8 @@ docs: $(DOCS)  ## the site, in out/site: a broken link or a missing reference is
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python docs/site/build_site.py
 
 BENCH   := out/bench
-BENCHES := training_speed speed end_to_end planted_extraction planted_validation planted_rungs large_model \
-	published_shapes minimality seeds extraction_methods tuned ladder
+BENCHES := training_speed speed end_to_end planted_extraction planted_validation planted_rungs \
+	large_model published_shapes minimality seeds extraction_methods tuned ladder
 
 bench: $(BENCHES:%=$(BENCH)/%.txt)  ## the goals, and what came of them; takes hours and can be resumed
 	@printf '| what | goal | measured |\n|---|---|---|\n'

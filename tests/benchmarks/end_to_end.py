@@ -16,7 +16,7 @@ from goal import tell
 CASES = (
     "tinypython-nano/for_while",
     "tinypython-nano/bracket_counting",
-    "tinypython-sparse/if_equals",
+    "tinypython-sparse/with_open",
     "tinypython-sparse/for_while",
 )
 GOALS = {

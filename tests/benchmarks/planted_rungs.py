@@ -25,7 +25,7 @@ from planted_cases import TARGET_NATS, VARIATIONS
 
 from circuitkit import ExtractConfig, NodeSet, load_checkpoint, load_task, run_extraction
 from circuitkit.planted import plant, planted_names
-from circuitkit.planted.planted_model import TABLE, TASK
+from circuitkit.planted.planted_model import TASK
 from circuitkit.progress import silent
 
 
@@ -62,9 +62,10 @@ def run(name: str, seed: int) -> Run:
     with TemporaryDirectory() as folder:
         planted = plant(name, seed=seed, **VARIATIONS[seed % len(VARIATIONS)])
         planted.save(folder)
-        task = next(p for p in (Path(folder) / file for file in (TASK, TABLE)) if p.exists())
         config = ExtractConfig(target_loss_nats=TARGET_NATS, seed=seed)
-        found = run_extraction(load_checkpoint(folder), load_task(task), config, progress=silent)
+        found = run_extraction(
+            load_checkpoint(folder), load_task(Path(folder) / TASK), config, progress=silent
+        )
     climbed = found.circuit if found.circuit.rung == "trusted" else None
     smallest = found.smallest or found.circuit
     return Run(
