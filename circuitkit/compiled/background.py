@@ -225,12 +225,13 @@ class FoldedBackground(SiteParts):
 
     def magnitudes(self, site: Site) -> Places:
         """The magnitudes that compete; at a read without the norm's denominator, positions out."""
-        if site.place == "act_in":
-            norm = self.norm(site)
-            x = self.stream(site)
-            return (x if norm.kind == "none" else x * norm.weight).abs()
-        x = self.idle(site)
-        return self.activate(site, x).abs()
+        return self._once(("magnitudes", site), lambda: self._magnitudes(site))
+
+    def _magnitudes(self, site: Site) -> Places:
+        if site.place != "act_in":
+            return self.activate(site, self.idle(site)).abs()
+        norm, x = self.norm(site), self.stream(site)
+        return (x if norm.kind == "none" else x * norm.weight).abs()
 
     def activate(self, site: Site, x: Tensor) -> Tensor:
         """The activation function of a site, if it has one."""

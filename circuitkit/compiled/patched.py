@@ -173,8 +173,7 @@ class PatchedCircuit:
         y = folded.activate(site, idle + F.linear(change, weight[moving][:, source]))
         if n_kept is not None:
             live = pick(y, torch.searchsorted(moving, kept))
-            before = folded.activate(site, idle).abs()
-            y = live * survive(folded, site, live, y, before, moving, n_kept)
+            y = live * survive(folded, site, live, y, moving, n_kept)
         return y if tap is None else tap(site, y)
 
     def _read(self, site: Site, x: Places, tap: Tap | None) -> Places:
@@ -212,15 +211,13 @@ class PatchedCircuit:
         n_kept: int,
     ) -> Tensor:  # fmt: skip
         """Magnitudes are compared before the common factor, as the table holds them."""
-        n = inner.shape[1]
-        before = pick(latest(self.folded.magnitudes(site), n), self.tracked)
         more, kept = None, inner
         if at is not None:
             more = at / scale.factor
             own = self.kept[site]
             own = own[own >= self.folded.arch.d_model] - self.folded.arch.d_model
             kept = torch.cat([inner, pick(more, own)], 2)
-        return survive(self.folded, site, kept, weighted, before, self.tracked, n_kept, more)
+        return survive(self.folded, site, kept, weighted, self.tracked, n_kept, more)
 
     def _scale(self, site: Site, x: Places) -> Scale:
         """The norm's scale: of the whole stream, or the one that the background prescribes."""

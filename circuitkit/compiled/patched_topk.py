@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from circuitkit.compiled.background import FoldedBackground, Places, latest
+from circuitkit.compiled.background import FoldedBackground, Places, latest, pick
 from circuitkit.model.activation_topk import smallest_kept
 from circuitkit.nodes import Site
 
@@ -22,28 +22,27 @@ _WORTH_COUNTING = 2
 
 @torch.no_grad()
 def survive(
-    folded: FoldedBackground, site: Site, live: Places, moving: Places, before: Places,
-    at: Int[Tensor, " moving"], n_kept: int, more: Places | None = None,
+    folded: FoldedBackground, site: Site, live: Places, moving: Places, at: Int[Tensor, " moving"],
+    n_kept: int, more: Places | None = None,
 ) -> Bool[Tensor, "_ _ kept"]:  # fmt: skip
     """Whether each kept channel is among the ``n_kept`` largest of its site.
 
-    ``moving`` are the channels ``at`` that may have moved and ``before`` their magnitudes idle;
-    ``more`` competes besides.
+    ``moving`` are the channels ``at`` that may have moved; ``more`` competes besides.
     """
     magnitude, moving, n = live.abs(), moving.abs(), live.shape[1]
-    width = folded.ranked(site).shape[2] + (0 if more is None else more.shape[2])
+    idle = latest(folded.magnitudes(site), n)
+    width = idle.shape[2] + (0 if more is None else more.shape[2])
     if n_kept >= width:
         return torch.ones_like(magnitude, dtype=torch.bool)
     rest = moving if more is None else torch.cat([moving, more.abs()], 2)
     if rest.shape[2] * magnitude.shape[2] > _WORTH_COUNTING * width:
-        whole = latest(folded.magnitudes(site), n).expand(*moving.shape[:2], -1)
-        whole = whole.index_copy(2, at, moving)
+        whole = idle.expand(*moving.shape[:2], -1).index_copy(2, at, moving)
         whole = whole if more is None else torch.cat([whole, more.abs()], 2)
         least = smallest_kept(whole.flatten(0, 1).clone(), n_kept)
         return magnitude >= least.unflatten(0, magnitude.shape[:2])
     ranked = latest(folded.ranked(site), n)
     above = ranked.shape[2] - _at_most(ranked, magnitude)
-    above = above - _count_above(before, magnitude) + _count_above(rest, magnitude)
+    above = above - _count_above(pick(idle, at), magnitude) + _count_above(rest, magnitude)
     return above < n_kept
 
 

@@ -75,7 +75,6 @@ class Criterion:
     under_pushed: list[_Asked] = field(init=False)
     few: slice = field(init=False)
     units: Units = field(init=False)
-    tests: list[Callable[[NodeSet], bool]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.values = placed(self.values, self.model.device)
@@ -85,8 +84,6 @@ class Criterion:
         few = self.pairs[self.few]
         self.under_pushed = [self._under(values, [few]) for values in self.pushed]
         self.units = Units.of(self.pairs)
-        asks = self.asks if self.is_strict else ()
-        self.tests = [self._meets_target, *(ask.meets for ask in asks)]
 
     def _under(self, values: Mapping[Site, Tensor], chunks: list[EncodedPairs]) -> _Asked:
         model = self.model if self.model_under is None else self.model_under(values)
@@ -98,23 +95,12 @@ class Criterion:
         return len(set(self.pairs.templates))
 
     def meets(self, nodes: NodeSet) -> bool:
-        """Whether the circuit's upper bound is at most the target, its drift small, each ask met.
-
-        What refused a circuit last is asked first: it is the likeliest to refuse the next one.
-        """
-        self.n_asked += 1
-        for meets in self.tests:
-            if not meets(nodes):
-                self.tests = [meets, *(other for other in self.tests if other is not meets)]
-                return False
-        return True
-
-    def _meets_target(self, nodes: NodeSet) -> bool:
-        """The same without the asks.
+        """Whether the upper bound is at most the target, the drift small, and each ask met.
 
         Losses are never negative. So evaluation stops as soon as their sum so far, divided by
         the number of all pairs, exceeds the target.
         """
+        self.n_asked += 1
         losses: list[Tensor] = []
         total = 0.0
         for some in self.chunks.losses(nodes):
@@ -125,7 +111,9 @@ class Criterion:
         if not self.is_strict:
             return True
         found = torch.cat(losses)
-        return self._excess(found) <= 1 and self._drift(nodes, found) <= DRIFT_NATS
+        met = self._excess(found) <= 1
+        met = met and self._drift(nodes, found) <= DRIFT_NATS
+        return met and all(ask.meets(nodes) for ask in self.asks)
 
     def drift(self, nodes: NodeSet) -> float:
         """The spread, in nats, of the losses under the measured and the pushed values."""
