@@ -104,6 +104,19 @@ def test_the_first_rung_alone_is_the_same_circuit(climbed, tmp_path):
         CircuitFolder.open(tmp_path).at("trusted")
 
 
+def test_a_brief_extraction_has_the_same_nodes_and_no_ladder(climbed, tmp_path):
+    """And asked for the rest, its folder is not taken for finished."""
+    _, inputs, whole = climbed
+    brief = run_extraction(*inputs, QUICK, out=tmp_path, brief=True, progress=silent)
+    again = run_extraction(*inputs, QUICK, out=tmp_path, brief=True, resume=True, progress=silent)
+    assert (brief.ladder, brief.explanation) == ((), None)
+    assert not (tmp_path / "circuit.svg").exists()
+    assert brief.circuit.nodes == again.circuit.nodes == whole.circuit.nodes
+    assert brief.circuit.loss_nats == whole.circuit.loss_nats
+    more = run_extraction(*inputs, QUICK, out=tmp_path, resume=True, progress=silent)
+    assert more.ladder == whole.ladder
+
+
 def test_a_rung_that_is_not_reached_is_an_outcome(climbed, tmp_path, monkeypatch):
     """The folder then holds the smallest circuit, and says which ask failed and by how much."""
     monkeypatch.setattr(ask_maker, "GAIN_ASKED", 0.01)  # without norms the gain is 1

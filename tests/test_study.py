@@ -316,7 +316,7 @@ def test_a_dry_run_lists_cells_and_runs_none(tmp_path):
     assert ran.code == 0
     assert len(ran.out.splitlines()) == N_CELLS + 1
     assert f"{N_CELLS} cells; a guess" in ran.out
-    as_json = cli("study", "frontier", "--dry-run", "--json").json
+    as_json = cli("study", "frontier", "--dry-run", "--workers", 2, "--json").json
     assert len(as_json["cells"]) == 9 + 9 * 20
     assert as_json["core_seconds"] > as_json["seconds"] > 0
 

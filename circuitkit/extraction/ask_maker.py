@@ -199,8 +199,15 @@ class AskMaker:
             return constant(pairs, self.values, sizes_of(self.model, pairs))
         if name == "restore":
             return constant(pairs, self.values, given=self._given(index))
-        drawn = {s: x.repeat(2, 1) for s, x in self._reference(len(pairs)).items()}
-        return constant(pairs, drawn)
+        n = len(pairs)
+        if n not in self._drawn:
+            self._drawn[n] = self._reference(n)
+        return constant(pairs, {s: x.repeat(2, 1) for s, x in self._drawn[n].items()})
+
+    @cached_property
+    def _drawn(self) -> dict[int, dict[Site, Tensor]]:
+        """Random reference tokens by how many: to run the reference again takes a second."""
+        return {}
 
     def _given(self, index: int) -> NodeSet:
         """Nodes drawn at random: one of the shares of them, in turn."""

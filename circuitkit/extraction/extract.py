@@ -112,6 +112,7 @@ def run_extraction(
     means: Means | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    brief: bool = False,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> Extraction:
@@ -129,6 +130,8 @@ def run_extraction(
         out: the folder to write, with diagram and tables; None for no folder.
         resume: go on with a search that was stopped in ``out``; where this very extraction is
             finished there, read it.
+        brief: leave out ladder, explanation and drawings, for many circuits of which the nodes
+            are wanted.
         device: where the model computes: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called after each step; None shows a bar in a terminal or a notebook.
 
@@ -151,7 +154,7 @@ def run_extraction(
     place = device_named(device)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     inputs = read_inputs(checkpoint, task, config, reference, reference_tokens, within)
-    inputs = replace(inputs, means=means)
+    inputs = replace(inputs, means=means, brief=brief)
     folder = None if out is None else CircuitFolder.claim(out)
     with shown(progress) as report:
         if folder and resume and (done := _finished(folder, inputs, report)):
@@ -166,7 +169,8 @@ def run_extraction(
         if folder:
             folder.save_sources(task, inputs.sources)
             extraction.save(folder.path)
-            _draw(folder, extraction.circuit, extraction.explanation, report)
+            if not brief:
+                _draw(folder, extraction.circuit, extraction.explanation, report)
             saved.end()
     return extraction
 
@@ -177,8 +181,11 @@ def _finished(
     """The extraction in a folder, if it is the one that these inputs give."""
     if not folder.holds_one or folder.sources.get("search") != inputs.key:
         return None
+    ladder = read_ladder(folder.path)
+    if not (ladder or inputs.brief):
+        return None
     circuit = folder.circuit
-    if not folder.is_drawn:
+    if not (folder.is_drawn or inputs.brief):
         _draw(folder, circuit, folder.explanation, progress)
     SavedSearch(folder).end()  # left by one that was killed behind its circuit
     pruning = folder.pruning or {}
@@ -188,7 +195,7 @@ def _finished(
         pruning=pruning,
         remarks=tuple(pruning.get("remarks", ())),
         smallest=folder.smallest,
-        ladder=read_ladder(folder.path),
+        ladder=ladder,
         explanation=folder.explanation,
     )
 

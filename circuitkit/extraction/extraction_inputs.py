@@ -40,7 +40,7 @@ class ExtractionInputs:
     ``sample`` is what means are measured over (None for zero ablation without one),
     ``reference`` where it was read from, ``within`` the nodes a circuit may have (None for
     all), ``means`` the ablation values where they are known already. ``key`` is one hash over all
-    of it.
+    of it. ``brief`` leaves out ladder and explanation.
     """
 
     checkpoint: Checkpoint
@@ -52,6 +52,7 @@ class ExtractionInputs:
     splits: Splits
     key: str
     means: Means | None = None
+    brief: bool = False
 
     @property
     def sources(self) -> dict[str, Any]:

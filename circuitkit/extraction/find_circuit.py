@@ -112,7 +112,7 @@ def _describe(
     smallest = describe(*about, criterion, means, test, search.found, target)
     smallest = smallest.model_copy(update={**common, "rung": "smallest"})
     few = _maker(inputs, criterion, test[:N_PAIRS])
-    ladder = [measure_step(smallest, few, "smallest")]
+    ladder = [] if inputs.brief else [measure_step(smallest, few, "smallest")]
     record = search_record(config, search.restarts, search.found, inputs.splits.remarks)
     circuit = smallest
     if search.climb and search.climbed:
@@ -120,13 +120,14 @@ def _describe(
         trusted = describe(*about, asked, means, test, climbed.found(asked.model), target)
         more = {"rung": "trusted", "asks": asked_of(asked, climbed.nodes)}
         trusted = trusted.model_copy(update={**common, **more})
-        ladder.append(measure_step(trusted, few, "trusted", climbed.excesses))
+        if not inputs.brief:
+            ladder.append(measure_step(trusted, few, "trusted", climbed.excesses))
         record["climb"] = climb_record(climbed)
         circuit = trusted if climbed.is_met else smallest
     return Extraction(
         circuit=circuit, smallest=None if circuit is smallest else smallest, means=means,
         pruning=record, remarks=inputs.splits.remarks, ladder=tuple(ladder),
-        explanation=explain(
+        explanation=None if inputs.brief else explain(
             inputs.checkpoint, criterion.model, inputs.task, circuit, criterion.values, sample,
             cut_model(criterion.model, circuit.nodes, circuit.edges, criterion.values),
         ),

@@ -35,7 +35,8 @@ class FamilySearch:
     """What the searches of all families share.
 
     ``where`` holds reference and device as ``run_extraction`` takes them; ``out`` is the folder of
-    the whole circuit, None to keep nothing; ``skip`` names families whose circuits are known.
+    the whole circuit, None to keep nothing; ``skip`` names families whose circuits are known;
+    ``brief`` is for circuits of which the nodes alone are wanted.
     """
 
     checkpoint: Checkpoint
@@ -48,6 +49,7 @@ class FamilySearch:
     out: Path | None = None
     resume: bool = False
     skip: tuple[str, ...] = ()
+    brief: bool = False
     left_out: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> dict[str, Extraction]:
@@ -126,7 +128,8 @@ class FamilySearch:
         out = None if self.out is None else self.out / PARTS_FOLDER / family.folder
         return run_extraction(
             self.checkpoint, family.task_of(self.task), self.settings(restarts), within=within,
-            means=self.means, out=out, resume=self.resume, progress=progress, **self.where,
+            means=self.means, out=out, resume=self.resume, brief=self.brief, progress=progress,
+            **self.where,
         )  # fmt: skip
 
     def settings(self, restarts: int) -> ExtractConfig:

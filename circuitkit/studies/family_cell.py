@@ -37,7 +37,7 @@ def transfers_of(
     found = find_families(checkpoint, task, seed=config.seed, device=device, progress=silent)
     search = FamilySearch(
         checkpoint=checkpoint, task=task, found=found, config=config,
-        means=_means(checkpoint, settings), out=folder, resume=True, progress=silent,
+        means=_means(checkpoint, settings), out=folder, resume=True, brief=True, progress=silent,
         where={"reference_tokens": settings["reference_tokens"], "device": device},
     )  # fmt: skip
     parts = search.run()

@@ -100,7 +100,7 @@ def _compared(
     )  # fmt: skip
     search = FamilySearch(
         checkpoint=trial.checkpoint, task=trial.task, found=found, config=config,
-        means=trial.means, progress=trial.progress, skip=tuple(names), where=where,
+        means=trial.means, brief=True, progress=trial.progress, skip=tuple(names), where=where,
     )  # fmt: skip
     searched = search.run()
     circuits = {name: trial.parts[name] for name in names}
