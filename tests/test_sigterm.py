@@ -134,7 +134,7 @@ def test_a_long_validation_says_how_to_go_on(running, tmp_path):
     ran.until_said("\n")
     code, err = ran.killed()
     assert code == 143
-    assert to_go_on(err) == ["validate", str(folder), "--pairs", "32", "--thorough"]
+    assert to_go_on(err) == ["validate", str(folder), "--thorough", "--pairs", "32"]
     assert not (folder / "validation.json").exists()
 
 

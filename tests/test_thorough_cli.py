@@ -126,7 +126,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypat
         ran = cli("validate", copy, "--thorough", "-q")
     assert (ran.code, ran.out) == (130, "")
     told = ran.err.partition("go on with: ")[2].splitlines()[0]
-    assert told == f"circuitkit validate {copy} --thorough"
+    assert told == f"circuitkit validate {copy} --thorough -q"
     assert not (copy / "validation.json").exists()
     kept = copy / "thorough.json"
     before = json.loads(kept.read_text())["findings"] if kept.exists() else []

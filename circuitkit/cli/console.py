@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,18 @@ def print_notes(notes: Iterable[str]) -> None:
     """What a reader should know that is no result and no error: on stderr, even when quiet."""
     for note in notes:
         click.echo(f"note: {note}", err=True)
+
+
+@contextmanager
+def goes_on(*options: str, at: type[BaseException] = KeyboardInterrupt) -> Iterator[None]:
+    """Where an interrupt leaves finished parts: print the command that goes on with them."""
+    try:
+        yield
+    except at:
+        given = [word for word in sys.argv[1:] if word not in options]
+        command = shlex.join(["circuitkit", *given, *options])
+        click.echo(f"interrupted and saved; go on with: {command}", err=True)
+        raise
 
 
 @contextmanager

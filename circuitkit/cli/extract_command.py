@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,15 @@ from typing import Any
 import click
 
 from circuitkit.cli.completion import checkpoint_names, folders, task_names
-from circuitkit.cli.console import as_json, device, print_json, print_notes, progress_bar, quiet
+from circuitkit.cli.console import (
+    as_json,
+    device,
+    goes_on,
+    print_json,
+    print_notes,
+    progress_bar,
+    quiet,
+)
 from circuitkit.errors import SavedInterrupt
 from circuitkit.provenance import MAX_SEED
 
@@ -108,18 +114,12 @@ def extract(
         "resume": resume, "device": device,
     }  # fmt: skip
     transfer = None
-    try:
-        with progress_bar(quiet=quiet) as progress:
-            if by_family:
-                found = extract_by_family(opened, asked, config, by=by, progress=progress, **given)
-                extraction, transfer = found.whole, found.transfer
-            else:
-                extraction = run_extraction(opened, asked, config, progress=progress, **given)
-    except SavedInterrupt:
-        again = [word for word in sys.argv[1:] if word != "--resume"]
-        command = shlex.join(["circuitkit", *again, "--resume"])
-        click.echo(f"interrupted and saved; go on with: {command}", err=True)
-        raise
+    with goes_on("--resume", at=SavedInterrupt), progress_bar(quiet=quiet) as progress:
+        if by_family:
+            found = extract_by_family(opened, asked, config, by=by, progress=progress, **given)
+            extraction, transfer = found.whole, found.transfer
+        else:
+            extraction = run_extraction(opened, asked, config, progress=progress, **given)
     print_notes((*extraction.remarks, *(transfer.notes if transfer else ())))
     circuit = extraction.circuit
     if as_json:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from circuitkit.cli.completion import folders, study_names
-from circuitkit.cli.console import as_json, device, print_json, progress_bar, quiet
+from circuitkit.cli.console import as_json, device, goes_on, print_json, progress_bar, quiet
 
 if TYPE_CHECKING:
     from circuitkit.studies import StudyResults
@@ -42,8 +40,8 @@ def study(
 ) -> None:  # fmt: skip
     """Ask one question of many circuits, all in one table.
 
-    STUDY is a shipped name (frontier, methods, sparse-against-dense, targets, trust) or a
-    .toml. Exit code 1 if a cell failed; the others are in the table all the same.
+    STUDY is a shipped name (families, frontier, methods, sparse-against-dense, targets, trust)
+    or a .toml. Exit code 1 if a cell failed; the others are in the table all the same.
 
     \b
     Example:
@@ -59,16 +57,10 @@ def study(
         raise click.UsageError("Missing option '--out'. Name a folder, or add --dry-run.", ctx)
     from circuitkit.studies.run_study import run_study
 
-    try:
-        with progress_bar(quiet=quiet) as progress:
-            results = run_study(
-                study, out, device=device, workers=workers, yes=yes, progress=progress, **options
-            )
-    except KeyboardInterrupt:
-        again = [word for word in sys.argv[1:] if word != "--resume"]
-        command = shlex.join(["circuitkit", *again, "--resume"])
-        click.echo(f"interrupted and saved; go on with: {command}", err=True)
-        raise
+    with goes_on("--resume"), progress_bar(quiet=quiet) as progress:
+        results = run_study(
+            study, out, device=device, workers=workers, yes=yes, progress=progress, **options
+        )
     _print(results, as_json=as_json)
     ctx.exit(1 if results.n_errors else 0)
 

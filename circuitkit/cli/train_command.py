@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from circuitkit.cli.completion import checkpoint_names, config_names, folders
-from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
+from circuitkit.cli.console import as_json, goes_on, print_json, progress_bar, quiet
 from circuitkit.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -54,17 +53,10 @@ def train(
     if not first_process():
         _help(loaded, out, bridge_to)
         return
-    with progress_bar(quiet=quiet) as bar:
-        try:
-            checkpoint = run(
-                loaded, out, bridge_to=bridge_to, resume=resume, report=shown_by(bar, loaded)
-            )
-        except KeyboardInterrupt:
-            sets = [word for override in overrides for word in ("--set", override)]
-            to = ["--bridge-to", bridge_to] if bridge_to else []
-            again = ["circuitkit", "train", config, *to, "--out", str(out), *sets, "--resume"]
-            click.echo(f"interrupted and saved; go on with: {shlex.join(again)}", err=True)
-            raise
+    with goes_on("--resume"), progress_bar(quiet=quiet) as bar:
+        checkpoint = run(
+            loaded, out, bridge_to=bridge_to, resume=resume, report=shown_by(bar, loaded)
+        )
     record = checkpoint.training or {}
     if as_json:
         kept = ("n_tokens", "validation_loss_nats", "l0_fraction", "seconds")

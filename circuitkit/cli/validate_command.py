@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import click
 
 from circuitkit.circuit import Rung
 from circuitkit.cli.completion import checkpoint_names, folders
-from circuitkit.cli.console import as_json, coloured, device, print_notes, progress_bar, quiet
+from circuitkit.cli.console import (
+    as_json,
+    coloured,
+    device,
+    goes_on,
+    print_notes,
+    progress_bar,
+    quiet,
+)
 
 
 @click.command()
@@ -61,31 +68,17 @@ def validate(
     opened = CircuitFolder.open(folder)
     model = checkpoint_of(opened, opened.at(rung), checkpoint)
     print_notes(model.warnings)
-    try:
-        with progress_bar(quiet=quiet) as progress:
-            validation = validate_folder(
-                opened, checkpoint=model, reference=reference, n_pairs=n_pairs, rung=rung,
-                thorough=thorough, device=device, progress=progress,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        if thorough:
-            given = {
-                "--checkpoint": checkpoint, "--reference": reference, "--pairs": n_pairs,
-                "--rung": rung, "--device": device if device != "cpu" else None,
-            }  # fmt: skip
-            click.echo(_how_to_go_on(folder, given), err=True)
-        raise
+    saves = goes_on() if thorough else nullcontext()
+    with saves, progress_bar(quiet=quiet) as progress:
+        validation = validate_folder(
+            opened, checkpoint=model, reference=reference, n_pairs=n_pairs, rung=rung,
+            thorough=thorough, device=device, progress=progress,
+        )  # fmt: skip
     if as_json:
         click.echo(validation.model_dump_json(indent=1))
     else:
         _print(validation, folder)
     ctx.exit(0 if validation.passes else 1)
-
-
-def _how_to_go_on(folder: Path, given: Mapping[str, Any]) -> str:
-    options = [str(x) for name, value in given.items() if value for x in (name, value)]
-    again = shlex.join(["circuitkit", "validate", str(folder), *options, "--thorough"])
-    return f"interrupted; every finished claim of the long suite is saved; go on with: {again}"
 
 
 def _print(validation, folder: Path) -> None:

@@ -111,10 +111,11 @@ def learn_masks(
     generator = torch.Generator().manual_seed(seed)
     pairs = pairs[pairs.by_length()]
     layout = _Layout.of(model.arch.widths, within, config.tied)
+    dual = _Dual(target_loss_nats, config, terms, config.pressure_start)
     gated = GatedModel(model, values, within)
     scores = initial_scores(gated, pairs, config, generator).requires_grad_()
     optimizer = _optimizer(scores, config)
-    pressure, averaging = config.pressure_start, round(config.averaged * config.n_steps)
+    averaging = round(config.averaged * config.n_steps)
     running = torch.zeros_like(scores)
     history = []
     for step in range(config.n_steps):
@@ -125,10 +126,7 @@ def learn_masks(
         loss = pair_losses(gated.differences(batch, by_site)).mean()
         optimizer.zero_grad()
         asked = [term.loss(step, by_site) for term in terms]
-        total = loss + (pressure * gates.sum()).to(loss.device)
-        for term, found in zip(terms, asked, strict=True):
-            total = total + term.weight * found
-        total.backward(inputs=[scores])
+        dual.objective(gates, loss, asked).backward(inputs=[scores])
         optimizer.step()
         if step >= config.n_steps - averaging:
             running += scores.detach() / averaging
@@ -139,12 +137,8 @@ def learn_masks(
         if gated.candidates is not before:
             for term in terms:
                 term.narrow(gated.candidates)
-        history.append((loss.item(), int(gates.sum()), pressure))
-        met = [loss.item() < config.comfort * target_loss_nats]
-        for term, found in zip(terms, asked, strict=True):
-            met.append(found.item() < config.comfort * term.target)
-            term.weigh(config.pressure_factor if not met[-1] else 1 / config.pressure_factor)
-        pressure *= config.pressure_factor if all(met) else 1 / config.pressure_factor
+        history.append((loss.item(), int(gates.sum()), dual.pressure))
+        dual.ascend(loss, asked)
         progress("masks", step + 1, config.n_steps)
     last = scores.detach()
     return Scores(
@@ -153,6 +147,34 @@ def learn_masks(
         history=tuple(history),
         within=within,
     )
+
+
+@dataclass(slots=True)
+class _Dual:
+    """The objective and its weights: λ for every open gate, one for each term.
+
+    λ rises while every loss is well below its target and falls otherwise; the weight of a term
+    falls while its own is.
+    """
+
+    target: float
+    config: PruningConfig
+    terms: Sequence[Term]
+    pressure: float
+
+    def objective(self, gates: Tensor, loss: Tensor, asked: Sequence[Tensor]) -> Tensor:
+        total = loss + (self.pressure * gates.sum()).to(loss.device)
+        for term, found in zip(self.terms, asked, strict=True):
+            total = total + term.weight * found
+        return total
+
+    def ascend(self, loss: Tensor, asked: Sequence[Tensor]) -> None:
+        up, comfort = self.config.pressure_factor, self.config.comfort
+        met = [loss.item() < comfort * self.target]
+        for term, found in zip(self.terms, asked, strict=True):
+            met.append(found.item() < comfort * term.target)
+            term.weigh(1 / up if met[-1] else up)
+        self.pressure *= up if all(met) else 1 / up
 
 
 def _optimizer(scores: Tensor, config: PruningConfig) -> torch.optim.AdamW:
