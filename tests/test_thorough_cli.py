@@ -147,7 +147,7 @@ def test_options_are_part_of_the_command_to_go_on(copy, monkeypatch):
     """So that it asks for the same."""
     stop_at(Claim.SEARCH_NULL, monkeypatch)
     ran = cli("validate", copy, "--thorough", "--pairs", 32, *RUNG, "-q")
-    assert f"circuitkit validate {copy} --pairs 32 --rung smallest --thorough" in ran.err
+    assert f"circuitkit validate {copy} --thorough --pairs 32 --rung smallest -q" in ran.err
 
 
 def test_circuits_beside_this_one_are_asked_too(copy):
