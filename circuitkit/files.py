@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from circuitkit.errors import CircuitkitError, UsageError
 
 _PART = ".part"
+_LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+_DEAD_AFTER_S = 3600.0
+"""A part that nobody has written to for so long is of a process that was killed."""
 
 MAX_JSON_BYTES = 256 * 2**20
 """JSON files larger than this are refused before they are read."""
@@ -168,6 +173,8 @@ def regular_file(
 def claim_folder(folder: Path, markers: str | tuple[str, ...], purpose: str) -> None:
     """Make a folder ready to be written to: new, empty, or holding a marker of an earlier run.
 
+    Parts of files that a killed process left there an hour ago or earlier are removed.
+
     Raises:
         UsageError: if it holds something else, is a file, or cannot be written to.
     """
@@ -186,6 +193,17 @@ def claim_folder(folder: Path, markers: str | tuple[str, ...], purpose: str) -> 
             f"{markers[0]} of an earlier run. Choose another --out."
         )
     check_writable(folder, "Choose another --out.")
+    for part in folder.glob(f".*{_PART}"):
+        if _LEFT.fullmatch(part.name) and _age_s(part) > _DEAD_AFTER_S:
+            remove(part)
+
+
+def _age_s(path: Path) -> float:
+    """How long ago a file was written to; 0 if it has gone."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def check_writable(folder: Path, to_do: str) -> None:

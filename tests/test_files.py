@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,22 @@ def test_a_folder_with_something_else_is_refused(tmp_path):
         claim_folder(tmp_path / "a", "run.json", "a run")
     with pytest.raises(UsageError, match=r"cannot write to .*a/below: Not a directory"):
         claim_folder(tmp_path / "a" / "below", "run.json", "a run")
+
+
+def test_parts_that_a_killed_process_left_are_removed(tmp_path):
+    """Not those that another process may be writing now, and not a file of the user's."""
+
+    def written(name, hours_ago):
+        (tmp_path / name).touch()
+        then = time.time() - 3600 * hours_ago
+        os.utime(tmp_path / name, (then, then))
+
+    written(".circuit.json.ab12_cd9.part", hours_ago=2)
+    written(".means.safetensors.xy34_zw0.part", hours_ago=0.5)
+    written(".mine.part", hours_ago=2)
+    claim_folder(tmp_path, "run.json", "a run")
+    left = {entry.name for entry in tmp_path.iterdir()}
+    assert left == {".means.safetensors.xy34_zw0.part", ".mine.part"}
 
 
 def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
