@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +19,12 @@ from circuitkit.studies.ray_engine import Needs, run_ray
 from circuitkit.studies.results import load_results
 from circuitkit.studies.run_cell import CellResult, Work
 from circuitkit.studies.run_study import run_study
-from circuitkit.studies.shipped_work import checkpoint_files, run_shipped, ship
+from circuitkit.studies.shipped_work import (
+    checkpoint_files,
+    run_shipped,
+    ship,
+    size_of_checkpoint,
+)
 from circuitkit.studies.study_toml import load_study
 
 with_ray = pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed")
@@ -102,7 +108,8 @@ def test_a_cell_travels_with_its_files(tmp_path, monkeypatch):
 
     def run(there):
         seen.append(there)
-        assert (Path(there.checkpoint) / "model.safetensors").is_file()
+        for file in (tmp_path / "model").iterdir():
+            assert (Path(there.checkpoint) / file.name).read_bytes() == file.read_bytes()
         sources = json.dumps({"checkpoint": there.checkpoint, "search": "x"}).encode()
         return CellResult(rows=made_up(there).rows, files={"sources.json": sources})
 
@@ -121,6 +128,14 @@ def test_a_bundled_checkpoint_does_not_travel(tmp_path):
     work = Work(cell=first_work(tmp_path).cell, checkpoint="tinypython-nano", folder=tmp_path)
     name, make = checkpoint_files(ship(work))
     assert (name, make()) == ("", {})
+    assert size_of_checkpoint([work]) == 0
+
+
+def test_a_cell_asks_for_the_memory_of_the_largest_checkpoint_it_brings(tmp_path):
+    """Beside what every cell asks for."""
+    work = first_work(tmp_path)
+    sizes = [file.stat().st_size for file in (tmp_path / "model").iterdir()]
+    assert size_of_checkpoint([work, replace(work, checkpoint=None)]) == sum(sizes) > 0
 
 
 def test_a_machine_with_other_versions_is_a_row_that_says_so(tmp_path, monkeypatch):

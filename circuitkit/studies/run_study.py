@@ -110,9 +110,15 @@ def _run_on_ray(
 ) -> None:  # fmt: skip
     """Cells as Ray tasks, with their files: a machine of the cluster may not have this disk."""
     from circuitkit.studies.ray_engine import Needs, run_ray
-    from circuitkit.studies.shipped_work import checkpoint_files, run_shipped, ship
+    from circuitkit.studies.shipped_work import (
+        checkpoint_files,
+        run_shipped,
+        ship,
+        size_of_checkpoint,
+    )
 
-    needs = Needs(memory_bytes=MEMORY_BYTES, gpus=float(device.startswith("cuda")))
+    memory = MEMORY_BYTES + size_of_checkpoint(works)
+    needs = Needs(memory_bytes=memory, gpus=float(device.startswith("cuda")))
     run_ray(
         run_shipped, [ship(work) for work in works],
         lambda shipped, result: done(shipped.work, result),

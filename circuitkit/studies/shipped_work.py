@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from circuitkit.checkpoints import bundled_checkpoints
 from circuitkit.distribution import installed_version
@@ -20,7 +22,11 @@ from circuitkit.errors import UsageError
 from circuitkit.files import MAX_TENSORS_BYTES, read_bounded
 from circuitkit.studies.run_cell import CellResult, Work, error_rows, run_cell
 
-Files = Mapping[str, bytes]
+Files = Mapping[str, NDArray[np.uint8]]
+"""Files by name, as arrays: every process of a machine reads those from one memory of Ray's, and
+has a copy of its own of ``bytes``.
+"""
+
 _SOURCES = "sources.json"
 
 
@@ -48,7 +54,16 @@ def checkpoint_files(shipped: ShippedWork) -> tuple[str, Callable[[], Files]]:
 
 
 def _read(folder: Path) -> Files:
-    return {file.name: _file(file) for file in sorted(folder.iterdir()) if file.is_file()}
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return {file.name: np.frombuffer(_file(file), np.uint8) for file in files}
+
+
+def size_of_checkpoint(works: Iterable[Work]) -> int:
+    """The bytes of the largest checkpoint that cells bring along."""
+    brought = {work.checkpoint for work in works} - {None, *bundled_checkpoints()}
+    folders = [Path(where) for where in brought if where is not None]
+    sizes = (sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) for folder in folders)
+    return max(sizes, default=0)
 
 
 def _file(path: Path) -> bytes:
@@ -64,7 +79,7 @@ def run_shipped(shipped: ShippedWork, checkpoint: Files) -> CellResult:
         folder = Path(name)
         for file, data in checkpoint.items():
             (folder / "model").mkdir(exist_ok=True)
-            (folder / "model" / file).write_bytes(data)
+            (folder / "model" / file).write_bytes(data.data)
         if shipped.task_file is not None:
             assert cell.task is not None
             task = folder / Path(cell.task).name

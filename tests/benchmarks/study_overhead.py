@@ -1,6 +1,6 @@
 """What the engines cost: 100 cells of two seconds, and the memory of 1,000 empty ones.
 
-    PYTHONPATH=tests python tests/benchmarks/study_overhead.py [local] [ray] [memory]
+    PYTHONPATH=tests python tests/benchmarks/study_overhead.py [local] [ray] [memory [N ...]]
 
 Prints the overhead: wall time × workers / time of the cells, less 1, of all and while cells
 run; and the largest resident memory of the process that runs the study.
@@ -90,7 +90,7 @@ if __name__ == "__main__":
         if engine in asked:
             overhead(engine)
     if "memory" in asked:
-        for n in (10, 100, 1000):  # each in a process of its own
-            one = get_context("spawn").Process(target=memory, args=(n,))
+        for n in [int(word) for word in asked if word.isdigit()] or (10, 100, 1000):
+            one = get_context("spawn").Process(target=memory, args=(n,))  # each in its own
             one.start()
             one.join()
