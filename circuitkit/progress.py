@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
 
 Progress = Callable[..., None]
 """``progress(stage, done, total, note="")``: so much of a stage is done; the note is optional."""
@@ -58,7 +60,11 @@ def bar() -> Iterator[Progress]:
 
         def report(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in bars:
-                bars[stage] = shown_bars.add_task(stage, total=total, rate="", note="")
+                bars[stage] = shown_bars.add_task(
+                    stage, total=total, completed=done, rate="", note=""
+                )
+            if done < shown_bars.tasks[shown_bars.task_ids.index(bars[stage])].completed:
+                shown_bars.reset(bars[stage], total=total, completed=done)
             speed = shown_bars.tasks[shown_bars.task_ids.index(bars[stage])].speed
             rate = f"{speed:,.3g}/s" if speed else ""
             shown_bars.update(bars[stage], completed=done, total=total, rate=rate, note=f"  {note}")
@@ -66,23 +72,37 @@ def bar() -> Iterator[Progress]:
         yield report
 
 
+@dataclass(slots=True)
+class _Run:
+    """One run through a stage: when and where it began, how far it is, when that was written."""
+
+    began: float
+    first: int
+    done: int
+    written: float
+
+
 class Lines:
-    """A line when a stage begins and every few seconds, for logs; stages may interleave."""
+    """A line when a stage begins and every few seconds, for logs; stages may interleave.
+
+    A stage whose count falls has begun again. What was done before it began is no speed.
+    """
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self.write = write
-        self.began: dict[str, float] = {}
-        self.written: dict[str, float] = {}
+        self.runs: dict[str, _Run] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        now = time.monotonic()
-        began = self.began.setdefault(stage, now)
-        if stage in self.written and now - self.written[stage] < _LINE_EVERY_SECONDS:
+        now, run = time.monotonic(), self.runs.get(stage)
+        if run is None or done < run.done:
+            run = self.runs[stage] = _Run(began=now, first=done, done=done, written=-inf)
+        run.done = done
+        if now - run.written < _LINE_EVERY_SECONDS:
             return
-        self.written[stage], spent = now, now - began
-        left = f", {spent * (total - done) / done:.0f} s left" if done and spent > 1 else ""
-        rate = f", {done / spent:,.3g}/s" if done and spent > 1 else ""
-        self.write(f"{stage}: {done:,} of {total:,}{rate}{left}{f', {note}' if note else ''}")
+        run.written, spent = now, now - run.began
+        speed = (done - run.first) / spent if spent > 1 else 0.0
+        said = f", {speed:,.3g}/s, {(total - done) / speed:.0f} s left" if speed else ""
+        self.write(f"{stage}: {done:,} of {total:,}{said}{f', {note}' if note else ''}")
 
 
 def _in_notebook() -> bool:
