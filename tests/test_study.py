@@ -25,6 +25,7 @@ from circuitkit.errors import CheckpointError, TaskError, UsageError
 from circuitkit.planted import plant
 from circuitkit.studies import run_study as run_study_module
 from circuitkit.studies.cells import cells_of
+from circuitkit.studies.peak_memory import peak_bytes, start_counting
 from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
 from circuitkit.studies.results import frame_of, load_results, to_parquet
 from circuitkit.studies.run_cell import CellResult, Work, run_cell
@@ -380,6 +381,20 @@ def test_a_real_cell_leaves_its_circuit_and_its_row(tmp_path):
     assert found["checkpoint_sha256"] == ck.load_checkpoint(tmp_path / "model").sha256
     assert "is not read as it is written" in refused["error"]
     assert not (tmp_path / "out" / "work").exists()
+
+
+@pytest.mark.skipif(
+    "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="only glibc gives it back"
+)
+def test_the_memory_of_a_cell_is_not_that_of_the_one_before():
+    """Freed blocks between held ones stay with the process until they are given back."""
+    blocks = [bytearray(b"x" * 2**16) for _ in range(4000)]
+    held = blocks[::50]
+    del blocks
+    before = peak_bytes()
+    start_counting()
+    assert held
+    assert peak_bytes() < before - 150 * 2**20
 
 
 TRAINS = """
