@@ -16,7 +16,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def start_counting() -> None:
     """Forget the largest so far, where the system can.
 
-    What was freed before is given back first: glibc keeps a gigabyte of it after a search.
+    What was freed before is given back first: glibc keeps most of it for itself.
     """
     with suppress(OSError, AttributeError, TypeError):  # a C library without it; Windows
         ctypes.CDLL(None).malloc_trim(0)

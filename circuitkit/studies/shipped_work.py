@@ -61,7 +61,7 @@ def _read(folder: Path) -> Files:
 def size_of_checkpoint(works: Iterable[Work]) -> int:
     """The bytes of the largest checkpoint that cells bring along."""
     brought = {work.checkpoint for work in works} - {None, *bundled_checkpoints()}
-    folders = [Path(where) for where in brought if where is not None]
+    folders = [Path(where) for where in brought if where is not None and Path(where).is_dir()]
     sizes = (sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) for folder in folders)
     return max(sizes, default=0)
 
