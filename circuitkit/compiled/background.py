@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from circuitkit.compiled.cache import Recent
 from circuitkit.compiled.site_parts import SiteParts
 from circuitkit.model import EncodedPairs, Transformer, record_tap
+from circuitkit.model.activation_topk import ascending
 from circuitkit.model.device import placed
 from circuitkit.model.other_prompt import aligned_positions, shared_prefix, swapped
 from circuitkit.model.transformer import MLP, Attention, dummy_channels
@@ -221,7 +222,7 @@ class FoldedBackground(SiteParts):
 
     def ranked(self, site: Site) -> Places:
         """The magnitudes that compete in the top-k of a site when nothing is kept, ascending."""
-        return self._once(("ranked", site), lambda: self.magnitudes(site).sort(2).values)
+        return self._once(("ranked", site), lambda: ascending(self.magnitudes(site)))
 
     def magnitudes(self, site: Site) -> Places:
         """The magnitudes that compete; at a read without the norm's denominator, positions out."""

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitkit.model.activation_topk import smallest_kept
+from circuitkit.model.activation_topk import ascending, smallest_kept
 
 
 class PartialTopK:
@@ -38,7 +38,7 @@ class PartialTopK:
         self.decided = n_kept >= n_fixed + n_moving
         self.n_kept: int = n_kept - above
         if not self.decided:
-            ranked = fixed.index_fill(1, moving, -1.0).sort(dim=1, descending=True).values
+            ranked = ascending(fixed.index_fill(1, moving, -1.0)).flip(1)
             self.fixed = ranked[:, above : min(n_kept, n_fixed)]
 
     @torch.no_grad()

@@ -1,9 +1,10 @@
 """Activation top-k: keep the largest magnitudes of a vector, zero the rest.
 
 Source: Gao et al. 2025, section A.1 (AbsTopK). Where we differ: on a CPU the
-smallest kept magnitude is found by numpy's vectorised partition, in blocks that
-stay in cache, which is several times faster than ``torch.topk``; nonzero
-magnitudes that tie with it are all kept.
+smallest kept magnitude is found by numpy's vectorised sort, in blocks that stay
+in cache, which is several times faster than ``torch.topk``; nonzero magnitudes
+that tie with it are all kept. Numpy's partition is hardly ever faster, and much
+slower where many channels are 0.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _fill(rows: NDArray, kept: NDArray, mask: NDArray[np.bool_], n_kept: int) ->
     for i in range(0, len(rows), step):
         block, inside = rows[i : i + step], mask[i : i + step]
         magnitude = np.abs(block, out=work[: len(block)])
-        magnitude.partition(place, axis=-1)
+        magnitude.sort(axis=-1)
         smallest = magnitude[:, place : place + 1].copy()
         np.greater_equal(np.abs(block, out=magnitude), smallest, out=inside)
         np.multiply(block, inside, out=kept[i : i + step])
@@ -86,13 +87,18 @@ def _fill(rows: NDArray, kept: NDArray, mask: NDArray[np.bool_], n_kept: int) ->
 
 def smallest_kept(magnitude: Float[Tensor, "rows width"], n_kept: int) -> Float[Tensor, "rows 1"]:
     """The ``n_kept``-th largest of each row; the rows are reordered in place."""
-    width = magnitude.shape[1]
     if magnitude.device.type != "cpu":
         return magnitude.topk(n_kept, dim=1, sorted=False).values.amin(1, keepdim=True)
-    rows, place, step = magnitude.numpy(), width - n_kept, max(1, _BLOCK // width)
-    for i in range(0, len(rows), step):
-        rows[i : i + step].partition(place, axis=1)
+    magnitude.numpy().sort(axis=1)
+    place = magnitude.shape[1] - n_kept
     return magnitude[:, place : place + 1]
+
+
+def ascending(x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+    """Sorted along the last axis. On a CPU numpy is tens of times faster than torch."""
+    if x.device.type != "cpu":
+        return x.sort(-1).values
+    return torch.from_numpy(np.sort(x.detach().numpy(), axis=-1))
 
 
 @cache
