@@ -36,7 +36,7 @@ class _KeepLargest(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, n_kept: int) -> Tensor:
         on_cpu = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-        kept, mask = _by_partition(x, n_kept) if on_cpu else _by_topk(x, n_kept)
+        kept, mask = _by_sort(x, n_kept) if on_cpu else _by_topk(x, n_kept)
         ctx.save_for_backward(mask)
         return kept
 
@@ -53,7 +53,7 @@ def _by_topk(x: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
     return x * mask, mask
 
 
-def _by_partition(x: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
+def _by_sort(x: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
     rows = x.detach().reshape(-1, x.shape[-1]).numpy()
     kept, mask = np.empty_like(rows), np.empty(rows.shape, dtype=np.bool_)
     n_threads = torch.get_num_threads() if rows.size >= _WORTH_THREADS else 1
