@@ -21,9 +21,9 @@ from circuitkit.studies.run_cell import CellResult, Work
 from circuitkit.studies.run_study import run_study
 from circuitkit.studies.shipped_work import (
     checkpoint_files,
+    largest_checkpoint_bytes,
     run_shipped,
     ship,
-    size_of_checkpoint,
 )
 from circuitkit.studies.study_toml import load_study
 
@@ -128,14 +128,15 @@ def test_a_bundled_checkpoint_does_not_travel(tmp_path):
     work = Work(cell=first_work(tmp_path).cell, checkpoint="tinypython-nano", folder=tmp_path)
     name, make = checkpoint_files(ship(work))
     assert (name, make()) == ("", {})
-    assert size_of_checkpoint([work]) == 0
+    assert largest_checkpoint_bytes([ship(work)]) == 0
 
 
 def test_a_cell_asks_for_the_memory_of_the_largest_checkpoint_it_brings(tmp_path):
     """Beside what every cell asks for."""
     work = first_work(tmp_path)
     sizes = [file.stat().st_size for file in (tmp_path / "model").iterdir()]
-    assert size_of_checkpoint([work, replace(work, checkpoint=None)]) == sum(sizes) > 0
+    works = [ship(work), ship(replace(work, checkpoint=None))]
+    assert largest_checkpoint_bytes(works) == sum(sizes) > 0
 
 
 def test_a_machine_with_other_versions_is_a_row_that_says_so(tmp_path, monkeypatch):

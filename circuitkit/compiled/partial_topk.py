@@ -38,8 +38,8 @@ class PartialTopK:
         self.decided = n_kept >= n_fixed + n_moving
         self.n_kept: int = n_kept - above
         if not self.decided:
-            ranked = ascending(fixed.index_fill(1, moving, -1.0)).flip(1)
-            self.fixed = ranked[:, above : min(n_kept, n_fixed)]
+            ranked, width = ascending(fixed.index_fill(1, moving, -1.0)), fixed.shape[1]
+            self.fixed = ranked[:, width - min(n_kept, n_fixed) : width - above]
 
     @torch.no_grad()
     def survive(

@@ -206,7 +206,7 @@ class AskMaker:
 
     @cached_property
     def _drawn(self) -> dict[int, dict[Site, Tensor]]:
-        """Random reference tokens by how many: to run the reference again takes a second."""
+        """Random reference tokens, by how many: the same for every batch of that size."""
         return {}
 
     def _given(self, index: int) -> NodeSet:

@@ -3,8 +3,9 @@
 Source: Gao et al. 2025, section A.1 (AbsTopK). Where we differ: on a CPU the
 smallest kept magnitude is found by numpy's vectorised sort, in blocks that stay
 in cache, which is several times faster than ``torch.topk``; nonzero magnitudes
-that tie with it are all kept. Numpy's partition is hardly ever faster, and much
-slower where many channels are 0.
+that tie with it are all kept. Numpy's partition is faster on thousands of
+distinct values only, and many times slower where most are 0
+(findings/partition-of-equal-values.sh).
 """
 
 from __future__ import annotations

@@ -112,15 +112,16 @@ def _run_on_ray(
     from circuitkit.studies.ray_engine import Needs, run_ray
     from circuitkit.studies.shipped_work import (
         checkpoint_files,
+        largest_checkpoint_bytes,
         run_shipped,
         ship,
-        size_of_checkpoint,
     )
 
-    memory = MEMORY_BYTES + size_of_checkpoint(works)
+    shipped = [ship(work) for work in works]
+    memory = MEMORY_BYTES + largest_checkpoint_bytes(shipped)
     needs = Needs(memory_bytes=memory, gpus=float(device.startswith("cuda")))
     run_ray(
-        run_shipped, [ship(work) for work in works],
+        run_shipped, shipped,
         lambda shipped, result: done(shipped.work, result),
         shared=checkpoint_files, workers=workers, address=address, needs=needs,
     )  # fmt: skip

@@ -54,15 +54,17 @@ def checkpoint_files(shipped: ShippedWork) -> tuple[str, Callable[[], Files]]:
 
 
 def _read(folder: Path) -> Files:
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return {file.name: np.frombuffer(_file(file), np.uint8) for file in files}
+    return {file.name: np.frombuffer(_file(file), np.uint8) for file in _files(folder)}
 
 
-def size_of_checkpoint(works: Iterable[Work]) -> int:
-    """The bytes of the largest checkpoint that cells bring along."""
-    brought = {work.checkpoint for work in works} - {None, *bundled_checkpoints()}
-    folders = [Path(where) for where in brought if where is not None and Path(where).is_dir()]
-    sizes = (sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) for folder in folders)
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file())
+
+
+def largest_checkpoint_bytes(works: Iterable[ShippedWork]) -> int:
+    """The size of the largest checkpoint that cells bring along."""
+    brought = {name for name, _ in map(checkpoint_files, works) if name}
+    sizes = (sum(file.stat().st_size for file in _files(Path(name))) for name in brought)
     return max(sizes, default=0)
 
 
