@@ -230,6 +230,9 @@ def built(tmp_path):
         '<p id="x">B</p><img src="c.svg"><a href="https://x.org">x</a>'
     )
     (tmp_path / "c.svg").write_text("<svg/>")
+    (tmp_path / "search").mkdir()
+    for name in check_built.SEARCHED:
+        (tmp_path / name).touch()
     return tmp_path
 
 
@@ -251,6 +254,12 @@ def test_a_whole_site_has_no_problem(built):
 def test_what_is_wrong_with_a_built_page_is_found(built, html, problem):
     """In raw HTML too, which the strict build does not look at."""
     (built / "a.html").write_text(html)
+    assert check_built.problems(built) == [problem]
+
+
+def test_a_site_that_cannot_be_searched_from_the_disk_is_found(built):
+    (built / "search" / "search_index.js").unlink()
+    problem = "search/search_index.js is missing: the search of a site on the disk needs it"
     assert check_built.problems(built) == [problem]
 
 

@@ -88,13 +88,14 @@ def _stage_notebook(
 
 
 def _copy_files(folder: Path) -> None:
-    """Pictures and tables of docs, the live pages of the gallery, the style."""
+    """Pictures and tables of docs, the live pages of the gallery, the style, the script."""
     found = {
         path: path.relative_to(places.ROOT / "docs").as_posix()
         for path in (places.ROOT / "docs").rglob("*")
         if path.suffix in (".svg", ".png", ".csv")
     }
-    found |= gallery_cards.files() | {places.HERE / "site.css": "site.css"}
+    found |= gallery_cards.files()
+    found |= {places.HERE / name: name for name in ("site.css", "iframe-worker.js")}
     for path, name in found.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / name)

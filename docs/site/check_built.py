@@ -1,4 +1,4 @@
-"""What the strict build does not see: links in raw HTML, and anything that a page would fetch."""
+"""What the strict build does not see: links in raw HTML, what a page would fetch, the search."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 FETCHED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}
+
+SEARCHED = ("iframe-worker.js", "search/search_index.js")
+"""What the search reads where there is no server, and so no worker and nothing fetched."""
 
 
 class _Page(HTMLParser):
@@ -33,10 +36,11 @@ class _Page(HTMLParser):
 
 
 def problems(site: Path) -> list[str]:
-    """Each link that leads nowhere and each address that a page would fetch from elsewhere."""
+    """Each link that leads nowhere, each address fetched from elsewhere, a search without index."""
     ours = [p for p in sorted(site.rglob("*.html")) if p.name != "report.html"]
     read = {path: _Page(path.read_text(encoding="utf-8")) for path in ours}
-    found = []
+    lost = [name for name in SEARCHED if not (site / name).exists()]
+    found = [f"{name} is missing: the search of a site on the disk needs it" for name in lost]
     for path, page in read.items():
         if path.name == "404.html":
             continue
