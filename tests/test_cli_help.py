@@ -210,10 +210,18 @@ def test_no_outcome_is_forgotten():
 
 
 @pytest.fixture
-def validated(monkeypatch, tmp_path):
+def long_note():
+    """As the claim ``specific`` has one, with a row for each of twenty circuits."""
+    return "knockout of a circuit: 1.00; the others: 0.00 | " * 30
+
+
+@pytest.fixture
+def validated(monkeypatch, tmp_path, long_note):
     """A circuit folder that validate is quick with: its verdict is there."""
     folder = shutil.copytree(GALLERY, tmp_path / "circuit")
     found = Validation.load(folder)
+    last = found.findings[-1].model_copy(update={"note": long_note})
+    found = found.model_copy(update={"findings": (*found.findings[:-1], last)})
     module = import_module("circuitkit.validation.validate_folder")
     monkeypatch.setattr(module, "validate_folder", lambda *_, **__: found)
     return folder
@@ -243,6 +251,16 @@ def test_outcomes_are_coloured_on_a_terminal_only(validated, monkeypatch):
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         assert shown(Terminal(), *words, monkeypatch=monkeypatch, **environment) == plain
     assert shown(Terminal(), *words, monkeypatch=monkeypatch, NO_COLOR="") == colourful
+
+
+def test_a_long_note_is_cut_and_says_where_the_rest_is(validated, long_note, monkeypatch):
+    """Not in the JSON."""
+    said = shown(io.StringIO(), "validate", validated, "-q", monkeypatch=monkeypatch)
+    line = next(line for line in said.splitlines() if "knockout" in line)
+    assert len(line) < 600
+    assert line.endswith("… (whole with --json)")
+    whole = shown(io.StringIO(), "validate", validated, "-q", "--json", monkeypatch=monkeypatch)
+    assert long_note in whole
 
 
 def test_the_outcome_of_an_extraction_is_coloured():

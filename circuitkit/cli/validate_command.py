@@ -20,6 +20,9 @@ from circuitkit.cli.console import (
     quiet,
 )
 
+MAX_NOTE = 500
+"""Characters of a finding's note that are printed; ``--json`` and the file have all of it."""
+
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), shell_complete=folders)
@@ -82,6 +85,8 @@ def validate(
 
 
 def _print(validation, folder: Path) -> None:
+    from circuitkit.views.safe_text import shorten
+
     for f in validation.findings:
         if f.outcome == "not_run" and not f.threshold:
             continue
@@ -89,7 +94,9 @@ def _print(validation, folder: Path) -> None:
         effect = "" if f.effect is None else f"{f.effect:.3f}{interval} {f.unit}"
         click.echo(f"{f.claim:<20} {coloured(f.outcome, f'{f.outcome:<13}')} {effect}")
         if f.note:
-            click.echo(f"{'':<34} {f.note}")
+            note = shorten(f.note, MAX_NOTE)
+            cut = "" if note == f.note else " (whole with --json)"
+            click.echo(f"{'':<34} {note}{cut}")
     waiting = [f.claim for f in validation.findings if f.outcome == "not_run" and not f.threshold]
     if waiting:
         click.echo(coloured("not_run", f"not run: {', '.join(waiting)}"))
