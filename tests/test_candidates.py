@@ -228,6 +228,23 @@ def test_masks_are_kept_if_few_nodes_more_do_the_task(
     assert found.history[0][2] == begun
 
 
+def test_a_search_that_misses_its_target_discretises_each_ranking_once(
+    monkeypatch, criterion, train
+):
+    """The hard masks and the gentle ones; what was tried in vain is not tried again."""
+    module, judged = sys.modules["circuitkit.extraction.search"], []
+
+    def in_vain(scores, criterion):
+        judged.append(scores)
+        assert not criterion.meets(NodeSet(widths=scores.learned.widths))
+
+    monkeypatch.setattr(module, "discretise", in_vain)
+    missed = module.search(train, criterion, ExtractConfig(pruning=LOSING), seed=0)
+    assert missed.outcome == "target_missed"
+    assert [scores.history[0][2] for scores in judged] == [HARD, GENTLE]
+    assert missed.n_judged == 1
+
+
 @pytest.mark.parametrize(("n_learned", "most"), [(0, 12), (60, 12), (200, 40)])
 def test_a_learned_set_is_mended_by_a_dozen_nodes_or_a_fifth(
     monkeypatch, criterion, n_learned, most

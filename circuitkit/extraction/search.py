@@ -139,7 +139,7 @@ def follow(
 ) -> Restart:
     """From a ranking to a circuit."""
     before = criterion.n_asked - scores.n_judged
-    nodes = scores.discretised or _discretise(scores, criterion, config)
+    nodes = scores.discretised if scores.n_judged else _discretise(scores, criterion, config)
     outcome: Outcome = "target_met"
     if nodes is None:
         everything = scores.within or NodeSet.full(criterion.model.arch.widths)
