@@ -1,5 +1,6 @@
 """Laws of the thorough suite: true circuits pass, each claim catches a failure planted for it."""
 
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -361,6 +362,27 @@ def test_a_search_stops_asking_when_its_budget_is_spent(true_small):
     free, poor = (search(true_small, own, 0, silent, budget) for budget in (None, 0))
     assert (poor.size, free.nodes) == (None, true_small.nodes)
     assert search(true_small, own, 0, silent, free.n_questions).nodes == free.nodes
+
+
+def test_a_search_ends_when_its_budget_is_spent_in_vain(true_small, monkeypatch):
+    """What comes after could meet nothing, and takes hours: gradients of thousands of nodes."""
+    module, asked = sys.modules["circuitkit.extraction.discretise"], []
+    steepest = module.steepest
+
+    def counted(*args):
+        asked.append(args)
+        return steepest(*args)
+
+    monkeypatch.setattr(module, "steepest", counted)
+    in_vain = 0
+    for problem in null_problems(true_small, len(KINDS)):
+        asked.clear()
+        found = search(true_small, problem, 1, silent, budget=20)
+        if found.size is None:
+            in_vain += 1
+            assert found.n_questions <= 21
+            assert len(asked) <= 3  # nodes are added back in eights, each of them a question
+    assert in_vain
 
 
 def test_a_wrong_circuit_is_not_what_other_seeds_find(small, monkeypatch):

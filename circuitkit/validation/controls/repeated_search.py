@@ -7,6 +7,7 @@ its size. It runs one restart of the functions that extraction runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from circuitkit.extraction.asks import ASKS, AskName
@@ -34,19 +35,27 @@ class Problem:
     select: EncodedPairs
 
 
+class _SpentError(Exception):
+    """The budget is spent and nothing met the target: the search has missed it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class CountingCriterion(Criterion):
     """A criterion that counts the sets it tries and, past its budget, rejects all.
 
-    Exact bounds, which adding nodes back needs, count too.
+    Exact bounds, which adding nodes back needs, count too. If no set met the target before the
+    budget was spent, the search ends there: its gradients could take hours, and change nothing.
     """
 
     budget: int | None = None
     n_questions: int = 0
+    has_met: bool = False
 
     def meets(self, nodes: NodeSet) -> bool:
         """Whether the circuit's upper bound is at most the target, and the budget not spent."""
-        return self._may_ask() and Criterion.meets(self, nodes)
+        met = self._may_ask() and Criterion.meets(self, nodes)
+        self.has_met |= met
+        return met
 
     def excess(self, nodes: NodeSet, names: Sequence[AskName] = ASKS) -> float:
         """As a share of the target; infinite once the budget is spent."""
@@ -54,12 +63,18 @@ class CountingCriterion(Criterion):
 
     def _may_ask(self) -> bool:
         self.n_questions += 1
-        return self.budget is None or self.n_questions <= self.budget
+        is_spent = self.budget is not None and self.n_questions > self.budget
+        if is_spent and not self.has_met:
+            raise _SpentError
+        return not is_spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The result of a search; ``size`` is None when it missed the target."""
+    """The result of a search; ``size`` is None when it missed the target.
+
+    A search that spent its budget in vain has no nodes.
+    """
 
     nodes: NodeSet
     size: Size | None
@@ -94,15 +109,16 @@ def search(
     )
     config = trial.search
     seed = 1000 * config.seed + index
-    learned = nodes_to_learn(problem.train, criterion, config)
-    ended = search_once(problem.train, criterion, config, seed, within=learned, progress=progress)
-    met = ended.outcome == "target_met"
+    nodes, size = NodeSet(widths=problem.model.arch.widths), None
+    with suppress(_SpentError):
+        some = nodes_to_learn(problem.train, criterion, config)
+        criterion.has_met = False  # nodes to choose from are no circuit
+        ended = search_once(problem.train, criterion, config, seed, within=some, progress=progress)
+        nodes = ended.nodes
+        if ended.outcome == "target_met":
+            size = ended.n_edges, len(nodes)
     trial.passes += config.learning.n_steps + criterion.n_questions
-    return Found(
-        nodes=ended.nodes,
-        size=(ended.n_edges, len(ended.nodes)) if met else None,
-        n_questions=criterion.n_questions,
-    )
+    return Found(nodes=nodes, size=size, n_questions=criterion.n_questions)
 
 
 def within(progress: Progress, stage: str, done: int, total: int) -> Progress:
