@@ -32,11 +32,17 @@ from circuitkit.validation.claims import claims_of, complete, specific, stable
 from circuitkit.validation.claims.edge_sufficient import check_edge_sufficient
 from circuitkit.validation.claims.independence import distance_correlation, share_better
 from circuitkit.validation.controls.null_problems import KINDS, null_problems
-from circuitkit.validation.controls.repeated_search import own_problem, search
+from circuitkit.validation.controls.repeated_search import (
+    CountingCriterion,
+    own_problem,
+    search,
+)
 from circuitkit.validation.saved_findings import SavedFindings
 from circuitkit.validation.search_trial import SearchTrial, Sibling
 from circuitkit.validation.suites import Thorough, run_thorough
 from circuitkit.validation.trial import Trial
+
+discretise = sys.modules["circuitkit.extraction.discretise"]  # the package has a function so named
 
 QUICK = ExtractConfig(
     n_train=48, n_select=24, pruning=PruningConfig(n_steps=30, batch_pairs=16, lr=0.2)
@@ -366,14 +372,13 @@ def test_a_search_stops_asking_when_its_budget_is_spent(true_small):
 
 def test_a_search_ends_when_its_budget_is_spent_in_vain(true_small, monkeypatch):
     """What comes after could meet nothing, and takes hours: gradients of thousands of nodes."""
-    module, asked = sys.modules["circuitkit.extraction.discretise"], []
-    steepest = module.steepest
+    steepest, asked = discretise.steepest, []
 
     def counted(*args):
         asked.append(args)
         return steepest(*args)
 
-    monkeypatch.setattr(module, "steepest", counted)
+    monkeypatch.setattr(discretise, "steepest", counted)
     in_vain = 0
     for problem in null_problems(true_small, len(KINDS)):
         asked.clear()
@@ -383,6 +388,24 @@ def test_a_search_ends_when_its_budget_is_spent_in_vain(true_small, monkeypatch)
             assert found.n_questions <= 21
             assert len(asked) <= 3  # nodes are added back in eights, each of them a question
     assert in_vain
+
+
+def test_no_node_is_added_back_where_no_excess_is_finite(true_small, monkeypatch):
+    """As after gentle masks that spend a budget of which harder ones met the target."""
+    own, asked = own_problem(true_small), []
+    monkeypatch.setattr(
+        discretise, "steepest", lambda *args: asked.append(args) or list(true_small.nodes)
+    )
+    spent = CountingCriterion(
+        model=own.model,
+        values=own.means.values,
+        pairs=own.select,
+        target_loss_nats=true_small.circuit.target_loss_nats,
+        budget=0,
+        has_met=True,
+    )
+    assert discretise.add_back(NodeSet(widths=own.model.arch.widths), spent) is None
+    assert len(asked) == 1
 
 
 def test_a_wrong_circuit_is_not_what_other_seeds_find(small, monkeypatch):

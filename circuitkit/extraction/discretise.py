@@ -8,6 +8,8 @@ that works. Source: ours (docs/extraction.md#discretisation).
 
 from __future__ import annotations
 
+from math import isinf
+
 import torch
 
 from circuitkit.extraction.criterion import Criterion
@@ -50,7 +52,8 @@ def discretise(scores: Scores, criterion: Criterion) -> NodeSet | None:
 def add_back(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None) -> NodeSet | None:
     """Add nodes until the set meets the target: of the few best by gradient, the best in fact.
 
-    None when a dozen additions are not enough, or a fifth of the set's size where that is more.
+    None when a dozen additions are not enough, or a fifth of the set's size where that is more;
+    and when no excess is finite, as in a search that has spent its budget.
     (A circuit of hundreds needs dozens of additions. The alternative, a prefix of the ranking,
     may hold thousands of nodes.)
     """
@@ -60,7 +63,10 @@ def add_back(nodes: NodeSet, criterion: Criterion, within: NodeSet | None = None
             return None
         tried = [nodes | NodeSet.of([node]) for node in fresh]
         unmet = criterion.unmet(nodes)
-        nodes = min(tried, key=lambda wider: criterion.excess(wider, unmet))
+        least, best = min((criterion.excess(wider, unmet), i) for i, wider in enumerate(tried))
+        if isinf(least):
+            return None
+        nodes = tried[best]
         if criterion.meets(nodes):
             return nodes
     return None
