@@ -28,10 +28,10 @@ from circuitkit.statistics.jackknife import jackknife
 from circuitkit.task import load_task
 from circuitkit.validation import attention_patterns
 from circuitkit.validation.claim_test import ClaimTest
-from circuitkit.validation.claims import claims_of, complete, specific, stable
+from circuitkit.validation.claims import claims_of, complete, search_null, specific, stable
 from circuitkit.validation.claims.edge_sufficient import check_edge_sufficient
 from circuitkit.validation.claims.independence import distance_correlation, share_better
-from circuitkit.validation.controls.null_problems import KINDS, null_problems
+from circuitkit.validation.controls.null_problems import KINDS, null_problem
 from circuitkit.validation.controls.repeated_search import (
     CountingCriterion,
     own_problem,
@@ -349,7 +349,7 @@ def test_the_nulls_are_what_they_say(true_grown):
     """Four kinds in turn; none of them a problem that the model does."""
     trial = true_grown("closing_quote")
     own = own_problem(trial)
-    unrelated, permuted, inverted, shuffled = null_problems(trial, len(KINDS))
+    unrelated, permuted, inverted, shuffled = (null_problem(trial, i) for i in range(len(KINDS)))
     assert not set(unrelated.train.answers.tolist()) & set(own.train.answers.tolist())
     swapped = (permuted.select.answers != own.select.answers).double().mean()
     assert 0.25 <= float(swapped) <= 0.75
@@ -380,9 +380,9 @@ def test_a_search_ends_when_its_budget_is_spent_in_vain(true_small, monkeypatch)
 
     monkeypatch.setattr(discretise, "steepest", counted)
     in_vain = 0
-    for problem in null_problems(true_small, len(KINDS)):
+    for i in range(len(KINDS)):
         asked.clear()
-        found = search(true_small, problem, 1, silent, budget=20)
+        found = search(true_small, null_problem(true_small, i), 1, silent, budget=20)
         if found.size is None:
             in_vain += 1
             assert found.n_questions <= 21
@@ -549,6 +549,32 @@ def test_a_stopped_suite_goes_on_where_it_stopped(true_small, tmp_path, counted)
     assert ran == list(THOROUGH)
     assert found == run(true_small, None)
     assert found[0].forward_passes == 2
+
+
+def test_a_stopped_search_null_keeps_its_searches(true_small, tmp_path, monkeypatch):
+    """And ends with the finding of one that was not stopped, forward passes included."""
+    ran, search = [], search_null.search
+
+    def stopped(trial, problem, index, *args):
+        if index == 3 and index not in ran:
+            ran.append(index)
+            raise KeyboardInterrupt
+        ran.append(index)
+        return search(trial, problem, index, *args)
+
+    whole = THOROUGH[Claim.SEARCH_NULL](replace_saved(true_small, None))
+    monkeypatch.setattr(search_null, "search", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        THOROUGH[Claim.SEARCH_NULL](replace_saved(true_small, tmp_path / FILE))
+    found = THOROUGH[Claim.SEARCH_NULL](replace_saved(true_small, tmp_path / FILE))
+    assert ran == [0, 1, 2, 3, *range(3, whole.n_draws + 1)]
+    assert found.model_copy(update={"seconds": whole.seconds}) == whole
+
+
+def replace_saved(trial, path):
+    """A trial with what such a file holds."""
+    trial.saved = SavedFindings(path, "hash")
+    return trial
 
 
 def test_findings_of_other_inputs_are_not_taken_up(true_small, small, tmp_path, counted):

@@ -23,6 +23,7 @@ from circuitkit.extraction.masked_model import masked_differences
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.task import Split, Task
+from circuitkit.validation.saved_findings import SavedFindings
 from circuitkit.validation.trial import LN2, Trial
 
 _PAIRS_A_BATCH = 128
@@ -42,13 +43,15 @@ class SearchTrial(Trial):
 
     ``search`` holds the settings of the extraction, of which every search here makes one
     restart; ``siblings`` may be empty. ``parts`` are circuits of the task's families that are
-    known already, sorted by ``parts_by`` (None: by forms or effects).
+    known already, sorted by ``parts_by`` (None: by forms or effects). ``saved`` is what an earlier
+    run found.
     """
 
     search: ExtractConfig
     siblings: tuple[Sibling, ...] = ()
     parts: Mapping[str, Circuit] = field(default_factory=dict)
     parts_by: str | None = None
+    saved: SavedFindings = field(default_factory=lambda: SavedFindings(None, ""))
 
     @classmethod
     def of(

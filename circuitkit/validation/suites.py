@@ -1,9 +1,9 @@
 """Run the suites: a trial in, a finding a claim out.
 
 Where integrity or competence fails, no later claim means anything, and the rest is not run.
-Thorough findings are saved as each is made. A run that was stopped continues with those that
-are missing and ends with the same findings as one that was not, since every claim draws its
-random numbers from its own seeds.
+Thorough findings are saved as each is made, and each search of the longest one. A run that was
+stopped continues with what is missing and ends with the same findings as one that was not, since
+every claim draws its random numbers from its own seeds.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def run_thorough(
         return tuple(_not_run(claim, stopped) for claim in claims)
     search = thorough.search or ExtractConfig(seed=trial.circuit.seed)
     long = SearchTrial.of(trial, search, thorough.siblings, thorough.parts, thorough.parts_by)
-    saved = SavedFindings(thorough.file, inputs_sha256(long))
+    saved = long.saved = SavedFindings(thorough.file, inputs_sha256(long))
     costs = {claim: max(1, test.declared.n_searches) for claim, test in claims.items()}
     total, done = sum(costs.values()), 0
     for claim, test in claims.items():

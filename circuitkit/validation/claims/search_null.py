@@ -18,15 +18,16 @@ is too short for them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import median
 
 from circuitkit.extraction.induced_edges import n_edges
 from circuitkit.findings import Claim, Finding
 from circuitkit.statistics.intervals import monte_carlo_p
 from circuitkit.validation.claim_test import Declared
-from circuitkit.validation.controls.null_problems import null_problems
-from circuitkit.validation.controls.repeated_search import Found, Size, own_problem, search, within
+from circuitkit.validation.controls.null_problems import null_problem
+from circuitkit.validation.controls.repeated_search import Size, own_problem, search, within
+from circuitkit.validation.saved_findings import Searched
 from circuitkit.validation.search_trial import SearchTrial
 from circuitkit.validation.verdict import MIN_SIZE_RATIO
 
@@ -43,28 +44,20 @@ N_DRAWS = 19
 _STAGE = "search null"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draw:
-    """A null problem, and the size of the circuit found for it: the model's if none was."""
-
-    kind: str
-    size: Size
-    met: bool
-    stopped: bool
-
-
 def check_search_null(trial: SearchTrial) -> Finding:
     """No null problem has a circuit as small as the real one: p ≤ 0.05."""
-    again = search(trial, own_problem(trial), 0, within(trial.progress, _STAGE, 0, N_DRAWS + 1))
-    real = _real_size(trial, again)
+    again = _searched(trial, 0)
+    real = max((trial.circuit.n_edges_induced, len(trial.nodes)), _size(trial, again))
     budget = max(again.n_questions, trial.search.learning.n_steps)
-    draws = _draws(trial, real, budget)
-    p = monte_carlo_p(sum(draw.size <= real for draw in draws), len(draws))
+    draws: list[Searched] = []
+    while len(draws) < N_DRAWS and not any(_size(trial, draw) <= real for draw in draws):
+        draws.append(_searched(trial, len(draws) + 1, budget))
+    p = monte_carlo_p(sum(_size(trial, draw) <= real for draw in draws), len(draws))
     return Finding(
         claim=CLAIM.id,
         outcome="pass" if p <= P else "fail",
         note=_note(again, real, draws, budget),
-        effect=median(draw.size[0] for draw in draws) / max(1, real[0]),
+        effect=median(_size(trial, draw)[0] for draw in draws) / max(1, real[0]),
         unit="times the circuit's edges, median of the nulls",
         p_value=p,
         threshold=f"p ≤ {P}; grade A needs a ratio of at least {MIN_SIZE_RATIO:.0f}",
@@ -78,33 +71,35 @@ def check_search_null(trial: SearchTrial) -> Finding:
     )
 
 
-def _draws(trial: SearchTrial, real: Size, budget: int) -> list[_Draw]:
-    draws: list[_Draw] = []
-    for i, problem in enumerate(null_problems(trial, N_DRAWS)):
-        progress = within(trial.progress, _STAGE, i + 1, N_DRAWS + 1)
-        found = search(trial, problem, i + 1, progress, budget)
-        size, spent = found.size or _whole(trial), found.n_questions > budget
-        met = found.size is not None
-        draws.append(_Draw(kind=problem.kind, size=size, met=met, stopped=met and spent))
-        if draws[-1].size <= real:
-            break
-    return draws
+def _searched(trial: SearchTrial, i: int, budget: int | None = None) -> Searched:
+    """What the ``i``-th search finds, 0 for the real problem; what an earlier run found is kept."""
+    saved, passes = trial.saved, trial.passes
+    if i < len(saved.searches):
+        trial.passes += saved.searches[i].forward_passes
+        return saved.searches[i]
+    problem = null_problem(trial, i - 1) if i else own_problem(trial)
+    progress = within(trial.progress, _STAGE, i, N_DRAWS + 1)
+    found = search(trial, problem, i, progress, budget)
+    searched = Searched(
+        kind=problem.kind,
+        size=found.size,
+        n_questions=found.n_questions,
+        forward_passes=trial.passes - passes,
+    )
+    saved.add_search(searched)
+    return searched
 
 
-def _real_size(trial: SearchTrial, again: Found) -> Size:
-    """The larger size of the circuit and of what the same search finds when run again."""
-    own = trial.circuit.n_edges_induced, len(trial.nodes)
-    return max(own, again.size or _whole(trial))
+def _size(trial: SearchTrial, found: Searched) -> Size:
+    """The edges and nodes found, or the whole model's."""
+    return found.size or (n_edges(trial.model), sum(trial.model.arch.widths.values()))
 
 
-def _whole(trial: SearchTrial) -> Size:
-    return n_edges(trial.model), sum(trial.model.arch.widths.values())
-
-
-def _note(again: Found, real: Size, draws: list[_Draw], budget: int) -> str:
+def _note(again: Searched, real: Size, draws: Sequence[Searched], budget: int) -> str:
     kinds: dict[str, list[str]] = {}
     for draw in draws:
-        size = f"{draw.size[0]}{'+' if draw.stopped else ''}" if draw.met else "none"
+        spent = "+" if draw.n_questions > budget else ""
+        size = f"{draw.size[0]}{spent}" if draw.size else "none"
         kinds.setdefault(draw.kind, []).append(size)
     missed = "" if again.size else "the search does not find a circuit again; "
     stopped = ""

@@ -11,7 +11,7 @@ again until the model itself is at chance on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 
@@ -32,11 +32,10 @@ _CHANCE = (0.35, 0.65)
 _SHARE = (0.25, 0.75)
 
 
-def null_problems(trial: SearchTrial, n: int) -> Iterator[Problem]:
-    """``n`` problems, the four kinds in turn."""
-    for i in range(n):
-        generator = torch.Generator().manual_seed(7919 * (trial.seed + 1) + i)
-        yield KINDS[i % len(KINDS)](trial, generator)
+def null_problem(trial: SearchTrial, i: int) -> Problem:
+    """The ``i``-th problem, from 0; the four kinds in turn."""
+    generator = torch.Generator().manual_seed(7919 * (trial.seed + 1) + i)
+    return KINDS[i % len(KINDS)](trial, generator)
 
 
 def unrelated_answers(trial: SearchTrial, generator: torch.Generator) -> Problem:
