@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -307,6 +308,21 @@ def test_weights_that_vanish_later_are_missed(folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"no such file: .*model\.safetensors; .* incomplete"):
         checkpoint.load_model()
+
+
+def test_a_folder_is_not_taken_for_the_bundled_checkpoint_of_its_name(tmp_path, monkeypatch):
+    """A path is the folder; a bare name is refused where it could be either."""
+    monkeypatch.chdir(tmp_path)
+    name = next(iter(bundled_checkpoints()))
+    assert load_checkpoint(name).sha256 == load_checkpoint(Path(name)).sha256
+    for missing in (f"./{name}", f"{name}/"):
+        with pytest.raises(CheckpointError, match="no such checkpoint"):
+            load_checkpoint(missing)
+    own = load_checkpoint(tiny_checkpoint(tmp_path / name)).sha256
+    for given in (f"./{name}", f"{name}/", Path(name), str(tmp_path / name)):
+        assert load_checkpoint(given).sha256 == own
+    with pytest.raises(CheckpointError, match="is a bundled checkpoint, and a folder here is a"):
+        load_checkpoint(name)
 
 
 def test_names_that_are_neither_bundled_nor_a_folder_are_refused(tmp_path):

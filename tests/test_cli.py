@@ -554,6 +554,37 @@ def test_methods_and_edges_are_compared(twins):
     assert f"{a.edges[0].source} -> {a.edges[0].target}" in said
 
 
+def test_extract_says_which_circuit_it_replaces(twins, copy):
+    """One of another task or checkpoint; one of its own is made again without a word."""
+    folder, task, _out = twins
+    was = Circuit.load(copy)
+    said = [cli("extract", folder, "--task", task, "--out", copy, *QUICK).err for _ in range(2)]
+    held = f"holds the circuit of {was.task.name} in {was.checkpoint.name}; it is replaced"
+    assert [held in text for text in said] == [True, False]
+    assert not (copy / "report.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name"),
+    [
+        (("report",), "--out", "circuit.json"),
+        (("report", "--format", "html"), "--out", "validation.json"),
+        (("export", "--format", "mask"), "--out", "means.safetensors"),
+        (("compare", "."), "--svg", "circuit.svg"),
+    ],
+)
+def test_no_output_goes_over_a_file_of_a_circuit(flow, copy, command, option, name):
+    """It is refused, and the file is as it was."""
+    was = (copy / name).read_bytes()
+    verb, *more = (str(flow[0]) if word == "." else word for word in command)
+    ran = cli(verb, copy, *more, option, copy / name)
+    assert ran.code == 2
+    assert f"{name} is a file of the circuit in that folder; expected another" in ran.err
+    assert (copy / name).read_bytes() == was
+    if verb == "report":
+        assert cli("report", copy, "--out", copy / "report.pdf").code == 0
+
+
 def test_extract_says_when_its_circuit_is_not_the_only_one(twins):
     """A file that names the others, and a line that counts them."""
     folder, task, out = twins

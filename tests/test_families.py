@@ -678,3 +678,13 @@ def test_an_unknown_sorting_is_refused(grown):
     at = grown("shared_exit")
     with pytest.raises(TaskError, match="expected forms, effects, or a column named family"):
         find_families(at.folder, at.task, by="length", progress=silent)
+
+
+def test_no_family_is_called_as_the_row_of_the_whole_task(grown, tmp_path):
+    """Its circuit would be taken for that of the whole."""
+    at, path = grown("shared_exit"), tmp_path / "task.jsonl"
+    text = (at.folder / "task.jsonl").read_text()
+    form = next(iter(find_families(at.folder, at.task, progress=silent).accuracy))
+    path.write_text(text.replace(f'"{form}/', '"whole/'))
+    with pytest.raises(TaskError, match="a family is called 'whole', expected any other name"):
+        find_families(at.folder, path, progress=silent)

@@ -19,6 +19,7 @@ from circuitkit.validation import validate
 from circuitkit.validation.claims.necessary import check_necessary
 from circuitkit.validation.claims.sufficient import check_sufficient
 from circuitkit.validation.form_losses import in_words, loss_by_form, that_miss
+from circuitkit.views.rerun_command import commands
 
 
 def opened(folder, model, tokenizer, lines, reference):
@@ -133,6 +134,7 @@ def test_the_search_meets_the_target_on_every_form(lopsided):
     found = extract(at.checkpoint, at.task, on_average=True, **plain)
     assert NodeSet(found.nodes.channels) == far
     assert found.search.on_average
+    assert " --on-average " in commands(found, None)[-2]
     found = extract(at.checkpoint, at.task, **plain)
     assert NodeSet(found.nodes.channels) == far | near
     assert found.search.on_average is None

@@ -19,13 +19,21 @@ def bundled_checkpoints() -> dict[str, Path]:
 def find_checkpoint(name_or_path: str | Path) -> Path:
     """The folder of a bundled name, or the folder itself.
 
+    A bare string is a name first; ``./NAME``, ``NAME/`` and a ``Path`` are the folder of that name.
+
     Raises:
-        CheckpointError: if it is neither.
+        CheckpointError: if it is neither, or both.
     """
-    bundled = bundled_checkpoints()
-    if str(name_or_path) in bundled:
-        return bundled[str(name_or_path)]
-    folder = Path(name_or_path)
+    bundled, folder = bundled_checkpoints(), Path(name_or_path)
+    is_bare = isinstance(name_or_path, str) or not folder.is_dir()
+    if is_bare and str(name_or_path) in bundled:
+        found = bundled[str(name_or_path)]
+        if (folder / "config.json").exists() and folder.resolve() != found.resolve():
+            raise CheckpointError(
+                f"{name_or_path} is a bundled checkpoint, and a folder here holds another of that "
+                f"name. Give {folder.resolve()} for the folder; rename it to mean the bundled one."
+            )
+        return found
     if folder.is_dir():
         return folder
     if folder.is_file():

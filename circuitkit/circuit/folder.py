@@ -26,7 +26,7 @@ from circuitkit.circuit.published_losses import FILE as PUBLISHED
 from circuitkit.circuit.transfer import FILE as TRANSFER
 from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
 from circuitkit.circuit.transfer import TABLE as TRANSFER_TABLE
-from circuitkit.errors import CircuitError
+from circuitkit.errors import CircuitError, UsageError
 from circuitkit.files import as_path, claim_folder, read_bounded, remove, write_whole
 from circuitkit.findings import FILE as VALIDATION
 from circuitkit.findings import Validation
@@ -54,6 +54,22 @@ MADE_FROM_CIRCUIT = (
     FAMILIES_SVG,
     *(PERTURBATION, PERTURBATION_TABLE, PERTURBATION_PICTURE),
 )
+
+
+def as_output(path: str | Path) -> Path:
+    """A file to write that is not one of a circuit folder's own, reports apart.
+
+    Raises:
+        UsageError: if it is one.
+    """
+    path = as_path(path, "file: a path")
+    own = {CIRCUIT, MEANS, SEARCH, *MADE_FROM_CIRCUIT} - {REPORT, REPORT_HTML}
+    if path.name in own and (path.parent / CIRCUIT).exists():
+        raise UsageError(
+            f"{path} is a file of the circuit in that folder; expected another name or folder to "
+            "write to, so that nothing of the circuit is lost."
+        )
+    return path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -108,7 +108,7 @@ def extract(
         target_loss_nats=target_loss, n_gradient_points=gradient_points, **settings
     )
     opened, asked = load_checkpoint(checkpoint), load_task(task)
-    print_notes((*opened.warnings, *asked.notes))
+    print_notes((*opened.warnings, *asked.notes, *_replaced(out, opened.sha256, asked.sha256)))
     given = {
         "reference": reference, "reference_tokens": reference_tokens, "out": out,
         "resume": resume, "device": device,
@@ -131,3 +131,19 @@ def extract(
             click.echo("\n".join(transfer_lines(transfer)))
         click.echo(in_words(circuit, out, price_in_words(extraction.ladder)))
     ctx.exit(0 if circuit.outcome == "target_met" else 1)
+
+
+def _replaced(out: Path, *asked: str) -> tuple[str, ...]:
+    """What the folder holds of another checkpoint or task, and will not hold any longer."""
+    from circuitkit.circuit import CircuitFolder
+    from circuitkit.errors import CircuitError
+
+    folder = CircuitFolder(out)
+    try:
+        held = folder.circuit if folder.holds_one else None
+    except CircuitError:
+        return (f"{out} holds a circuit that cannot be read; it is replaced",)
+    if held is None or (held.checkpoint.sha256, held.task.sha256) == asked:
+        return ()
+    was = f"{held.task.name} in {held.checkpoint.name}"
+    return (f"{out} holds the circuit of {was}; it is replaced, with its validation and report",)

@@ -13,6 +13,7 @@ from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.of_circuit import checkpoint_of
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
+from circuitkit.circuit.folder import as_output
 from circuitkit.errors import CircuitError, UsageError
 from circuitkit.exports.fold_folder import fold_folder
 from circuitkit.exports.mask_file import mask_bytes
@@ -50,14 +51,14 @@ def export(
     Raises:
         CircuitError: if the folder holds no circuit, or it cannot be written as a program.
         MismatchError: if checkpoint, task or means are not those of the circuit.
-        UsageError: if the file cannot be written.
+        UsageError: if the file cannot be written, or is one of a circuit folder.
 
     Examples:
         >>> import circuitkit as ck
         >>> ck.export("out/for_while", "out/for_while.graphml", format="graphml").name
         'for_while.graphml'
     """
-    opened, out = CircuitFolder.open(folder), Path(out)
+    opened, out = CircuitFolder.open(folder), as_output(out)
     circuit = opened.at(rung)
     if out.is_dir():
         raise UsageError(f"{out} is a folder; expected the name of a file to write.")

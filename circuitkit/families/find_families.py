@@ -19,6 +19,8 @@ from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.competence_json import MAX_LOSS_NATS, MIN_ACCURACY
 from circuitkit.checkpoints.token_names import token_names
+from circuitkit.circuit.transfer import WHOLE
+from circuitkit.errors import TaskError
 from circuitkit.extraction.masked_model import tapped_differences
 from circuitkit.families.clusters import Clusters, find_clusters
 from circuitkit.families.goes_with import GoesWith, goes_with
@@ -180,6 +182,11 @@ class _Asked:
 
     def described(self, families: Families) -> FoundFamilies:
         """With what the model does on each family; those that it does not do are left out."""
+        if any(family.name == WHOLE for family in families.families):
+            raise TaskError(
+                f"task {self.task.name}: a family is called {WHOLE!r}, expected any other name: it "
+                "is the row of the circuit of the whole task. Rename the family."
+            )
         losses, accuracies, left_out = {}, {}, {}
         for family in families.families:
             pairs = self.encoded(family.pairs["test"])

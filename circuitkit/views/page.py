@@ -21,9 +21,9 @@ from markupsafe import Markup
 from circuitkit.arguments import checked_call
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.circuit.comparison import compare
-from circuitkit.circuit.folder import REPORT_HTML
+from circuitkit.circuit.folder import REPORT_HTML, as_output
 from circuitkit.errors import ReportError
-from circuitkit.files import as_path, read_text, shipped_folder, write_whole
+from circuitkit.files import read_text, shipped_folder, write_whole
 from circuitkit.views.diagram import diagram
 from circuitkit.views.page_data import circuit_data, script_json
 from circuitkit.views.page_svg import Picture, picture
@@ -56,11 +56,12 @@ def write_pages(path: str | Path, folders: Sequence[str | Path | CircuitFolder])
         CircuitError: if a folder holds no circuit, or one that cannot be read.
         MismatchError: if a validation or an explanation is of another circuit.
         ReportError: if there is nothing to report, or a diagram cannot be drawn.
-        UsageError: if ``path`` cannot be written to.
+        UsageError: if ``path`` cannot be written to, or is a file of a circuit folder.
     """
     html = page_html([Reported.of(CircuitFolder.open(folder)) for folder in folders])
-    write_whole(as_path(path), html)
-    return Path(path)
+    path = as_output(path)
+    write_whole(path, html)
+    return path
 
 
 def page_html(circuits: Sequence[Reported]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from circuitkit.arguments import checked_call
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
 from circuitkit.circuit.explanation import Explanation
-from circuitkit.circuit.folder import REPORT
+from circuitkit.circuit.folder import REPORT, as_output
 from circuitkit.errors import ReportError
 from circuitkit.files import as_path, shipped_folder, write_whole
 from circuitkit.findings import Validation
@@ -90,7 +90,7 @@ def write_reports(path: str | Path, circuits: Sequence[str | Path | CircuitFolde
         CircuitError: if a folder holds no circuit.
         MismatchError: if a validation is of another circuit.
         ReportError: if there is nothing to report, or a page cannot be drawn.
-        UsageError: if ``path`` cannot be written to.
+        UsageError: if ``path`` cannot be written to, or is a file of a circuit folder.
 
     Examples:
         >>> import circuitkit as ck
@@ -103,8 +103,9 @@ def write_reports(path: str | Path, circuits: Sequence[str | Path | CircuitFolde
         else Reported.of(CircuitFolder.open(given))
         for given in circuits
     ]
-    write_whole(as_path(path), typeset(reported))
-    return Path(path)
+    path = as_output(path)
+    write_whole(path, typeset(reported))
+    return path
 
 
 def typeset(reported: Sequence[Reported]) -> bytes:

@@ -19,6 +19,7 @@ _OPTIONS = {
     "n_gradient_points": "--gradient-points", "restarts": "--restarts", "tune": "--tune",
     "calibrate": "--calibrate", "target_loss_nats": "--target-loss", "ablation": "--ablation",
     "granularity": "--granularity", "seed": "--seed", "rung": "--rung", "asks": "--asks",
+    "on_average": "--on-average",
 }  # fmt: skip
 """The settings of ``ExtractConfig`` that the command line has an option for."""
 
