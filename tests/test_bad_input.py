@@ -8,6 +8,7 @@ import torch
 from example_circuit import example_circuit
 from safetensors.torch import load_file, save_file
 from test_cli import NANO, cli, process
+from tiny import tiny_checkpoint
 
 from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
 from circuitkit.provenance import Named
@@ -351,6 +352,9 @@ def test_a_circuit_of_another_checkpoint_is_refused(tmp_path, circuit, checkpoin
     zero_means(load_checkpoint(checkpoint).architecture.widths).save(circuit)
     says = [load_checkpoint(NANO).sha256[:12], other[:12]]
     refused("validate", circuit, "--checkpoint", checkpoint, says=says, tmp_path=tmp_path)
+    small = tiny_checkpoint(tmp_path / "small")  # of another shape: the means do not fit either
+    says = [says[0], load_checkpoint(small).sha256[:12], "Give the checkpoint it was extracted"]
+    refused("validate", circuit, "--checkpoint", small, says=says, tmp_path=tmp_path)
 
 
 @pytest.mark.parametrize("command", ["validate", "report"])

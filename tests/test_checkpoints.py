@@ -25,6 +25,7 @@ from circuitkit.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
+from circuitkit.checkpoints.bundled import recorded_checkpoint
 from circuitkit.checkpoints.inspection import inspect_checkpoint
 from circuitkit.errors import CheckpointError, TaskError
 from circuitkit.model import Architecture
@@ -323,6 +324,7 @@ def test_a_folder_is_not_taken_for_the_bundled_checkpoint_of_its_name(tmp_path, 
         assert load_checkpoint(given).sha256 == own
     with pytest.raises(CheckpointError, match="is a bundled checkpoint, and a folder here is a"):
         load_checkpoint(name)
+    assert recorded_checkpoint(name) == bundled_checkpoints()[name]
 
 
 def test_names_that_are_neither_bundled_nor_a_folder_are_refused(tmp_path):

@@ -18,6 +18,7 @@ from circuitkit.bridges.bridge_maps import Bridges
 from circuitkit.bridges.bridge_record import FORMAT, BridgeRecord
 from circuitkit.bridges.crossings import crossing_names
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
+from circuitkit.checkpoints.bundled import recorded_checkpoint
 from circuitkit.checkpoints.native import BRIDGES, WEIGHTS, open_tensors
 from circuitkit.checkpoints.strict_tensors import as_float32, check_tensors
 from circuitkit.errors import CheckpointError, MismatchError
@@ -112,7 +113,8 @@ def dense_checkpoint(
         CheckpointError: if it is not there.
         MismatchError: if it is another than the bridges were made for.
     """
-    where = given or (checkpoint.training or {}).get("bridge_to") or record.dense.name
+    recorded = (checkpoint.training or {}).get("bridge_to") or record.dense.name
+    where = given or recorded_checkpoint(str(recorded))
     try:
         dense = load_checkpoint(where)
     except CheckpointError as error:

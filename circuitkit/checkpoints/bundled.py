@@ -16,6 +16,11 @@ def bundled_checkpoints() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(_FOLDER.glob("*/config.json"))}
 
 
+def recorded_checkpoint(where: str) -> Path:
+    """The folder that a file names: a bundled one by its name, whatever lies in this folder."""
+    return bundled_checkpoints().get(where, Path(where))
+
+
 def find_checkpoint(name_or_path: str | Path) -> Path:
     """The folder of a bundled name, or the folder itself.
 

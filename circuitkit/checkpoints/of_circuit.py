@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from circuitkit.checkpoints.bundled import bundled_checkpoints
+from circuitkit.checkpoints.bundled import recorded_checkpoint
 from circuitkit.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.errors import CircuitError, MismatchError
 from circuitkit.model import Transformer
 from circuitkit.nodes import NodeSet
+from circuitkit.provenance import Named
 from circuitkit.task import Task
 
 
@@ -24,16 +25,20 @@ def checkpoint_of(
 
     Raises:
         CircuitError: if it is not recorded, or no longer there.
+        MismatchError: if the one given is another than the circuit was extracted with.
     """
     if given is not None:
-        return load_checkpoint(given)
+        found = load_checkpoint(given)
+        _check_is("checkpoint", found, circuit.checkpoint)
+        return found
     name = folder.sources.get("checkpoint", circuit.checkpoint.name)
-    if name not in bundled_checkpoints() and not Path(name).is_dir():
+    where = recorded_checkpoint(name)
+    if not where.is_dir():
         raise CircuitError(
             f"{folder.path} was extracted from checkpoint {circuit.checkpoint.name} at {name}, "
             "which is not there; name its folder with --checkpoint."
         )
-    return load_checkpoint(name)
+    return load_checkpoint(where)
 
 
 def check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:
@@ -42,16 +47,17 @@ def check_belongs(checkpoint: Checkpoint, task: Task, circuit: Circuit) -> None:
     Raises:
         MismatchError: if one of them is another.
     """
-    for kind, found, was in (
-        ("checkpoint", checkpoint, circuit.checkpoint),
-        ("task", task, circuit.task),
-    ):
-        if found.sha256 != was.sha256:
-            raise MismatchError(
-                f"the circuit was extracted with {kind} {was.name} ({was.sha256[:12]}…), but the "
-                f"one given is {found.name} ({found.sha256[:12]}…). Give the {kind} it was "
-                "extracted with, or extract again."
-            )
+    _check_is("checkpoint", checkpoint, circuit.checkpoint)
+    _check_is("task", task, circuit.task)
+
+
+def _check_is(kind: str, found: Checkpoint | Task, was: Named) -> None:
+    if found.sha256 != was.sha256:
+        raise MismatchError(
+            f"the circuit was extracted with {kind} {was.name} ({was.sha256[:12]}…), but the "
+            f"one given is {found.name} ({found.sha256[:12]}…). Give the {kind} it was "
+            "extracted with, or extract again."
+        )
 
 
 def check_nodes(circuit: Circuit, model: Transformer) -> None:
