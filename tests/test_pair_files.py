@@ -587,3 +587,13 @@ def test_a_circuit_is_found_from_a_csv_and_its_folder_holds_the_file(planted, tm
     copied = ck.CircuitFolder(out).task
     assert copied.sha256 == ck.Circuit.load(out).task.sha256
     assert copied.origin == load_task(planted / "pairs.csv").origin
+
+
+def test_a_carriage_return_in_a_prompt_is_said(tmp_path):
+    """It is kept, since a task may be about it; one kind of line end within a file is none."""
+    rows = [(f"{name} saw\r\n", "a", f"{name} heard", "b") for name in NAMES]
+    found = load_task(written(tmp_path, as_csv(rows), "returns.csv"))
+    assert any("8 of 16 prompts hold a carriage return" in note for note in found.notes)
+    plain = as_csv([(a.strip(), *rest) for a, *rest in rows]).replace("\n", "\r\n")
+    found = load_task(written(tmp_path, plain, "plain.csv"))
+    assert not any("carriage return" in note for note in found.notes)

@@ -283,6 +283,7 @@ b = { prompt = "2", answer = "y" }
         ('"if {{ name }}"', '"{{ name"', r"forms\[1\].a.prompt: bad Jinja2 on line 1"),
         ('"{{ integer() }}"', '"{{ integer(9, 2) }}"', r"draw.number: integer\(9, 2\): expected 0"),
         ("number =", "pick =", "draw.pick: a function has this name"),
+        ("number =", "frames = 'top'\nnumber =", "draw.frames: a key .* put it above"),
         ("[draw]", "[draw", "not TOML: .*line"),
         ("[draw]", 'frames = "both"\n[draw]', "frames: got 'both'; input should be 'top' or 'ins"),
         ("[draw]", LEAKS + "length = 1.5\n[draw]", "leaks.length: got 1.5; .* less than or equal"),

@@ -183,6 +183,11 @@ def _read_templates(path: Path, data: bytes) -> Task:
     for name in file.draw:
         if name in FUNCTION_NAMES:
             raise TaskError(f"{path}: draw.{name}: a function has this name; choose another")
+    if "frames" in file.draw:
+        raise TaskError(
+            f"{path}: draw.frames: a key of the task has this name; put it above [draw], or choose "
+            "another name for what is drawn"
+        )
     drawn = DrawnPairs(
         task=file.name,
         draw={n: CheckedTemplate(source, f"{path}: draw.{n}") for n, source in file.draw.items()},
