@@ -86,10 +86,8 @@ def _read(rows: list[Row], path: Path) -> _Reading:
         raise TaskError(f"{path}: {left_out_in_words(found.unusable, len(rows), example=True)}")
     if found.unusable:
         found.notes.append(f"{path.name}: {left_out_in_words(found.unusable, len(rows))}")
-    returns = sum(
-        "\r" in (prompt.text or "") for pair in found.pairs for prompt in (pair.a, pair.b)
-    )
-    if returns:
+    texts = [prompt.text or "" for pair in found.pairs for prompt in (pair.a, pair.b)]
+    if returns := sum("\r" in text for text in texts):
         found.notes.append(
             f"{path.name}: {returns} of {len(texts)} prompts hold a carriage return, and "
             "the model reads it; if it is an end of line, write the file with one kind of them"
