@@ -322,7 +322,7 @@ def test_a_folder_is_not_taken_for_the_bundled_checkpoint_of_its_name(tmp_path, 
     own = load_checkpoint(tiny_checkpoint(tmp_path / name)).sha256
     for given in (f"./{name}", f"{name}/", Path(name), str(tmp_path / name)):
         assert load_checkpoint(given).sha256 == own
-    with pytest.raises(CheckpointError, match="is a bundled checkpoint, and a folder here is a"):
+    with pytest.raises(CheckpointError, match="is a bundled checkpoint, and a folder here holds"):
         load_checkpoint(name)
     assert recorded_checkpoint(name) == bundled_checkpoints()[name]
 

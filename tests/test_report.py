@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import circuitkit
 from circuitkit.circuit import Circuit
 from circuitkit.errors import MismatchError, ReportError, UsageError
-from circuitkit.findings import Claim, Validation
+from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
 from circuitkit.views import report as module
 from circuitkit.views import safe_text
 from circuitkit.views.findings_section import methods
@@ -402,7 +402,8 @@ def test_tokens_that_begin_alike_are_told_apart():
 def test_the_page_that_defines_the_thresholds_is_named_once():
     """Every claim has its own heading there; the report names the page."""
     validation = Validation.load(GALLERY)
-    assert {f.threshold_source for f in validation.findings} > {"docs/validation.md#sufficient"}
-    said = methods(validation)
+    findings = tuple(f for f in validation.findings if f.claim in DEFAULT_CLAIMS)
+    assert {f.threshold_source for f in findings} > {"docs/validation.md#sufficient"}
+    said = methods(validation.model_copy(update={"findings": findings}))
     assert said.count("docs/validation.md") == 1
     assert "#" not in said

@@ -44,6 +44,7 @@ def compare(
     """
     from circuitkit.circuit import CircuitFolder
     from circuitkit.circuit.comparison import compare as compare_two
+    from circuitkit.circuit.folder import as_output
     from circuitkit.circuit.recurrence import compare_many, names_of
     from circuitkit.views.overlay_diagram import write_overlay
 
@@ -51,7 +52,7 @@ def compare(
         raise click.UsageError(f"got one folder, {folders[0]}; expected two or more to compare.")
     circuits = [CircuitFolder.open(folder).at(rung) for folder in folders]
     if svg:
-        write_overlay(dict(zip(names_of(circuits), circuits, strict=True)), svg)
+        write_overlay(dict(zip(names_of(circuits), circuits, strict=True)), as_output(svg))
     found = compare_two(*circuits) if len(circuits) == 2 else compare_many(circuits)
     if as_json:
         print_json(found.to_dict())

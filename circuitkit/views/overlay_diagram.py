@@ -13,7 +13,6 @@ from pathlib import Path
 import graphviz
 
 from circuitkit.circuit import Circuit
-from circuitkit.circuit.folder import as_output
 from circuitkit.errors import UsageError
 from circuitkit.files import write_whole
 from circuitkit.nodes import Edge, Node, NodeSet
@@ -50,9 +49,9 @@ def write_overlay(circuits: Mapping[str, Circuit], path: str | Path) -> None:
     """Write the picture as an SVG.
 
     Raises:
-        UsageError: if they are none, more than there are colours, or the file is a circuit's own.
+        UsageError: if they are none, or more than there are colours.
     """
-    write_whole(as_output(path), render(overlay_diagram(circuits)))
+    write_whole(Path(path), render(overlay_diagram(circuits)))
 
 
 def _union(circuits: list[Circuit]) -> Circuit:
