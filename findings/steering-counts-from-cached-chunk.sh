@@ -62,6 +62,14 @@ assert equal["no vector"] == (True, True, True)
 assert equal["all positions"] == (True, False, False)
 assert equal["from token 6 on"] == (False, True, False)
 assert not equal["the first token"][0]
-first_alone = generated(False, token_indices=slice(0, 1))
-print("the first token alone, without the cache, changes the text:", first_alone != plain)
+
+# What the cache makes of "the first token": it and every generated token.
+text = prompt
+for _ in range(10):
+    handle = vector.patch_activations(model, token_indices=[0, *range(6, text.shape[1])])
+    text = torch.cat([text, model(text).logits[:, -1:].argmax(-1)], dim=1)
+    handle.remove()
+as_steered = text[0, 6:].tolist() == generated(True, token_indices=slice(0, 1))
+print("the first token, cached, is the first and all generated ones:", as_steered)
+assert as_steered
 PY

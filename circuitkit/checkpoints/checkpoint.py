@@ -200,7 +200,7 @@ def load_checkpoint(name_or_path: str | Path | Checkpoint) -> Checkpoint:
     path = as_path(name_or_path, "checkpoint: a bundled name or a folder")
     if path.name == RELEASED and path.is_file():
         raise CheckpointError(of_released_circuit(path))
-    folder = find_checkpoint(name_or_path if isinstance(name_or_path, str) else path)
+    folder = find_checkpoint(name_or_path)
     if is_native(folder):
         return _load_native(folder)
     if layout := foreign_layout(folder):

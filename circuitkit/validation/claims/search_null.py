@@ -50,14 +50,16 @@ def check_search_null(trial: SearchTrial) -> Finding:
     real = max((trial.circuit.n_edges_induced, len(trial.nodes)), _size(trial, again))
     budget = max(again.n_questions, trial.search.learning.n_steps)
     draws: list[Searched] = []
-    while len(draws) < N_DRAWS and not any(_size(trial, draw) <= real for draw in draws):
+    sizes: list[Size] = []
+    while len(draws) < N_DRAWS and not (sizes and sizes[-1] <= real):
         draws.append(_searched(trial, len(draws) + 1, budget))
-    p = monte_carlo_p(sum(_size(trial, draw) <= real for draw in draws), len(draws))
+        sizes.append(_size(trial, draws[-1]))
+    p = monte_carlo_p(sum(size <= real for size in sizes), len(sizes))
     return Finding(
         claim=CLAIM.id,
         outcome="pass" if p <= P else "fail",
         note=_note(again, real, draws, budget),
-        effect=median(_size(trial, draw)[0] for draw in draws) / max(1, real[0]),
+        effect=median(edges for edges, _ in sizes) / max(1, real[0]),
         unit="times the circuit's edges, median of the nulls",
         p_value=p,
         threshold=f"p ≤ {P}; grade A needs a ratio of at least {MIN_SIZE_RATIO:.0f}",
