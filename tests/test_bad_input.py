@@ -408,6 +408,8 @@ def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path, below):
     [
         (["--method", "attribution", "--schedule", "paper"], "learns no masks"),
         (["--granularity", "edge", "--no-refine"], "drops edges one by one"),
+        (["--gradient-points", "5"], "5 gradient points mean nothing"),
+        (["--rung", "smallest", "--asks", "mean,norms"], "this search ends at the smallest"),
         (["--target-loss", "-1"], "target loss -1.0: expected a positive number"),
         (["--target-loss", "nan"], "target loss nan: expected a positive number"),
         (["--target-loss", "0"], "target loss 0.0: expected a positive number"),

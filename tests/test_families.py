@@ -383,6 +383,7 @@ def test_the_folder_holds_the_whole_and_its_parts(searched):
     assert (at.out / TABLE).read_text().count("\n") == 1 + len(at.transfer.cells)
     assert set(at.transfer.rows) == {"far", "near", WHOLE}
     assert list(folder.parts) == ["far", "near"]
+    assert "by='forms', out='DIR')" in Reported.of(folder).commands[-2]
     for name, part in folder.parts.items():
         assert part.circuit == at.found.parts[name].circuit
         assert part.task.sha256 == part.circuit.task.sha256

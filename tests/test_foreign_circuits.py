@@ -21,6 +21,7 @@ from test_cli import cli
 
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.circuit import Circuit
+from circuitkit.findings import Validation
 from circuitkit.planted import plant
 from circuitkit.validation.claims import beats_controls
 
@@ -126,9 +127,13 @@ def test_extract_validate_and_report_run_on_the_folder(tmp_path, planted, kind, 
     circuit = Circuit.load(out)
     assert circuit.checkpoint.sha256 == load_checkpoint(folder).sha256
     assert set(circuit.nodes) in [set(nodes) for nodes in planted.wired]
-    ran = cli("validate", out, "--reference", tmp_path / "sample.safetensors", "-q")
+    asked = ("--reference", tmp_path / "sample.safetensors", "--pairs", 500)
+    ran = cli("validate", out, *asked, "-q")
     assert ran.code in (0, 1), ran.err
     assert "grade" in ran.out
+    n_pairs = Validation.load(out)["competent"].n_pairs
+    assert n_pairs < 500
+    assert f"--pairs 500: the test split holds {n_pairs} distinct pairs" in ran.err
     ran = cli("report", out, "--format", "html", "-q")
     assert ran.code == 0, ran.err
     assert str(folder) in (out / "report.html").read_text()

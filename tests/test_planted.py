@@ -529,3 +529,14 @@ def test_plant_leaves_a_folder_of_something_else_alone(tmp_path):
     assert ran.code == 2
     assert "holds something else (diary.txt)" in ran.err
     assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
+
+
+@pytest.mark.parametrize(("first", "then"), [("circuitkit", "gpt2"), ("gpt2", "circuitkit")])
+def test_plant_mixes_no_two_formats_in_a_folder(tmp_path, first, then):
+    """Files of the first would stay beside those of the second."""
+    plant = ("plant", "cancelling_pair", "--out", tmp_path, "-q", "--format")
+    assert cli(*plant, first).code == 0
+    assert cli(*plant, first).code == 0
+    ran = cli(*plant, then)
+    assert ran.code == 2
+    assert "holds something else" in ran.err

@@ -62,11 +62,11 @@ def plant(
     from circuitkit.files import claim_folder
     from circuitkit.planted import plant as wire
     from circuitkit.planted import save_gpt2
-    from circuitkit.planted.planted_model import TABLE, TASK, TRUTH
+    from circuitkit.planted.planted_model import TABLE, TASK
 
     is_gpt2 = variation["format"] == "gpt2"
     planted = wire(name, **variation)
-    claim_folder(out, (TRUTH, TABLE if is_gpt2 else TASK), "a planted model")
+    claim_folder(out, TABLE if is_gpt2 else TASK, "a planted model of this format")
     if not quiet:
         click.echo(f"searching all circuits of {name} by brute force", err=True)
     found = save_gpt2(planted, out) if is_gpt2 else planted.save(out)

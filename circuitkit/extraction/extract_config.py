@@ -81,6 +81,11 @@ class ExtractConfig:
                 f"method {self.method!r} learns no masks, so there is nothing to tune. "
                 "Use method 'pruning', or leave tune out."
             )
+        if self.method == "pruning" and self.n_gradient_points > 1:
+            raise UsageError(
+                f"method 'pruning' learns masks, so {self.n_gradient_points} gradient points mean "
+                "nothing to it. Use method 'attribution', or leave them out."
+            )
         if self.rung == "trusted" and not self._can_climb:
             raise UsageError(
                 "rung 'trusted' is reached by method 'pruning', schedule 'dual', granularity "

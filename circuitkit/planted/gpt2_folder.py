@@ -47,11 +47,11 @@ def save_gpt2(planted: Planted, folder: str | Path) -> TruthFile:
     folder, lines = Path(folder), [_spaced(line) for line in planted.task_lines.splitlines()]
     checked = check_truth(planted, _selection_pairs(lines, planted.tokenizer, planted.model.arch))
     files = {
+        TABLE: _table(lines),
         "config.json": _json(_config(planted.model.arch)),
         "model.safetensors": save(_weights(planted.model), metadata={"format": "pt"}),
         "tokenizer.json": planted.tokenizer.to_str(pretty=True),
         "tokenizer_config.json": _json(_tokenizer_config(planted.model.arch)),
-        TABLE: _table(lines),
         REFERENCE: save({"tokens": planted.reference.int()}),
         "README.md": readme(planted, len(lines)),
     }

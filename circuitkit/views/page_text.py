@@ -20,7 +20,6 @@ from circuitkit.views.page_nodes import node_cards
 from circuitkit.views.prompt_section import KINDS, both_ways, prompt, title
 from circuitkit.views.report_data import OUTCOMES
 from circuitkit.views.reported import Reported
-from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose, token_texts
 from circuitkit.views.search_section import made, method, target
 from circuitkit.views.transfer_section import transfer_section
@@ -56,7 +55,7 @@ def circuit_text(reported: Reported) -> dict[str, Any]:
         "ladder": ladder(reported.rungs),
         "asked": asked(circuit),
         "made": made(circuit, validation, reported.remarks),
-        "commands": [*commands(circuit, validation, reported.origin)[:-1], REPORT_COMMAND],
+        "commands": [*reported.commands[:-1], REPORT_COMMAND],
     }
 
 

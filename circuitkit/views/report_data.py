@@ -27,7 +27,6 @@ from circuitkit.views.palette import FILLS, NEGATIVE, POSITIVE
 from circuitkit.views.paths_diagram import paths_diagram
 from circuitkit.views.prompt_section import ON_PAGE_ONE, both_ways, examples, prompt
 from circuitkit.views.reported import Reported
-from circuitkit.views.rerun_command import commands
 from circuitkit.views.safe_text import number, prose
 from circuitkit.views.search_section import made, method, target
 from circuitkit.views.svg import render, sized
@@ -87,7 +86,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "dense": dense_section(reported.perturbation),
         "tables": [_nodes_table(circuit), _edges_table(circuit)],
         "made": made(circuit, validation, reported.remarks),
-        "commands": commands(circuit, validation, reported.origin),
+        "commands": reported.commands,
         "version": prose(circuit.provenance.circuitkit_version, 40),
         "palette": {"fills": FILLS, "positive": POSITIVE, "negative": NEGATIVE},
     }

@@ -12,6 +12,7 @@ from circuitkit.circuit.transfer import Transfer
 from circuitkit.errors import MismatchError
 from circuitkit.findings import Validation
 from circuitkit.views.ladder_section import Rungs, read_rungs
+from circuitkit.views.rerun_command import commands
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,12 @@ class Reported:
             parts={name: part.circuit for name, part in folder.parts.items()},
             perturbation=folder.perturbation,
         )
+
+    @property
+    def commands(self) -> list[str]:
+        """The lines that make this report again."""
+        by = self.transfer.by if self.transfer else None
+        return commands(self.circuit, self.validation, self.origin, by=by)
 
     @property
     def constant(self) -> set[str]:

@@ -33,16 +33,20 @@ _METHOD_WORDS: dict[str, tuple[str, Any]] = {
 
 
 def commands(
-    circuit: Circuit, validation: Validation | None, origin: Origin | None = None
+    circuit: Circuit,
+    validation: Validation | None,
+    origin: Origin | None = None,
+    *,
+    by: str | None = None,
 ) -> list[str]:
-    """The lines that make this report again."""
+    """The lines that make this report again; ``by`` is what sorted the families, if any were."""
     names = Origin(checkpoint=circuit.checkpoint.name, task=circuit.task.name, is_known=False)
     origin, settings = origin or names, _settings(circuit)
     beyond = [name for name in settings if name not in _OPTIONS]
     if circuit.method == RELEASED:
         made, beyond = _import(circuit, origin), []
     else:
-        made = (_python if beyond else _extract)(circuit, origin, settings)
+        made = (_python if beyond else _extract)(circuit, origin, settings, by)
     return [
         *_notes(circuit, origin, beyond),
         *made,
@@ -66,7 +70,9 @@ def _settings(circuit: Circuit) -> dict[str, Any]:
     }
 
 
-def _extract(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> list[str]:
+def _extract(
+    circuit: Circuit, origin: Origin, settings: Mapping[str, Any], by: str | None
+) -> list[str]:
     words = ["circuitkit", "extract", origin.checkpoint, "--task", origin.task]
     for name, value in settings.items():
         words += [_OPTIONS[name]] if isinstance(value, bool) else [_OPTIONS[name], _plain(value)]
@@ -74,6 +80,7 @@ def _extract(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> l
         words += ["--reference", reference]
     if circuit.reference and not circuit.reference.is_own:
         words += ["--reference-tokens", str(circuit.reference.n_tokens)]
+    words += ["--by-family", "--families", by] if by else []
     return [" ".join(map(shell_word, [*words, "--out", "DIR"]))]
 
 
@@ -81,7 +88,9 @@ def _plain(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _python(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> list[str]:
+def _python(
+    circuit: Circuit, origin: Origin, settings: Mapping[str, Any], by: str | None
+) -> list[str]:
     chosen = {name: repr(value) for name, value in settings.items() if name != "n_within"}
     if "pruning" in settings:
         inside = ", ".join(f"{name}={value!r}" for name, value in settings["pruning"].items())
@@ -89,12 +98,15 @@ def _python(circuit: Circuit, origin: Origin, settings: Mapping[str, Any]) -> li
     given = ["checkpoint", "task", "config"]
     given += ["within=NODES"] if "n_within" in settings else []
     given += ["reference=REFERENCE"] if _reference(circuit, origin) else []
+    run = f"ck.run_extraction({', '.join(given)}).save('DIR')"
+    if by:
+        run = f"ck.extract_by_family({', '.join(given)}, by={by!a}, out='DIR')"
     return [
         "import circuitkit as ck",
         f"checkpoint = ck.load_checkpoint({origin.checkpoint!a})",
         f"task = ck.load_task({origin.task!a})",
         f"config = ck.ExtractConfig({', '.join(f'{k}={v}' for k, v in chosen.items())})",
-        f"ck.run_extraction({', '.join(given)}).save('DIR')",
+        run,
     ]
 
 
