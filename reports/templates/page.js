@@ -107,9 +107,9 @@ class View {
   say(kept) {
     const { drawnWithNumber, shown, least, nodes } = this.flow;
     const n = drawnWithNumber.filter((edge) => shown.has(edge.i)).length;
-    const edges = `at least ${least.toFixed(2)} nats: ${n} of ${drawnWithNumber.length} edges`;
-    this.slider?.setAttribute("aria-valuetext", edges);
-    const parts = this.slider ? [`Contributions of ${edges}.`] : [];
+    const lines = `at least ${least.toFixed(2)} nats: ${n} of ${drawnWithNumber.length} lines`;
+    this.slider?.setAttribute("aria-valuetext", lines);
+    const parts = this.slider ? [`Contributions of ${lines}.`] : [];
     if (kept) {
       const n = [...kept].filter((key) => key in nodes).length;
       parts.push(`Pinned: ${this.flow.name(this.pinned)}. Nodes on paths through it: ${n}.`);
