@@ -138,8 +138,7 @@ def sort_pairs(
     if len(names) > MOST_FAMILIES:
         raise TaskError(
             f"task {task.name}: {len(names)} families by {by}, such as {', '.join(names[:3])}; "
-            f"expected at most {MOST_FAMILIES}. Sort the pairs "
-            "into fewer."
+            f"expected at most {MOST_FAMILIES}. Sort the pairs into fewer."
         )
     families, moved = [], {}
     for i, name in enumerate(names):
