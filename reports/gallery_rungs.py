@@ -29,6 +29,11 @@ class RungRead:
     step: Step | None
 
     @property
+    def n_nodes(self) -> int:
+        """Of the circuit."""
+        return self.numbers["n_nodes"]
+
+    @property
     def n_edges(self) -> int:
         """Of the circuit."""
         return self.numbers["n_edges"]
@@ -41,7 +46,7 @@ class RungRead:
     @property
     def size(self) -> str:
         """Nodes and edges."""
-        return f"{self.numbers['n_nodes']:,} / {self.n_edges:,}"
+        return f"{self.n_nodes:,} / {self.n_edges:,}"
 
     @property
     def f_x(self) -> str:

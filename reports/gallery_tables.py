@@ -12,8 +12,11 @@ from statistics import geometric_mean, median
 from gallery_folders import DENSE, SPARSE, VALIDATION, is_found
 from gallery_rungs import NONE, Ladder, RungRead, cells, climbed, columns, failed, grades, summary
 
+import numpy as np
+
 from circuitkit import Validation
 from circuitkit.findings import DEFAULT_CLAIMS
+from circuitkit.studies.study_plots import ratio_interval
 from circuitkit.validation.claims.interchange import F_LOW, FOLLOWS
 
 
@@ -101,12 +104,13 @@ def _twins(sparse: Path, dense: Path) -> Iterator[str]:
         "ratio of edges, smallest", "ratio of edges, trusted, at least",
     )  # fmt: skip
     yield f"\n| {' | '.join(titles)} |\n{'|---' * len(titles)}|\n"
-    smallest, trusted = [], []
+    smallest, trusted, nodes = [], [], []
     for folder in sorted(path.parent for path in dense.glob(f"*/{VALIDATION}")):
         if not is_found(sparse / folder.name):
             continue
         few, many = Ladder.read(sparse / folder.name), Ladder.read(folder).smallest
         smallest.append(many.n_edges / max(1, few.smallest.n_edges))
+        nodes.append(many.n_nodes / max(1, few.smallest.n_nodes))
         row = (folder.name, many.size, few.smallest.size)
         if few.trusted:
             trusted.append(many.n_edges / max(1, few.trusted.n_edges))
@@ -120,9 +124,13 @@ def _twins(sparse: Path, dense: Path) -> Iterator[str]:
             f"; at least {_mean(trusted)} at the trusted one. There the dense circuit is the "
             "smallest: a trusted one was not searched for, and would have to do more"
         )
-    yield ".\n"
+    yield f". Of the nodes, at the smallest rung: {_mean(nodes)}.\n"
 
 
 def _mean(ratios: list[float]) -> str:
-    found = f"{geometric_mean(ratios):.0f} ×" if ratios else NONE
+    """A geometric mean with its 90 % bootstrap interval over tasks."""
+    found = f"{geometric_mean(ratios):.1f} ×" if ratios else NONE
+    if len(ratios) > 1:
+        low, high = ratio_interval(np.asarray(ratios))
+        found += f" [{low:.1f}, {high:.1f}]"
     return f"{found} ({len(ratios)} task{'s' * (len(ratios) != 1)})"
