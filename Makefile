@@ -69,7 +69,7 @@ truth: $(STAMP)  ## other tools on models whose circuit is known; under an hour,
 gallery: $(STAMP)  ## every circuit and verdict of the bundled checkpoints; takes hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python reports/make_gallery.py
 
-curves: $(STAMP)  ## docs/training-curves.svg, and the table of tasks in docs/results.md
+curves: $(STAMP)  ## docs/training-curves.svg, and two tables of docs/results.md
 	$(BIN)/python reports/make_training.py
 
 RELEASE   := out/release

@@ -1,6 +1,6 @@
-"""Draw docs/training-curves.svg and print docs/results.md's table of tasks, from what training left.
+"""Draw docs/training-curves.svg and print two tables of docs/results.md, from what training left.
 
-In: ``metrics.jsonl`` and ``competence.json`` of the bundled checkpoints, ``docs/sweeps.csv``.
+In: the folders of the bundled checkpoints, ``docs/sweeps.csv``.
 Usage: python reports/make_training.py
 """
 
@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from circuitkit import load_checkpoint
 from circuitkit.checkpoints import bundled_checkpoints
 from circuitkit.checkpoints.competence_json import Competence
 
@@ -38,6 +39,26 @@ def competence_table() -> Iterator[str]:
         yield f"| {task} | " + " | ".join(cells) + " |"
     done = [f"does {sum(row.does for row in rows.values())} | " for rows in columns.values()]
     yield f"| of {len(next(iter(columns.values())))} | " + " | ".join(done) + "|"
+
+
+def cost_table() -> Iterator[str]:
+    """A row a checkpoint: its weights, what it was trained on, and what that took."""
+    titles = ("checkpoint", "channels × layers", "weights", "not zero", "million tokens",
+              "validation loss (nats a token)", "seconds", "threads")  # fmt: skip
+    yield f"| {' | '.join(titles)} |"
+    yield "|---" * len(titles) + "|"
+    for name, folder in bundled_checkpoints().items():
+        trained = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        opened = load_checkpoint(name)
+        weights = list(opened.load_model().parameters())
+        threads = trained["machine"].split(", ")[-1].partition(" ")[0]
+        row = (
+            name, f"{opened.architecture.d_model} × {opened.architecture.n_layer}",
+            f"{sum(p.numel() for p in weights):,}",
+            f"{sum(int((p != 0).sum()) for p in weights):,}", f"{trained['n_tokens'] / 1e6:.1f}",
+            f"{trained['validation_loss_nats']:.4f}", f"{trained['seconds']:,.0f}", threads,
+        )  # fmt: skip
+        yield f"| {' | '.join(row)} |"
 
 
 def _cells(row) -> tuple[str, str]:
@@ -72,9 +93,9 @@ def _draw(axes: Axes, name: str, rows: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Write the curves, print the table."""
+    """Write the curves, print the tables."""
     CURVES.write_text(curves(), encoding="utf-8")
-    sys.stdout.write("\n".join(competence_table()) + "\n")
+    sys.stdout.write("\n".join([*cost_table(), "", *competence_table()]) + "\n")
 
 
 if __name__ == "__main__":

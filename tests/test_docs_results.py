@@ -11,7 +11,7 @@ from test_cli import cli
 from test_readme import test_commands_and_their_options_exist as command_exists
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("results", "thorough-runs", "comparison", "commands", "checkpoints")
+NAMES = ("results", "thorough-runs", "comparison", "commands", "checkpoints", "self-defeating")
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in NAMES}
 RESULTS = PAGES["results"]
 COMMANDS = [
@@ -32,7 +32,8 @@ def test_every_command_exists(page, line):
 
 def test_the_tasks_are_those_that_were_measured():
     """Every row of the table, as the script prints it."""
-    missing = [row for row in make_training["competence_table"]() if row not in RESULTS]
+    rows = [*make_training["competence_table"](), *make_training["cost_table"]()]
+    missing = [row for row in rows if row not in RESULTS]
     assert missing == []
 
 
@@ -44,6 +45,18 @@ def test_the_circuits_are_those_of_the_gallery():
     assert len(lines) > 54
     shown = RESULTS + PAGES["thorough-runs"]
     assert [line for line in lines if f"{line}\n" not in shown] == []
+
+
+def test_the_sceptic_is_answered_with_printed_numbers():
+    """What sparsity costs and buys, to the digit of the tables that commands print."""
+    costs, buys = PAGES["self-defeating"].split("\n## ")[1:3]
+    for number in re.findall(r"\d+\.\d+", buys):
+        assert number in RESULTS, number
+    printed = {row.split(" | ")[0].lstrip("| "): row for row in make_training["cost_table"]()}
+    found = re.findall(r"`(tinypython-.+?)`: (.+?) \|", costs)
+    assert len(found) == 4
+    for name, numbers in found:
+        assert all(f"| {n} |" in printed[name] for n in re.findall(r"[\d.,]*\d", numbers)), name
 
 
 def test_every_table_has_a_command_before_it():
