@@ -7,7 +7,7 @@ DEMO   ?= out/demo
 TASK   ?= for_while
 
 .NOTPARALLEL:
-.PHONY: demo test lint types docs bench truth gallery curves release-check clean
+.PHONY: demo test lowest lint types docs bench truth gallery curves release-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,19 @@ demo: $(STAMP)  ## one circuit, extracted, validated and reported
 
 test: $(STAMP) lint types
 	$(BIN)/pytest -n 2 --dist loadfile --durations=10
+
+# Old versions warn of each other, so here a DeprecationWarning is no error.
+LOWEST := .venv-lowest
+LIBRARIES := checkpoints diagram export page report shards statistics study study_plots tables
+
+$(LOWEST)/.installed: pyproject.toml constraints.txt constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --constraint constraints.txt torch beartype hypothesis pytest
+	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[train,tune]'
+	touch $@
+
+lowest: $(LOWEST)/.installed  ## the tests of what other libraries do, with the oldest versions allowed
+	$(LOWEST)/bin/pytest --quiet -W ignore::DeprecationWarning $(LIBRARIES:%=tests/test_%.py)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

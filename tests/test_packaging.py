@@ -112,3 +112,13 @@ def test_every_library_is_pinned_for_the_tests():
     asked = [*PROJECT["dependencies"], *(one for extra in extras for one in extra)]
     names = {canonical(re.match(r"[\w.-]+", one).group()) for one in asked} - {PROJECT["name"]}
     assert names - pinned == set()
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_allowed():
+    """Of all that an install without extras brings, and of what training and tuning need."""
+    extras = PROJECT["optional-dependencies"]
+    asked = [*PROJECT["dependencies"], *extras["train"], *extras["tune"]]
+    floors = dict(re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", each).groups()
+                  for each in asked if not each.startswith("sparse-circuitkit"))  # fmt: skip
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    assert floors == dict(line.split("==") for line in lines if not line.startswith("#"))

@@ -88,12 +88,15 @@ def _stage_notebook(
 
 
 def _copy_files(folder: Path) -> None:
-    """Pictures and tables of docs, the live pages of the gallery, the style, the script."""
+    """Pictures and tables of docs, plots of studies, the live gallery, the style, the script."""
     found = {
         path: path.relative_to(places.ROOT / "docs").as_posix()
         for path in (places.ROOT / "docs").rglob("*")
         if path.suffix in (".svg", ".png", ".csv")
     }
+    reports = places.ROOT / "reports"
+    plots = (reports / "studies").rglob("*.svg")
+    found |= {path: path.relative_to(reports).as_posix() for path in plots}
     found |= gallery_cards.files()
     found |= {places.HERE / name: name for name in ("site.css", "iframe-worker.js")}
     for path, name in found.items():

@@ -54,7 +54,8 @@ def in_site(path: str, all_pages: dict[str, str]) -> str | None:
     if path.startswith("docs/") and (ROOT / path).is_file() and "/site/" not in path:
         return path.removeprefix("docs/")
     gallery = path.startswith("reports/gallery/") and Path(path).name in GALLERY_FILES
-    return path.removeprefix("reports/") if gallery else None
+    plot = path.startswith("reports/studies/") and path.endswith(".svg")
+    return path.removeprefix("reports/") if gallery or plot else None
 
 
 def relative(target: str, page: str) -> str:
