@@ -1,4 +1,4 @@
-"""Laws of the studies that were run: what is kept is of the shipped study, and its page shows it."""
+"""Laws of the studies that were run: each is the one that ships, and its page shows its numbers."""
 
 import json
 import re

@@ -55,7 +55,12 @@ COLUMNS = (
     Column("follows", "float64", "share", "of prompts whose answer follows the circuit"),
     Column("cue_kept", "float64", "share", "of pairs that keep their cue in random backgrounds"),
     Column("grade", "string", "", "of the validation; empty without one"),
-    Column("weakest", "string", "", "the claim that keeps the grade from a better one"),
+    Column(
+        "weakest",
+        "string",
+        "",
+        "the claim that keeps the grade from a better one; empty if none does",
+    ),
     Column("passed", "string", "", "claims that pass, with spaces between"),
     Column("failed", "string", "", "claims that fail, with spaces between"),
     Column("n_families", "int64", "families", "with a circuit of their own, in a study by family"),

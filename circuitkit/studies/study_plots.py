@@ -142,7 +142,8 @@ def _by_task(frame: Any, ax: Axes, column: str, title: str) -> None:
         ax.plot(span, [places[_pair(row)]] * 2, color=_GREY, lw=0.8, zorder=0)
     for i, (value, group) in enumerate(found.groupby(column, sort=True)):
         y = [places[row] for row in zip(group["checkpoint"], group["task"], strict=True)]
-        label = f"{value}: geometric mean {geometric_mean(group['n_edges']):.0f} of {len(group)}"
+        mean = geometric_mean(group["n_edges"])
+        label = f"{value}: geometric mean {mean:.0f} edges, {len(group)} tasks"
         ax.plot(group["n_edges"], y, _MARKERS[i % 8], color=COLOURS[i % 8], label=label)
     several = len({checkpoint for checkpoint, _ in rows}) > 1
     ax.set_yticks(range(len(rows)), [f"{t} ({c})" if several else t for c, t in reversed(rows)])
