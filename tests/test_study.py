@@ -24,6 +24,7 @@ from circuitkit.circuit import CircuitFolder
 from circuitkit.errors import CheckpointError, TaskError, UsageError
 from circuitkit.planted import plant
 from circuitkit.studies import run_study as run_study_module
+from circuitkit.studies.cell_rows import config_of
 from circuitkit.studies.cells import cells_of
 from circuitkit.studies.peak_memory import peak_bytes, start_counting
 from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
@@ -465,6 +466,15 @@ def test_a_fault_in_a_cell_is_a_row(tmp_path, monkeypatch):
     monkeypatch.setattr("circuitkit.studies.run_cell.load_checkpoint", fault)
     (row,) = run_cell(work).rows
     assert (row["outcome"], row["error"]) == ("error", "ZeroDivisionError: by zero")
+
+
+def test_every_method_takes_the_settings_of_a_study(tmp_path):
+    """Those that it has no use for are left out: gradient points where masks are learned."""
+    text = TEXT + 'methods = ["pruning", "attribution", "random", "paper"]\n'
+    path = tiny_study(tmp_path, f"{text}[extract]\nn_gradient_points = 5\n")
+    cells = cells_of(load_study(path))
+    found = {c.settings["method"]: config_of(c.settings).n_gradient_points for c in cells}
+    assert found == {"pruning": 1, "attribution": 5, "random": 5, "paper": 1}
 
 
 def test_the_study_of_the_page_is_read(tmp_path):

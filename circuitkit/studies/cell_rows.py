@@ -75,9 +75,10 @@ def why_not_done(checkpoint: Checkpoint, cell: Cell) -> str:
 
 def config_of(settings: dict[str, Any]) -> ExtractConfig:
     """The settings of an extraction as the verb takes them."""
-    names = ("ablation", "restarts", "n_gradient_points", "n_train", "n_select", "n_test")
+    names = ("ablation", "restarts", "n_train", "n_select", "n_test")
     method = settings["method"]
     is_papers = method == "paper"
+    n_points = settings["n_gradient_points"] if method in ("attribution", "random") else 1
     return ExtractConfig(
         method="pruning" if is_papers else method,
         schedule="paper" if is_papers else "dual",
@@ -86,5 +87,6 @@ def config_of(settings: dict[str, Any]) -> ExtractConfig:
         rung="trusted" if "trusted" in settings["rungs"] else "smallest",
         seed=settings["seed"],
         target_loss_nats=settings["target_loss_nats"],
+        n_gradient_points=n_points,
         **{name: settings[name] for name in names},
     )
