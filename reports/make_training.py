@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from circuitkit import load_checkpoint
 from circuitkit.checkpoints import bundled_checkpoints
 from circuitkit.checkpoints.competence_json import Competence
+from circuitkit.checkpoints.inspection import summarise_checkpoint
 
 DOCS = Path(__file__).parents[1] / "docs"
 CURVES, SWEEPS = DOCS / "training-curves.svg", DOCS / "sweeps.csv"
@@ -49,14 +50,12 @@ def cost_table() -> Iterator[str]:
     yield "|---" * len(titles) + "|"
     for name, folder in bundled_checkpoints().items():
         trained = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        opened = load_checkpoint(name)
-        weights = list(opened.load_model().parameters())
+        about = summarise_checkpoint(load_checkpoint(name))
         threads = trained["machine"].split(", ")[-1].partition(" ")[0]
         row = (
-            name, f"{opened.architecture.d_model} × {opened.architecture.n_layer}",
-            f"{sum(p.numel() for p in weights):,}",
-            f"{sum(int((p != 0).sum()) for p in weights):,}", f"{trained['n_tokens'] / 1e6:.1f}",
-            f"{trained['validation_loss_nats']:.4f}", f"{trained['seconds']:,.0f}", threads,
+            name, f"{about['d_model']} × {about['n_layer']}", f"{about['n_parameters']:,}",
+            f"{about['n_nonzero']:,}", f"{about['n_tokens'] / 1e6:.1f}",
+            f"{about['validation_loss_nats']:.4f}", f"{trained['seconds']:,.0f}", threads,
         )  # fmt: skip
         yield f"| {' | '.join(row)} |"
 

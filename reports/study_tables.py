@@ -64,7 +64,8 @@ def about(frame: pd.DataFrame) -> str:
 def ratio(values: Any, what: str) -> str:
     """A geometric mean over tasks with its interval."""
     low, high = ratio_interval(values := values.astype(float).to_numpy())
-    return f"{what}: {geometric_mean(values):.1f} × [{low:.1f}, {high:.1f}], {len(values)} tasks"
+    n = f"{len(values)} task{'s' * (len(values) != 1)}"
+    return f"{what}: {geometric_mean(values):.1f} × [{low:.1f}, {high:.1f}], {n}"
 
 
 def edges(frame: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -187,8 +188,8 @@ def families(frame: pd.DataFrame) -> Iterator[str]:
 
 
 def _mechanisms(rows: pd.DataFrame, task: str) -> list[str]:
-    row: Any = rows.loc[task] if task in rows.index else {}
-    if row is None or pd.isna(row.get("mechanisms")):
+    row: Any = rows.loc[task] if task in rows.index else {"mechanisms": None}
+    if pd.isna(row["mechanisms"]):
         return [str(row.get("outcome", NONE)).replace("_", " "), NONE, NONE, NONE]
     overlap, least = row["overlap_min"], row["f_transfer_min"]
     return [row["mechanisms"], number(row["n_families"]), number(overlap, ".2f"),
@@ -208,12 +209,15 @@ TABLES: dict[str, Callable[[pd.DataFrame], Iterator[str]]] = {
 def main() -> None:
     """Keep a study, or print the tables of those that are kept."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[[], *TABLES])
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--keep", type=Path, metavar="OUT", help="copy a study from here first")
     given = parser.parse_args()
     if given.keep:
         given.names = [keep(given.keep).name]
-    for name in given.names or [name for name in TABLES if (STUDIES / name).is_dir()]:
+    kept = [name for name in TABLES if (STUDIES / name).is_dir()]
+    if unknown := set(given.names) - set(kept):
+        parser.error(f"{min(unknown)} is not kept; expected some of {', '.join(kept)}.")
+    for name in given.names or kept:
         frame = load_results(STUDIES / name).frame
         sys.stdout.write(f"\n{name}\n\n")
         sys.stdout.writelines(TABLES[name](frame))

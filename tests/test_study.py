@@ -16,12 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import TRAINING, cli
 from test_local_engine import until_gone
+from test_validation import findings
 from tiny_study import N_CELLS, TEXT, made_up, tiny_study
 
 import circuitkit as ck
 from circuitkit.checkpoints import save_checkpoint
 from circuitkit.circuit import CircuitFolder
 from circuitkit.errors import CheckpointError, TaskError, UsageError
+from circuitkit.findings import DEFAULT_CLAIMS, suite_order
 from circuitkit.planted import plant
 from circuitkit.studies import run_study as run_study_module
 from circuitkit.studies.cell_rows import config_of
@@ -29,9 +31,10 @@ from circuitkit.studies.cells import cells_of
 from circuitkit.studies.peak_memory import peak_bytes, start_counting
 from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
 from circuitkit.studies.results import frame_of, load_results, to_parquet
-from circuitkit.studies.run_cell import CellResult, Work, run_cell
+from circuitkit.studies.run_cell import CellResult, Work, _of_validation, run_cell
 from circuitkit.studies.run_study import run_study
 from circuitkit.studies.study_toml import load_study, shipped_studies
+from circuitkit.validation.verdict import grade_of, weakest_of
 
 PROGRAM = Path(__file__).parent / "tiny_study.py"
 ROOT = Path(__file__).parents[1]
@@ -475,6 +478,20 @@ def test_every_method_takes_the_settings_of_a_study(tmp_path):
     cells = cells_of(load_study(path))
     found = {c.settings["method"]: config_of(c.settings).n_gradient_points for c in cells}
     assert found == {"pruning": 1, "attribution": 5, "random": 5, "paper": 1}
+
+
+@pytest.mark.parametrize(
+    ("n_clusters", "grade", "weakest"), [(40, "B", None), (6, "C", "competent")]
+)
+def test_a_row_names_the_claim_that_keeps_the_grade_down(n_clusters, grade, weakest):
+    """Also one that passes, on few templates; none where the default suite passes."""
+    found = [f for f in findings(n_clusters=n_clusters) if f.claim in DEFAULT_CLAIMS]
+    validation = ck.Validation(
+        grade=grade_of(found), weakest=weakest_of(found), circuit_sha256="0" * 64,
+        findings=tuple(sorted(found, key=lambda each: suite_order(each.claim))),
+    )  # fmt: skip
+    row = _of_validation(validation)
+    assert (row["grade"], row["weakest"]) == (grade, weakest)
 
 
 def test_the_study_of_the_page_is_read(tmp_path):

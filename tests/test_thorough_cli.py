@@ -118,6 +118,15 @@ def test_of_tuned_settings_the_searches_have_those_that_won(copy):
     assert config.learning.lr == 0.0123
 
 
+def test_gradient_points_that_an_earlier_search_ignored_are_ignored(copy):
+    """Such a search is refused today, and its circuit is validated all the same."""
+    record = json.loads((copy / "pruning.json").read_text())
+    record["config"] |= {"method": "pruning", "n_gradient_points": 5}
+    (copy / "pruning.json").write_text(json.dumps(record))
+    config = thorough_inputs(CircuitFolder(copy), Circuit.load(copy)).search
+    assert (config.method, config.n_gradient_points) == ("pruning", 1)
+
+
 @pytest.mark.parametrize("claim", [Claim.SEARCH_NULL, Claim.WORST_CASE])
 def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypatch, claim):
     """Exit code 130, finished claims kept; the printed command ends with the same findings."""

@@ -211,9 +211,8 @@ def _of_validation(validation: Validation | None) -> dict[str, Any]:
     def claims(outcome: str) -> str:
         return " ".join(str(f.claim) for f in validation.findings if f.outcome == outcome)
 
-    weakest = validation[validation.weakest]
+    is_short = validation.short_of == validation.weakest
     return {
-        "grade": validation.grade,
-        "weakest": None if weakest.outcome == "pass" else str(weakest.claim),
+        "grade": validation.grade, "weakest": str(validation.weakest) if is_short else None,
         "passed": claims("pass"), "failed": claims("fail"),
     }  # fmt: skip

@@ -176,6 +176,8 @@ def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
     try:
         chosen = record["restarts"][record["chosen_restart"]]["pruning"]
         config = {**record["config"], "pruning": PruningConfig(**chosen)}
+        if config["method"] == "pruning":
+            config["n_gradient_points"] = 1  # a record of before others were refused
         if "asks" in config:
             config["asks"] = tuple(config["asks"])
         return ExtractConfig(**config)
