@@ -1,8 +1,9 @@
 """The studies in reports/studies as tables, as the documentation shows them.
 
-Of a study the repository keeps ``study.json``, ``results.parquet`` and the plots; ``--keep`` copies
-these from a folder that ``circuitkit study`` has written. An interval of a geometric mean is 90 %,
-by bootstrap over tasks.
+Of a study the repository keeps ``study.json``, ``results.parquet`` and the plots. ``--keep`` makes
+them of a folder that ``circuitkit study`` has written, run to its end or not, and of the cells that
+are kept already: a study may be run in parts, each with some of its checkpoints, tasks or methods.
+An interval of a geometric mean is 90 %, by bootstrap over tasks.
 
 Usage: python reports/study_tables.py [NAME ...]
        python reports/study_tables.py --keep OUT
@@ -21,22 +22,37 @@ from typing import Any
 
 import pandas as pd
 
-from circuitkit import load_results
-from circuitkit.studies.results import RESULTS, STUDY
-from circuitkit.studies.study_plots import geometric_mean, on_frontier, ratio_interval, sizes
+from circuitkit import load_results, load_study
+from circuitkit.studies.cells import cells_of
+from circuitkit.studies.results import RESULTS, STUDY, StudyFolder, frame_of, to_parquet
+from circuitkit.studies.study_plots import draw, geometric_mean, on_frontier, ratio_interval, sizes
 
 STUDIES = Path(__file__).resolve().parent / "studies"
 NONE = "–"
 
 
 def keep(out: Path) -> Path:
-    """Copy what the repository keeps of a study, and say where to."""
-    name = json.loads((out / STUDY).read_text(encoding="utf-8"))["study"]["name"]
-    folder = STUDIES / name
+    """Keep the cells of a shipped study that are in this folder, beside those kept, and plot all.
+
+    Rows of another version of circuitkit go.
+    """
+    study = load_study(json.loads((out / STUDY).read_text(encoding="utf-8"))["study"]["name"])
+    folder = STUDIES / study.name
+    new = StudyFolder(out)
+    cells = [cell.sha256 for cell in cells_of(study)]
+    rows = {cell: new.rows(cell) for cell in cells if new.is_done(cell)}
+    if (folder / RESULTS).exists():
+        kept = load_results(folder).frame.astype(object)
+        kept = kept.where(kept.notna(), None)
+        rows = {cell: of_cell.to_dict("records") for cell, of_cell in kept.groupby("cell")} | rows
+    frame = frame_of(row for cell in cells for row in rows.get(cell) or ())
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for path in (out / STUDY, out / RESULTS, *(out / "plots").glob("*.svg")):
-        shutil.copyfile(path, folder / path.name)
+    StudyFolder.claim(folder, study, resume=False)
+    (folder / RESULTS).write_bytes(to_parquet(frame))
+    for name in study.plots:
+        if (svg := draw(name, frame)) is not None:
+            (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     return folder
 
 
@@ -210,7 +226,7 @@ def main() -> None:
     """Keep a study, or print the tables of those that are kept."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--keep", type=Path, metavar="OUT", help="copy a study from here first")
+    parser.add_argument("--keep", type=Path, metavar="OUT", help="keep what this folder holds first")
     given = parser.parse_args()
     if given.keep:
         given.names = [keep(given.keep).name]

@@ -5,11 +5,13 @@ import re
 import runpy
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import circuitkit as ck
+from circuitkit.studies.cells import cells_of
 from circuitkit.studies.result_columns import row_of
-from circuitkit.studies.results import frame_of
+from circuitkit.studies.results import StudyFolder, frame_of
 from circuitkit.studies.study_toml import shipped_studies
 
 ROOT = Path(__file__).parents[1]
@@ -21,18 +23,17 @@ every_study = pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.
 
 @every_study
 def test_the_results_are_of_the_study_that_ships(folder):
-    """The same file, with all its checkpoints or some: rows for every cell, none that failed."""
+    """The same file, rows for every cell or the page says so, none that failed."""
     about = json.loads((folder / "study.json").read_text())["study"]
     shipped = ck.load_study(folder.name)
-    left_out = set(shipped.checkpoints) - set(about["checkpoints"])
-    page = (ROOT / "docs" / f"study-{folder.name}.md").read_text(encoding="utf-8")
-    assert bool(left_out) == ("has not been run to its end" in page)
-    about["checkpoints"] = list(shipped.checkpoints)
     assert about == json.loads(shipped.model_dump_json(by_alias=True))
     results = ck.load_results(folder)
     assert results.n_errors == 0
+    page = (ROOT / "docs" / f"study-{folder.name}.md").read_text(encoding="utf-8")
+    n_cells, n_kept = len(cells_of(shipped)), results.frame["cell"].nunique()
+    assert (f"**{n_kept} of {n_cells} cells**" in page) == (n_kept < n_cells)
     tasks = ck.builtin_tasks() if shipped.tasks == "all" else shipped.tasks
-    assert set(results.frame["task"].dropna()) == set(tasks)
+    assert set(results.frame["task"].dropna()) <= set(tasks)
 
 
 @every_study
@@ -101,17 +102,47 @@ def test_every_study_that_ships_has_a_table(name):
     assert [line for line in lines if line not in printed] == []
 
 
-def test_what_is_kept_is_copied_from_a_run(tmp_path, monkeypatch):
-    """The record, the table and the plots; a second copy replaces the first."""
+def kept_in(folder):
+    """The table and the file names that the repository keeps of a study."""
+    return ck.load_results(folder).frame, sorted(path.name for path in folder.iterdir())
+
+
+def cells_in(run, study, frame):
+    """A study's folder with the cells of these rows, as a run that was stopped leaves it."""
+    folder = StudyFolder.claim(run, study, resume=False)
+    plain = frame.astype(object).where(frame.notna(), None)
+    for cell, rows in plain.groupby("cell"):
+        folder.keep(cell, rows.to_dict("records"), {})
+    return run
+
+
+@every_study
+def test_a_study_may_be_kept_in_parts(folder, tmp_path, monkeypatch):
+    """Cells in any order, in any parts, of runs that ended or not: the same table and plots."""
     monkeypatch.setitem(study_tables["keep"].__globals__, "STUDIES", tmp_path / "studies")
-    source = KEPT[0]
-    run = tmp_path / "run"
-    (run / "plots").mkdir(parents=True)
-    for path in source.iterdir():
-        to = run / "plots" if path.suffix == ".svg" else run
-        (to / path.name).write_bytes(path.read_bytes())
-    (run / "index.html").write_text("left out")
-    for _ in range(2):
-        folder = study_tables["keep"](run)
-        assert folder == tmp_path / "studies" / source.name
-        assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in source.iterdir())
+    study = ck.load_study(folder.name)
+    frame, names = kept_in(folder)
+    cells = [*dict.fromkeys(frame["cell"])]
+    for i, part in enumerate((cells[1::2], cells[::2], cells[:1], [])):
+        run = cells_in(tmp_path / f"run-{i}", study, frame[frame["cell"].isin(part)])
+        kept = study_tables["keep"](run)
+    assert kept == tmp_path / "studies" / folder.name
+    found, found_names = kept_in(kept)
+    pd.testing.assert_frame_equal(found, frame)
+    assert found_names == names
+
+
+def test_a_new_run_of_a_cell_replaces_what_was_kept_and_one_that_failed_does_not(
+    tmp_path, monkeypatch
+):
+    """What is kept of a cell is its last good run."""
+    monkeypatch.setitem(study_tables["keep"].__globals__, "STUDIES", tmp_path / "studies")
+    study = ck.load_study(KEPT[0].name)
+    frame, _ = kept_in(KEPT[0])
+    one = frame[frame["cell"] == frame["cell"][0]]
+    study_tables["keep"](cells_in(tmp_path / "a", study, one))
+    study_tables["keep"](cells_in(tmp_path / "b", study, one.assign(seconds=7.0)))
+    kept = study_tables["keep"](cells_in(tmp_path / "c", study, one.assign(outcome="error")))
+    found, _ = kept_in(kept)
+    assert list(found["seconds"]) == [7.0] * len(one)
+    assert list(found["outcome"]) == list(one["outcome"])

@@ -162,6 +162,14 @@ def test_asks_can_be_chosen(models, tmp_path):
     assert found.circuit.search.asks == ("mean", "restore")
 
 
+@pytest.mark.parametrize("smallest", [{"rung": "smallest"}, {"method": "attribution"}])
+def test_asks_of_a_search_that_ends_at_the_smallest_are_refused(smallest):
+    """They would be ignored; a record of before is read without them."""
+    with pytest.raises(UsageError, match="this search ends at the smallest"):
+        ck.ExtractConfig(asks=("restore",), **smallest)
+    assert not ck.ExtractConfig(**smallest).climbs
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"method": "attribution"}, {"granularity": "edge"}, {"schedule": "paper"}, {"tune": 2},

@@ -15,6 +15,7 @@ from test_validation import planted
 import circuitkit.extraction
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.extraction import ExtractConfig
+from circuitkit.extraction.asks import DEFAULT_ASKS
 from circuitkit.findings import WHERE_BRIDGED, Claim, Validation
 from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import beats_controls, claims_of, search_null, specific, stable
@@ -118,13 +119,15 @@ def test_of_tuned_settings_the_searches_have_those_that_won(copy):
     assert config.learning.lr == 0.0123
 
 
-def test_gradient_points_that_an_earlier_search_ignored_are_ignored(copy):
+def test_settings_that_an_earlier_search_ignored_are_ignored(copy):
     """Such a search is refused today, and its circuit is validated all the same."""
     record = json.loads((copy / "pruning.json").read_text())
-    record["config"] |= {"method": "pruning", "n_gradient_points": 5}
+    ignored = {"n_gradient_points": 5, "rung": "smallest", "asks": ["mean"]}
+    record["config"] |= {"method": "pruning", **ignored}
     (copy / "pruning.json").write_text(json.dumps(record))
     config = thorough_inputs(CircuitFolder(copy), Circuit.load(copy)).search
     assert (config.method, config.n_gradient_points) == ("pruning", 1)
+    assert (config.rung, config.asks) == ("smallest", DEFAULT_ASKS)
 
 
 @pytest.mark.parametrize("claim", [Claim.SEARCH_NULL, Claim.WORST_CASE])

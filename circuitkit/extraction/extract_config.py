@@ -91,6 +91,11 @@ class ExtractConfig:
                 "rung 'trusted' is reached by method 'pruning', schedule 'dual', granularity "
                 "'node', refined and not tuned. Use rung 'smallest', or leave it out."
             )
+        if self.asks != DEFAULT_ASKS and not self.climbs:
+            raise UsageError(
+                f"asks {', '.join(self.asks)} are what a trusted circuit has to do, and this "
+                "search ends at the smallest. Use rung 'trusted', or leave asks out."
+            )
         if self.granularity == "edge" and not self.refine:
             raise UsageError(
                 "granularity 'edge' drops edges one by one, which refine=False forbids. "

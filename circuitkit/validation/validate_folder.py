@@ -21,6 +21,7 @@ from circuitkit.circuit import Circuit, CircuitFolder, Rung
 from circuitkit.circuit.folder import PRUNING, Neighbour
 from circuitkit.errors import CircuitError, CircuitkitError
 from circuitkit.explaining import explain
+from circuitkit.extraction.asks import DEFAULT_ASKS
 from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig
@@ -178,8 +179,9 @@ def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
         config = {**record["config"], "pruning": PruningConfig(**chosen)}
         if config["method"] == "pruning":
             config["n_gradient_points"] = 1  # a record of before others were refused
-        if "asks" in config:
-            config["asks"] = tuple(config["asks"])
+        asks = config.pop("asks", DEFAULT_ASKS)
+        if config.get("rung") == "trusted":  # in a record of before others were refused
+            config["asks"] = tuple(asks)
         return ExtractConfig(**config)
     except (LookupError, TypeError) as error:
         raise CircuitError(

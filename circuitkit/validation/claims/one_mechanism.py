@@ -21,6 +21,7 @@ from math import inf
 from typing import Any
 
 from circuitkit.circuit.transfer import Cell, Transfer
+from circuitkit.extraction.asks import DEFAULT_ASKS
 from circuitkit.families.family_search import FamilySearch
 from circuitkit.families.find_families import FoundFamilies, find_families
 from circuitkit.families.name_mechanisms import F_DOES
@@ -96,6 +97,7 @@ def _compared(
     names = [name for name in found.families.names if name in trial.parts]
     config = replace(
         trial.search, rung="smallest", restarts=1, granularity="node", calibrate=False, tune=0,
+        asks=DEFAULT_ASKS,
         pruning=None if trial.search.tune else trial.search.pruning,
     )  # fmt: skip
     search = FamilySearch(
