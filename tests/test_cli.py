@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from example_circuit import example_circuit
 from tiny import tiny_checkpoint, token_task
 
 import circuitkit.extraction
@@ -607,6 +608,13 @@ def test_extract_names_what_could_take_the_place_of_a_part(twins):
     told = in_words(circuit.model_copy(update={"alternatives": (far, near)}), folder)
     assert f"as good as {first}: {other}" in told
     assert "as good as" not in in_words(circuit.model_copy(update={"alternatives": (far,)}), folder)
+
+
+@pytest.mark.parametrize(("target", "is_loose"), [(0.15, False), (0.69, False), (0.7, True)])
+def test_a_target_that_guessing_meets_is_called_loose(target, is_loose):
+    """ln 2 nats is the loss of a circuit that cannot tell the two prompts apart."""
+    circuit = example_circuit(target_loss_nats=target)
+    assert ("(loose: " in in_words(circuit, Path("here"))) == is_loose
 
 
 def test_an_interrupted_extraction_says_how_to_go_on(twins, tmp_path, monkeypatch):

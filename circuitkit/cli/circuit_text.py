@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import log
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -37,9 +38,11 @@ def summary(circuit: Circuit) -> dict[str, Any]:
 def in_words(circuit: Circuit, folder: Path, price: str = "") -> str:
     """What ``extract`` prints."""
     loss, accuracy = circuit.loss_nats, circuit.accuracy
-    raised = ""
+    about = ""
     if circuit.requested_target_loss_nats is not None:
-        raised = " (raised: the model itself does not reach the default)"
+        about = " (raised: the model itself does not reach the default)"
+    elif circuit.target_loss_nats >= log(2):
+        about = " (loose: a circuit that cannot tell the two prompts apart has 0.693)"
     calibrated = ""
     if circuit.calibration is not None and circuit.calibration.loss_nats is not None:
         calibrated = f", {circuit.calibration.loss_nats:.3f} calibrated"
@@ -47,7 +50,7 @@ def in_words(circuit: Circuit, folder: Path, price: str = "") -> str:
         f"{circuit.task.name} on {circuit.checkpoint.name}: {_outcome(circuit)}, "
         f"{f'{circuit.rung} circuit, ' if circuit.rung else ''}"
         f"{_size_in_words(circuit)}\n"
-        f"  target     {circuit.target_loss_nats:.3f} nats{raised}\n"
+        f"  target     {circuit.target_loss_nats:.3f} nats{about}\n"
         f"  model      {loss.model:.3f} nats, accuracy {accuracy.model:.3f}\n"
         f"  circuit    {loss.circuit:.3f} nats, accuracy {accuracy.circuit:.3f}{calibrated}\n"
         f"  complement {loss.complement:.3f} nats, accuracy {accuracy.complement:.3f}\n"
