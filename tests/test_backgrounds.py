@@ -37,7 +37,7 @@ def by_hand(model, pairs, kept):
 
 
 def assert_near(found, expected):
-    tolerance = 1e-4 * max(1.0, float(expected.abs().max()) / 10)
+    tolerance = 1e-4 * max(1.0, float(expected.abs().max()) / 5)
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 

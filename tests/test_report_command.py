@@ -64,6 +64,10 @@ def test_the_printed_command_makes_the_same_circuit(planted, tmp_path, options, 
     for name in ("nodes", "edges", "method", "search", "reference", "means_sha256", "loss_nats",
                  "target_loss_nats", "requested_target_loss_nats", "calibration"):  # fmt: skip
         assert getattr(first, name) == getattr(second, name), name
+    assert first.reference
+    assert first.reference.is_own == ("--reference-tokens" not in options)
+    # What nobody asked for is not in the file.
+    assert ('"search"' in (out / "circuit.json").read_text()) == bool(options)
 
 
 def test_a_reference_of_ones_own_is_in_the_command(planted, tmp_path):
@@ -117,17 +121,6 @@ def test_a_search_among_some_nodes_says_so(planted):
     lines = "\n".join(commands(circuit, None))
     assert "within=NODES" in lines
     assert "circuitkit extract" not in lines
-
-
-def test_a_default_circuit_keeps_no_settings(planted):
-    """What is asked for by nobody is not in the file, and the reference is."""
-    checkpoint, task = ck.load_checkpoint(planted), ck.load_task(planted / "task.jsonl")
-    circuit = ck.run_extraction(checkpoint, task).circuit
-    assert circuit.search is None
-    assert '"search"' not in circuit.to_json()
-    assert circuit.reference
-    assert circuit.reference.is_own
-    assert Circuit.model_validate_json(circuit.to_json()) == circuit
 
 
 def test_names_alone_are_said_to_be_names():
