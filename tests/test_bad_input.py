@@ -11,6 +11,7 @@ from test_cli import NANO, cli, process
 from tiny import tiny_checkpoint
 
 from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
+from circuitkit.extraction.asks import DEFAULT_ASKS
 from circuitkit.provenance import Named
 from circuitkit.task import load_task
 
@@ -410,6 +411,7 @@ def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path, below):
         (["--granularity", "edge", "--no-refine"], "drops edges one by one"),
         (["--gradient-points", "5"], "5 gradient points mean nothing"),
         (["--rung", "smallest", "--asks", "mean,norms"], "this search ends at the smallest"),
+        (["--rung", "smallest", "--asks", ",".join(DEFAULT_ASKS)], "ends at the smallest"),
         (["--target-loss", "-1"], "target loss -1.0: expected a positive number"),
         (["--target-loss", "nan"], "target loss nan: expected a positive number"),
         (["--target-loss", "0"], "target loss 0.0: expected a positive number"),

@@ -110,7 +110,7 @@ def straight(config, tmp_path_factory):
 
 @several_cores
 def test_at_this_size_the_old_form_differs(config, two_threads):
-    """Else the tests below would prove nothing; where other work has the cores, it may not."""
+    """Else the tests below would prove nothing. On busy cores it takes many tries."""
     arch, batch = config.architecture, config.run.batch_sequences
     tokens = random_tokens(arch, batch, arch.n_ctx)
     slope = torch.randn(*tokens.shape, arch.vocab_size, generator=torch.Generator().manual_seed(0))
@@ -122,8 +122,7 @@ def test_at_this_size_the_old_form_differs(config, two_threads):
 
     first = gradient(lambda table: F.embedding(tokens, table))
     assert all(torch.equal(gradient(lambda t: F.embedding(tokens, t)), first) for _ in range(20))
-    if all(torch.equal(gradient(lambda t: t[tokens]), first) for _ in range(2_000)):
-        pytest.skip("both threads ran in order each time: busy cores")
+    assert any(not torch.equal(gradient(lambda t: t[tokens]), first) for _ in range(20_000))
 
 
 @pytest.mark.usefixtures("two_threads")

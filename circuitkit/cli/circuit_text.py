@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import log
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -12,6 +11,7 @@ from circuitkit.circuit import Circuit
 from circuitkit.cli.console import coloured
 from circuitkit.statistics.intervals import FEWEST
 from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
+from circuitkit.validation.trial import LN2
 
 _NAMED_NODES = 8
 """An alternative that changes more nodes is counted, and not spelt out."""
@@ -41,8 +41,8 @@ def in_words(circuit: Circuit, folder: Path, price: str = "") -> str:
     about = ""
     if circuit.requested_target_loss_nats is not None:
         about = " (raised: the model itself does not reach the default)"
-    elif circuit.target_loss_nats >= log(2):
-        about = " (loose: a circuit that cannot tell the two prompts apart has 0.693)"
+    elif circuit.target_loss_nats >= LN2:
+        about = f" (loose: a circuit that cannot tell the two prompts apart has {LN2:.3f})"
     calibrated = ""
     if circuit.calibration is not None and circuit.calibration.loss_nats is not None:
         calibrated = f", {circuit.calibration.loss_nats:.3f} calibrated"

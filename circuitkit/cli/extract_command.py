@@ -107,6 +107,11 @@ def extract(
     config = ExtractConfig(
         target_loss_nats=target_loss, n_gradient_points=gradient_points, **settings
     )
+    if asks is not None and not config.climbs:  # the usual ones, said in so many words
+        raise UsageError(
+            f"--asks {asks} says what a trusted circuit has to do, and this search ends at the "
+            "smallest. Use --rung trusted, or leave --asks out."
+        )
     opened, asked = load_checkpoint(checkpoint), load_task(task)
     print_notes((*opened.warnings, *asked.notes, *_replaced(out, opened.sha256, asked.sha256)))
     given = {
