@@ -21,7 +21,7 @@ from circuitkit.circuit.folder import FAMILIES_SVG
 from circuitkit.circuit.transfer import FILE, TABLE, WHOLE, Bounded, Overlap, Transfer
 from circuitkit.compiled import FoldedModel
 from circuitkit.errors import CircuitError, TaskError, UsageError
-from circuitkit.extraction import ExtractConfig, measure_means, run_extraction
+from circuitkit.extraction import ExtractConfig, measure_means, restarts, run_extraction
 from circuitkit.extraction.masked_model import masked_differences, tapped_differences
 from circuitkit.families import by_family, extract_by_family, family_search, find_families
 from circuitkit.families import clusters as clusters_module
@@ -492,7 +492,7 @@ def test_a_large_model_has_its_candidates_found_once(searched, found_again, monk
     )  # fmt: skip
     monkeypatch.setattr(
         FamilySearch, "_one",
-        lambda self, family, within, _: given.append(within) or found_again[family.name],
+        lambda self, family, within, *_: given.append(within) or found_again[family.name],
     )  # fmt: skip
     assert extract_by_family(at.checkpoint, at.task, FEW, progress=silent).transfer.names
     assert len(seen) == 1
@@ -504,7 +504,7 @@ def test_a_family_is_searched_again_where_one_restart_is_not_enough(searched, re
     """It misses the target, or another family's circuit is smaller and does it too."""
     at, parts, asked = searched, searched.found.parts, []
 
-    def one(self, family, within, restarts):
+    def one(self, family, within, restarts, begun):
         asked.append((family.name, restarts))
         if restarts > 1 or family.name == "near":
             return parts[family.name]
@@ -524,6 +524,22 @@ def test_a_family_is_searched_again_where_one_restart_is_not_enough(searched, re
     found = extract_by_family(at.checkpoint, at.task, FEW, progress=silent)
     assert asked == [("far", 1), ("near", 1), ("far", FEW.restarts)]
     assert found.parts["far"].circuit.nodes == parts["far"].circuit.nodes
+
+
+def test_a_second_round_goes_on_from_the_restarts_of_the_first(searched, monkeypatch):
+    """It runs the others alone, and ends with the circuit and the record of one round."""
+    at, ranked = searched, []
+    rank = restarts.rank
+    monkeypatch.setattr(
+        restarts, "rank", lambda *args, **more: ranked.append(args[3]) or rank(*args, **more)
+    )
+    first = run_extraction(at.checkpoint, at.task, replace(FEW, restarts=1), progress=silent)
+    again = run_extraction(
+        at.checkpoint, at.task, FEW, begun=first.restarts, brief=True, progress=silent
+    )
+    assert ranked == [0, 1]
+    whole = at.found.whole
+    assert (again.circuit, again.pruning) == (whole.circuit, whole.pruning)
 
 
 def test_smaller_counts_only_what_does_the_family(compared):
@@ -573,7 +589,7 @@ def test_the_claim_searches_where_nothing_is_kept(compared, monkeypatch):
     """And says how much that was."""
     at, asked = compared("shared_exit"), []
 
-    def one(self, family, within, restarts):
+    def one(self, family, within, restarts, begun):
         asked.append((family.name, restarts, self.settings(restarts).rung))
         return SimpleNamespace(circuit=at.parts[family.name])
 

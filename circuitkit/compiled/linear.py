@@ -63,10 +63,13 @@ class KeptLinear:
         """The kept channels at every row; ``idle`` with several rows is looked up by position."""
         position = rows.position if len(self.constant) > 1 else None
         constant = self.constant if position is None else self.constant[position]
-        y = constant + (F.linear(x, self.weight) if x.shape[1] else x.new_zeros(len(x), 1))
+        if x.shape[1]:
+            y = F.linear(x, self.weight).add_(constant)
+        else:
+            y = constant + x.new_zeros(len(x), 1)
         if self.activation is not None:
             y = self.activation(y)
         kept = y.index_select(1, self.kept)
         if self.topk is None:
             return kept
-        return kept * self.topk.survive(kept.abs(), y.abs(), position)
+        return kept * self.topk.survive(kept, y, position)

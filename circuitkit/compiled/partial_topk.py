@@ -44,12 +44,15 @@ class PartialTopK:
     @torch.no_grad()
     def survive(
         self,
-        magnitude: Float[Tensor, "rows some"],
+        some: Float[Tensor, "rows some"],
         moving: Float[Tensor, "rows moving"],
         table: Int[Tensor, " rows"] | None,
     ) -> Bool[Tensor, "rows some"]:
-        """Whether each magnitude is among the largest, ``moving`` being all that move."""
+        """Whether the magnitude of each is among the largest, ``moving`` being all that move."""
         if self.decided:
-            return torch.ones_like(magnitude, dtype=torch.bool)
-        fixed = self.fixed.expand(len(moving), -1) if table is None else self.fixed[table]
-        return magnitude >= smallest_kept(torch.cat([fixed, moving], 1), self.n_kept)
+            return torch.ones_like(some, dtype=torch.bool)
+        n_fixed = self.fixed.shape[1]
+        magnitude = moving.new_empty(len(moving), n_fixed + moving.shape[1])
+        magnitude[:, :n_fixed] = self.fixed if table is None else self.fixed[table]
+        torch.abs(moving, out=magnitude[:, n_fixed:])
+        return some.abs() >= smallest_kept(magnitude, self.n_kept)

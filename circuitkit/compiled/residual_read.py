@@ -96,10 +96,10 @@ class KeptRead:
         self, y: Tensor, at: Tensor | None, scale: Scale, rows: Rows, topk: PartialTopK
     ) -> Tensor:
         """Magnitudes are compared before the common factor, as the table holds them."""
-        y = y.detach().abs()
+        y = y.detach()
         moving, kept = y[:, self.moving_at], y[:, self.kept_at]
         if at is not None:
-            at = at.abs() if scale.mean is not None else at.abs() / scale.factor.detach()
+            at = at if scale.mean is not None else at / scale.factor.detach()
             moving, kept = torch.cat([moving, at], 1), torch.cat([kept, at[:, self.positions]], 1)
         return topk.survive(kept, moving, rows.start)
 

@@ -50,7 +50,7 @@ class Extraction:
     ``remarks`` say in words what is unusual about the pairs; ``pruning`` holds them too.
     ``circuit`` is that of the highest rung reached; ``smallest`` is the first rung's where it is
     another one, and ``ladder`` has a step a rung that was tried. ``explanation`` is None for a
-    circuit of more nodes than a person can follow.
+    circuit of more nodes than a person can follow. ``restarts`` are not saved.
     """
 
     circuit: Circuit
@@ -60,6 +60,7 @@ class Extraction:
     smallest: Circuit | None = None
     ladder: tuple[Step, ...] = ()
     explanation: Explanation | None = None
+    restarts: tuple[Restart, ...] = ()
 
     def save(self, folder: str | Path) -> None:
         """Write means, search record, ladder, smallest circuit and last ``circuit.json``.

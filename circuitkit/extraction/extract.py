@@ -33,6 +33,7 @@ from circuitkit.extraction.ladder import read_ladder
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.resume import SavedSearch
+from circuitkit.extraction.search import Restart
 from circuitkit.model.device import device_named, repeatable
 from circuitkit.nodes import NodeSet
 from circuitkit.progress import Progress, shown
@@ -113,6 +114,7 @@ def run_extraction(
     out: str | Path | None = None,
     resume: bool = False,
     brief: bool = False,
+    begun: Sequence[Restart] = (),
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> Extraction:
@@ -132,6 +134,7 @@ def run_extraction(
             finished there, read it.
         brief: leave out ladder, explanation and drawings, for many circuits of which the nodes
             are wanted.
+        begun: the restarts of the same extraction with fewer of them, which are not run again.
         device: where the model computes: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called after each step; None shows a bar in a terminal or a notebook.
 
@@ -154,7 +157,7 @@ def run_extraction(
     place = device_named(device)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     inputs = read_inputs(checkpoint, task, config, reference, reference_tokens, within)
-    inputs = replace(inputs, means=means, brief=brief)
+    inputs = replace(inputs, means=means, brief=brief, begun=begun)
     folder = None if out is None else CircuitFolder.claim(out)
     with shown(progress) as report:
         if folder and resume and (done := _finished(folder, inputs, report)):

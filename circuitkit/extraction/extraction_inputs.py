@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from circuitkit.checkpoints.reference import load_reference, reference_notes
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.resume import search_key
+from circuitkit.extraction.search import Restart
 from circuitkit.model import EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.task import Split, Task
@@ -40,7 +42,8 @@ class ExtractionInputs:
     ``sample`` is what means are measured over (None for zero ablation without one),
     ``reference`` where it was read from, ``within`` the nodes a circuit may have (None for
     all), ``means`` the ablation values where they are known already. ``key`` is one hash over all
-    of it. ``brief`` leaves out ladder and explanation.
+    of it. ``brief`` leaves out ladder and explanation. ``begun`` are the first restarts of this
+    search, where it was run with fewer.
     """
 
     checkpoint: Checkpoint
@@ -53,6 +56,7 @@ class ExtractionInputs:
     key: str
     means: Means | None = None
     brief: bool = False
+    begun: Sequence[Restart] = ()
 
     @property
     def sources(self) -> dict[str, Any]:

@@ -90,7 +90,9 @@ def _search(
     if within is None:
         within = find_candidates(train, criterion, progress=progress)
     learned = nodes_to_learn(train, criterion, config, within, progress)
-    restarts = run_restarts(train, criterion, config, learned, saved, progress, n_workers)
+    restarts = run_restarts(
+        train, criterion, config, learned, saved, progress, n_workers, inputs.begun
+    )
     found = _settle(restarts, criterion, train, config, within, progress)
     if not (config.climbs and found.is_minimal):
         return _Searched(restarts=restarts, found=found)
@@ -127,6 +129,7 @@ def _describe(
     return Extraction(
         circuit=circuit, smallest=None if circuit is smallest else smallest, means=means,
         pruning=record, remarks=inputs.splits.remarks, ladder=tuple(ladder),
+        restarts=tuple(search.restarts),
         explanation=None if inputs.brief else explain(
             inputs.checkpoint, criterion.model, inputs.task, circuit, criterion.values, sample,
             cut_model(criterion.model, circuit.nodes, circuit.edges, criterion.values),

@@ -8,7 +8,7 @@ each operation, and the bytes do not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,10 +29,13 @@ from circuitkit.progress import Progress
 
 def run_restarts(
     train: EncodedPairs, criterion: Criterion, config: ExtractConfig, within: NodeSet | None,
-    saved: SavedSearch, progress: Progress, n_workers: int,
+    saved: SavedSearch, progress: Progress, n_workers: int, begun: Sequence[Restart] = (),
 ) -> list[Restart]:  # fmt: skip
-    """As many as the config allows, ``n_workers`` at a time."""
-    runs = _Runs(train=train, criterion=criterion, within=within, saved=saved, progress=progress)
+    """As many as the config allows, ``n_workers`` at a time; the first are those ``begun``."""
+    runs = _Runs(
+        train=train, criterion=criterion, within=within, saved=saved, progress=progress,
+        begun=begun,
+    )  # fmt: skip
     with ThreadPoolExecutor(n_workers) as pool:
         try:
             return (_tuned if config.tune else _until_twice)(runs, config, pool, n_workers)
@@ -83,10 +86,13 @@ class _Runs:
     within: NodeSet | None
     saved: SavedSearch
     progress: Progress
+    begun: Sequence[Restart] = ()
     stopped: Event = field(default_factory=Event)
 
     def one(self, index: int, config: ExtractConfig) -> Restart:
-        """A restart, or its saved result; each has its own count of the sets it tried."""
+        """A restart, or its known result; each has its own count of the sets it tried."""
+        if index < len(self.begun):
+            return self.begun[index]
         criterion, progress = replace(self.criterion, n_asked=0), self._numbered(index)
         scores = self.saved.scores(index, criterion.model.arch.widths)
         if scores is None:

@@ -19,6 +19,7 @@ from circuitkit.compiled import CompiledCircuit, FoldedModel
 from circuitkit.errors import TaskError
 from circuitkit.extraction import Criterion, ExtractConfig, Extraction, Means, run_extraction
 from circuitkit.extraction.candidates import SMALL_MODEL, find_candidates
+from circuitkit.extraction.search import Restart
 from circuitkit.families.find_families import FoundFamilies
 from circuitkit.families.measure_transfer import FamilyTrial, TransferTrial, measure_transfer
 from circuitkit.model import Transformer, pair_losses
@@ -62,9 +63,10 @@ class FamilySearch:
         if len(self.found.families) < 2 or not some:
             return {}
         within = self._candidates()
-        found = self._searched(some, within, 1)
+        found = self._searched(some, within, 1, {})
         if self.config.restarts > 1:
-            found |= self._searched(self._to_repeat(some, found), within, self.config.restarts)
+            more = self._to_repeat(some, found)
+            found |= self._searched(more, within, self.config.restarts, found)
         for name, extraction in found.items():
             if extraction.circuit.outcome != "target_met":
                 self.left_out[name] = (
@@ -73,13 +75,16 @@ class FamilySearch:
         return {name: each for name, each in found.items() if name not in self.left_out}
 
     def _searched(
-        self, families: Sequence[Family], within: NodeSet | None, restarts: int
-    ) -> dict[str, Extraction]:
+        self, families: Sequence[Family], within: NodeSet | None, restarts: int,
+        before: Mapping[str, Extraction],
+    ) -> dict[str, Extraction]:  # fmt: skip
+        """Go on from the restarts that were made before."""
         found: dict[str, Extraction] = {}
         for i, family in enumerate(families):
             self.progress("families", i, len(families))
             try:
-                found[family.name] = self._one(family, within, restarts)
+                begun = before[family.name].restarts if before else ()
+                found[family.name] = self._one(family, within, restarts, begun)
             except TaskError as error:
                 self.left_out[family.name] = str(error)
         return found
@@ -121,15 +126,17 @@ class FamilySearch:
     def _model(self) -> Transformer:
         return self.checkpoint.load_model(device_named(self.where.get("device", "cpu")))
 
-    def _one(self, family: Family, within: NodeSet | None, restarts: int) -> Extraction:
+    def _one(
+        self, family: Family, within: NodeSet | None, restarts: int, begun: Sequence[Restart]
+    ) -> Extraction:
         def progress(stage: str, done: int, total: int, note: str = "") -> None:
             self.progress(f"{family.name}: {stage}", done, total, note)
 
         out = None if self.out is None else self.out / PARTS_FOLDER / family.folder
         return run_extraction(
             self.checkpoint, family.task_of(self.task), self.settings(restarts), within=within,
-            means=self.means, out=out, resume=self.resume, brief=self.brief, progress=progress,
-            **self.where,
+            means=self.means, out=out, resume=self.resume, brief=self.brief, begun=begun,
+            progress=progress, **self.where,
         )  # fmt: skip
 
     def settings(self, restarts: int) -> ExtractConfig:
