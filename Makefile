@@ -7,7 +7,7 @@ DEMO   ?= out/demo
 TASK   ?= for_while
 
 .NOTPARALLEL:
-.PHONY: demo test lowest lint types docs bench truth gallery curves release-check clean
+.PHONY: demo test slow lowest lint types docs bench truth gallery curves release-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,8 +22,13 @@ demo: $(STAMP)  ## one circuit, extracted, validated and reported
 	@echo "the report:"
 	@$(BIN)/circuitkit report $(DEMO)
 
-test: $(STAMP) lint types
-	$(BIN)/pytest -n 2 --dist loadfile --durations=10
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=10
+
+test: $(STAMP) lint types  ## lint, types and every law that is quick to try
+	$(PYTEST) -m 'not slow'
+
+slow: $(STAMP)  ## the other tests: whole searches, trainings and sessions as a user has them
+	$(PYTEST) -m slow
 
 # Old versions warn of each other, so here a DeprecationWarning is no error.
 LOWEST := .venv-lowest

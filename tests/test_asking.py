@@ -291,6 +291,7 @@ def test_a_prompt_in_two_splits_is_said(tmp_path):
     assert "1 prompts come in two splits" in remarks(asked)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", builtin_tasks())
 def test_a_built_in_task_has_no_copy_and_no_contradiction(name):
     """So that every pair that it is measured by is evidence of its own."""
@@ -320,6 +321,7 @@ def test_a_start_token_that_is_there_is_not_put_there_again(tmp_path):
 # Planted models
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", planted_names())
 def test_a_planted_task_can_be_asked(tmp_path, name):
     """Its answers are words of their own, no pair comes twice, no prompt in two splits."""

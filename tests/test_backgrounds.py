@@ -47,6 +47,7 @@ def assert_interchange(model, pairs, kept):
     assert_near(PatchedCircuit(folded, kept).differences(), by_hand(model, pairs, kept))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("share", SHARES)
 def test_an_interchange_is_a_plain_patched_forward(option, share):
@@ -58,6 +59,7 @@ def test_an_interchange_is_a_plain_patched_forward(option, share):
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.data())
 def test_any_architecture_can_be_patched(data):

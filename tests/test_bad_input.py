@@ -148,6 +148,7 @@ DAMAGE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_checkpoint_is_refused(tmp_path, checkpoint, name):
     """By ``inspect`` and by ``extract``, which leaves no folder behind."""

@@ -83,6 +83,7 @@ def test_splits_have_no_template_in_common(name):
     assert len(splits[2]) >= 12
 
 
+@pytest.mark.slow
 @each_task
 def test_splits_have_no_prompt_in_common(name):
     """What comes in one split, on either side, comes in no other."""

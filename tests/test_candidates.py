@@ -189,6 +189,7 @@ def far_and_large(few):
     return 2 * few + 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "begun"),
     [(LOSING, GENTLE), (replace(LOSING, gentler=1.0), HARD)],
@@ -208,6 +209,7 @@ def test_masks_that_lost_the_task_are_learned_once_more_gently(
     assert in_force(found, ExtractConfig(pruning=config)).pressure_start == begun
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hard", "gentle", "begun"),
     [

@@ -60,6 +60,7 @@ def with_ood(small, tmp_path_factory):
     return checkpoint, load_task(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", [claim for claim in EVERY if claim not in WHERE_BRIDGED])
 def test_a_claim_needs_what_it_declares(with_ood, claim):
     """Beyond test pairs: no more, and no less."""
@@ -112,6 +113,7 @@ def added(tmp_path, monkeypatch):
     sys.modules.pop("circuitkit.validation.claims.polite", None)
 
 
+@pytest.mark.slow
 def test_adding_a_claim_is_adding_one_file(small, added, tmp_path):
     """It is tested after the documented ones, saved, read again and reported."""
     added("pass")
@@ -125,6 +127,7 @@ def test_adding_a_claim_is_adding_one_file(small, added, tmp_path):
     write_report(tmp_path / "report.pdf", circuit, validation)
 
 
+@pytest.mark.slow
 def test_an_added_claim_that_fails_keeps_the_grade_back(small, added):
     """As one of the default suite does; one that passes raises nothing."""
     base = validate(*small, circuit_of(*small, parse_nodes(*TRUE)), progress=silent)

@@ -285,6 +285,7 @@ def test_a_tie_agrees_by_half():
 # True circuits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["variable_binding", "neuron_chain", "either_feature"])
 def test_a_true_circuit_is_accepted(court, name):
     """Every claim passes. In a serial circuit any one node gone is as harmful as all of them."""
@@ -330,6 +331,7 @@ def test_an_opponent_in_the_rest_shows_once_it_is_back(court):
     assert check_stochastic_restore(on_trial(quiet, quiet.planted.mechanism)).outcome == "pass"
 
 
+@pytest.mark.slow
 def test_a_pair_that_cancels_outside_the_circuit_says_nothing_against_it(court):
     """Its halves come back together; neither half as the circuit is cleared by it."""
     at = court("cancelling_pair")
@@ -347,6 +349,7 @@ def test_a_pair_that_cancels_outside_the_circuit_says_nothing_against_it(court):
         assert "restored together" not in check_stochastic_restore(trial).note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [check_stochastic_restore, check_robust_to_ablation])
 def test_what_a_few_pairs_leave_open_is_asked_of_all(court, monkeypatch, check):
     """Sixteen pairs of a true circuit settle nothing; all do, and the finding counts them."""
@@ -577,6 +580,7 @@ def test_activity_matched_controls_are_about_as_active():
     assert len(drawn) == NEAREST
 
 
+@pytest.mark.slow
 def test_the_attribution_ranking_finds_an_easy_circuit(court):
     """So that to be no better than it is no failure, where it is the very same circuit."""
     at = court("neuron_chain")
@@ -598,6 +602,7 @@ def test_what_a_plain_ranking_does_as_well_is_no_better(court, few_controls):
     assert "nodes apart: 0.000" in finding.note
 
 
+@pytest.mark.slow
 def test_another_tasks_circuit_is_compared_with(court, few_controls):
     """One that does as well is named by its task; one of the same task is left out."""
     at = court("twin_paths")

@@ -363,6 +363,7 @@ def letter_task(path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "ids"])
 def test_fixed_pairs_are_shown_checked_and_extracted(tmp_path, small, kind):
     """A ``.jsonl`` of text or of token ids, with a checkpoint that reads it."""
@@ -405,6 +406,7 @@ def test_fixed_pairs_without_a_train_split_have_no_leaks(tmp_path):
 # The flow
 
 
+@pytest.mark.slow
 def test_the_flow_exits_as_its_results_say(flow):
     """0 if the target is met, or the verdict passes; else 1, an honest negative."""
     folder, ran = flow
@@ -414,6 +416,7 @@ def test_the_flow_exits_as_its_results_say(flow):
     assert ran["report"].code == 0
 
 
+@pytest.mark.slow
 def test_the_flow_leaves_every_file_of_the_contract(flow):
     """And nothing half-written."""
     left = {path.name for path in flow[0].iterdir()}
@@ -422,6 +425,7 @@ def test_the_flow_leaves_every_file_of_the_contract(flow):
     assert (flow[0] / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_results_are_on_stdout_and_progress_on_stderr(flow):
     """Each command names what to do next."""
     folder, ran = flow
@@ -434,6 +438,7 @@ def test_results_are_on_stdout_and_progress_on_stderr(flow):
     assert "claims: " in ran["validate"].err
 
 
+@pytest.mark.slow
 def test_validate_prints_its_file_as_json(flow):
     """The same findings, in the order of the suite."""
     folder, ran = flow
@@ -443,6 +448,7 @@ def test_validate_prints_its_file_as_json(flow):
     assert found["circuit_sha256"] == Circuit.load(folder).sha256
 
 
+@pytest.mark.slow
 def test_validate_tells_grade_and_weakest_finding(copy, small):
     """In words, every claim of the suite; quietly, when asked."""
     ran = cli("validate", copy, "--pairs", 32, "-q")
@@ -455,6 +461,7 @@ def test_validate_tells_grade_and_weakest_finding(copy, small):
     assert ran.code == (0 if validation.passes else 1)
 
 
+@pytest.mark.slow
 def test_a_missed_target_is_an_honest_negative(tmp_path, small):
     """Exit code 1; the best circuit found is saved all the same, and can be reported."""
     arguments = ("--task", "if_equals", "--out", tmp_path / "missed", "--reference-tokens", 2048)
@@ -469,6 +476,7 @@ def test_a_missed_target_is_an_honest_negative(tmp_path, small):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_extraction_does_nothing(copy, small):
     """Not a byte changes, and the verdict stays; another seed is another extraction."""
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
@@ -478,6 +486,7 @@ def test_resume_of_a_finished_extraction_does_nothing(copy, small):
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_another_reference_is_another_extraction(copy, small):
     """Its means are others: what is there is not taken for it."""
     before = Circuit.load(copy).means_sha256
@@ -486,6 +495,7 @@ def test_another_reference_is_another_extraction(copy, small):
     assert Circuit.load(copy).means_sha256 != before
 
 
+@pytest.mark.slow
 def test_extracting_again_removes_a_verdict_on_what_was_there(copy, small):
     """A validation of another circuit is not left beside the new one."""
     arguments = ("--task", "for_while", "--out", copy, "--reference-tokens", 2048)
@@ -496,6 +506,7 @@ def test_extracting_again_removes_a_verdict_on_what_was_there(copy, small):
     }
 
 
+@pytest.mark.slow
 def test_a_report_over_several_folders_is_one_pdf(flow, copy, tmp_path):
     """Named with ``--out``; without it, each folder gets its own."""
     one = cli("report", flow[0], copy, "--out", tmp_path / "all.pdf", "--json")
@@ -522,6 +533,7 @@ def twins(tmp_path_factory):
     return folder, task, out
 
 
+@pytest.mark.slow
 def test_a_circuit_shares_everything_with_itself(flow, copy):
     """And nothing with the empty one."""
     circuit = Circuit.load(copy)
@@ -555,6 +567,7 @@ def test_methods_and_edges_are_compared(twins):
     assert f"{a.edges[0].source} -> {a.edges[0].target}" in said
 
 
+@pytest.mark.slow
 def test_extract_says_which_circuit_it_replaces(twins, copy):
     """One of another task or checkpoint; one of its own is made again without a word."""
     folder, task, _out = twins
@@ -565,6 +578,7 @@ def test_extract_says_which_circuit_it_replaces(twins, copy):
     assert not (copy / "report.pdf").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "option", "name"),
     [
@@ -672,6 +686,7 @@ def own_toml(path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [own_jsonl, own_toml])
 def test_a_task_and_a_checkpoint_of_ones_own_need_no_more_than_the_folder(tmp_path, small, make):
     """``validate DIR`` finds the checkpoint where it was and the task in the folder."""
@@ -741,6 +756,7 @@ save_every = 5000
 """
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_is_finished_by_resume(tmp_path):
     """The checkpoint is there, and its numbers are printed as JSON."""
     config, out = tmp_path / "mine.toml", tmp_path / "run"
@@ -757,6 +773,7 @@ def test_a_training_that_was_stopped_is_finished_by_resume(tmp_path):
     assert cli("inspect", out, "--json").json["name"] == "mine"
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error():
     """``circuitkit inspect … | head -1``."""
     command = f"{sys.executable} -c 'from circuitkit.cli import main; main()' inspect {NANO}"

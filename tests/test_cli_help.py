@@ -268,6 +268,7 @@ def test_the_outcome_of_an_extraction_is_coloured():
     assert f"{GREEN}target met\x1b[0m" in in_words(Circuit.load(GALLERY), GALLERY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("no_color", "is_colourful"), [("", True), ("1", False)])
 def test_a_real_terminal_is_one(no_color, is_colourful):
     """As the system says, not only our stand-in."""

@@ -33,6 +33,7 @@ def assert_equal(model, kept, values, pairs):
     torch.testing.assert_close(compiled, masked, atol=tolerance, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("share", SHARES)
 def test_a_compiled_circuit_is_the_masked_model(option, share):
@@ -110,6 +111,7 @@ def architectures(draw):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(architectures(), st.sampled_from(SHARES), st.integers(0, 2**20))
 def test_any_circuit_of_any_architecture_compiles(changes, share, seed):
@@ -126,6 +128,7 @@ def test_any_circuit_of_any_architecture_compiles(changes, share, seed):
         assert torch.equal(again, compile_circuit(model, nodes, values).differences(pairs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_circuit_tried_after_others_gives_the_same_bytes(option):
     """What blocks wrote for neighbours, a node or many apart, is used only where it is the same."""

@@ -70,6 +70,7 @@ def two(config_path, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_learn_as_one(config_path, two, tmp_path):
     """The same loss curve and weights within the tolerance; the same L0 of every matrix."""
     one = train(load_config(config_path, STEPS), tmp_path / "one")
@@ -88,6 +89,7 @@ def curve(folder):
     return [[row["loss_nats"], row["validation_loss_nats"]] for row in rows]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_bytes(config_path, two, tmp_path):
     """Ctrl-C reaches one process and stops both; torchrun may start those that go on."""
     script, folder = tmp_path / "script.py", tmp_path / "run"
@@ -102,6 +104,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(config_path, two, tmp_path
     assert contents(folder) == contents(two)
 
 
+@pytest.mark.slow
 def test_what_stops_a_run_is_told_once(config_path, tmp_path):
     """A loss that is not finite on two processes: one message, and both have ended."""
     overrides = settings("run.devices=2", "optimizer.lr=1e38")

@@ -37,6 +37,7 @@ def test_the_tasks_are_those_that_were_measured():
     assert missing == []
 
 
+@pytest.mark.slow
 def test_the_circuits_are_those_of_the_gallery():
     """All that ``make_gallery.py --table`` prints: circuits, twins, sums and thorough runs."""
     command = [sys.executable, "reports/make_gallery.py", "--table"]

@@ -25,6 +25,7 @@ LONG = "--out out/sweep"
 """Commands that take minutes: only their form is checked."""
 
 
+@pytest.mark.slow
 def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     """Its configuration trains, resumes and is inspected by the commands below it."""
     monkeypatch.chdir(tmp_path)

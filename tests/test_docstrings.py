@@ -91,6 +91,7 @@ MADE_BY = {"Architecture", "Checkpoint", "Finding", "Pair", "Study", "StudyResul
 """Names of what other names return: their example shows how one comes by them."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_example_runs(folder, name):
     """And prints what is shown."""

@@ -117,6 +117,7 @@ def test_with_every_weight_the_circuit_fails(pair):
     assert float((whole > 0).float().mean()) < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "claim", [claim for claim in EVERY if claim not in (*SEARCHES, *WHERE_BRIDGED)]
 )

@@ -61,6 +61,7 @@ def criterion_of(planted: Planted, folder: Path) -> tuple[Criterion, Truth]:
     return Criterion(model=model, values=means.values, pairs=pairs, target_loss_nats=0.15), truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", PLANTED)
 def test_every_smallest_circuit_names_all_others(name: str, seed: int, tmp_path: Path) -> None:
@@ -115,6 +116,7 @@ def test_a_circuit_of_many_nodes_has_no_parts_to_swap(tmp_path: Path) -> None:
     assert criterion.n_asked == 0
 
 
+@pytest.mark.slow
 def test_extract_names_both_of_two_saturating_twins(tmp_path: Path) -> None:
     """No swap nor detour leads from one twin of this model to the other."""
     truth = save_gpt2(plant("twin_heads", format="gpt2"), tmp_path)

@@ -46,6 +46,7 @@ def random_explainer(option, share=0.7, seed=0, **changes):
     return explainer_of(model, nodes, random_values(model.arch, seed)), encoded_pairs(model.arch, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_paths_and_what_is_constant_add_up_to_the_logit_difference(option):
     """Whatever the architecture: the listed paths, the rest and the constant, to 1e-4."""
@@ -168,6 +169,7 @@ def saved(planted, folder):
     return load_checkpoint(folder), load_task(folder / "task.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_the_strongest_paths_are_those_that_were_planted(name, tmp_path):
     """From the token that decides, through the heads and neurons wired for it, and no other."""
@@ -214,6 +216,7 @@ def folder(tmp_path_factory):
     return CircuitFolder.open(out / "circuit")
 
 
+@pytest.mark.slow
 def test_extraction_explains_and_the_file_is_the_same_each_time(folder):
     """It is loaded as it was saved, and made again to the same bytes."""
     explanation = folder.explanation
@@ -228,6 +231,7 @@ def test_extraction_explains_and_the_file_is_the_same_each_time(folder):
     assert (folder.path / FILE).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_roles_tell_what_turns_with_the_answer_from_what_does_not(folder):
     """The copied value is a cue; so is what the head finds it by, through what is lost."""
     explanation = folder.explanation
@@ -258,6 +262,7 @@ def test_contexts_are_the_highest_and_lowest_of_the_sample():
         assert found.highest[0].tokens[at] in names
 
 
+@pytest.mark.slow
 def test_an_explanation_of_another_circuit_is_none(folder, tmp_path):
     """It is bound to the circuit by hash."""
     other = folder.explanation.model_copy(update={"circuit_sha256": "0" * 64})

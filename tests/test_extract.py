@@ -73,6 +73,7 @@ def extraction(checkpoint, task, reference):
     return run_extraction(checkpoint, task, SMALL, reference=reference)
 
 
+@pytest.mark.slow
 def test_the_target_is_met_on_the_bundled_checkpoint(extraction):
     """And by few of the model's nodes, better than the empty circuit does."""
     circuit = extraction.circuit
@@ -83,6 +84,7 @@ def test_the_target_is_met_on_the_bundled_checkpoint(extraction):
     assert circuit.requested_target_loss_nats is None
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(checkpoint, task, reference, extraction):
     """circuit.json, means.safetensors and pruning.json alike."""
     again = run_extraction(checkpoint, task, SMALL, reference=reference)
@@ -91,6 +93,7 @@ def test_the_same_seed_gives_the_same_bytes(checkpoint, task, reference, extract
     assert again.pruning == extraction.pruning
 
 
+@pytest.mark.slow
 def test_stored_losses_are_those_of_the_masked_model(checkpoint, task, model, extraction):
     """A circuit and its complement, scored anew by another way than the search went."""
     circuit, values = extraction.circuit, extraction.means.values
@@ -105,6 +108,7 @@ def test_stored_losses_are_those_of_the_masked_model(checkpoint, task, model, ex
     assert circuit.n_pairs == len(pairs)
 
 
+@pytest.mark.slow
 def test_no_single_node_can_go(checkpoint, task, model, extraction):
     """1-minimal, by a pass of its own: without any one node the criterion says no."""
     circuit = extraction.circuit
@@ -120,6 +124,7 @@ def test_no_single_node_can_go(checkpoint, task, model, extraction):
     assert [str(n) for n in nodes if strict.meets(nodes - NodeSet.of([n]))] == []
 
 
+@pytest.mark.slow
 def test_edges_are_the_nonzero_weights_between_kept_nodes(model, extraction):
     """All of them and no other, each with its weight."""
     circuit = extraction.circuit
@@ -129,6 +134,7 @@ def test_edges_are_the_nonzero_weights_between_kept_nodes(model, extraction):
     assert all(edge.source in kept and edge.target in kept for edge in circuit.edges)
 
 
+@pytest.mark.slow
 def test_the_compiled_circuit_is_the_masked_model(checkpoint, task, model, extraction):
     """On every test prompt, to within rounding."""
     values = extraction.means.values
@@ -139,6 +145,7 @@ def test_the_compiled_circuit_is_the_masked_model(checkpoint, task, model, extra
     torch.testing.assert_close(compiled, masked, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_circuit_compiles_under_its_own_means_and_model_alone(
     checkpoint, task, model, extraction
 ):
@@ -159,6 +166,7 @@ def test_a_circuit_compiles_under_its_own_means_and_model_alone(
         ck.compile(model, cut, means)
 
 
+@pytest.mark.slow
 def test_saving_and_loading_a_folder_is_the_identity(tmp_path, model, extraction):
     """Circuit and means come back as they were, and bind one another by hash."""
     extraction.save(tmp_path)
@@ -169,6 +177,7 @@ def test_saving_and_loading_a_folder_is_the_identity(tmp_path, model, extraction
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
+@pytest.mark.slow
 def test_the_circuit_names_what_it_was_made_from(checkpoint, task, extraction):
     """Hashes of checkpoint and task, the seed, and an example to look at."""
     circuit = extraction.circuit
@@ -182,6 +191,7 @@ def test_the_circuit_names_what_it_was_made_from(checkpoint, task, extraction):
     assert {circuit.surroundings.a.answer, circuit.surroundings.b.answer} == {" ==", " ="}
 
 
+@pytest.mark.slow
 def test_the_record_tells_the_way_there(extraction):
     """One line of history a step; the circuit is no larger than that of the chosen restart."""
     record, circuit = extraction.pruning, extraction.circuit
@@ -191,6 +201,7 @@ def test_the_record_tells_the_way_there(extraction):
     assert record["outcome"] == circuit.outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best", [0, 1])
 def test_whichever_restart_is_the_best_is_recorded(extraction, best):
     """Restarts hold tensors: the best is found among them as itself, not by comparison."""
@@ -218,6 +229,7 @@ def test_restarts_begin_at_a_high_and_a_low_pressure_in_turn():
     assert PAPER.of_restart(1) == PAPER
 
 
+@pytest.mark.slow
 def test_an_impossible_target_is_an_outcome(checkpoint, task, reference, extraction):
     """Below the model's own loss no circuit lies: missed, and said so, never an exception."""
     config = replace(
@@ -230,6 +242,7 @@ def test_an_impossible_target_is_an_outcome(checkpoint, task, reference, extract
     assert circuit.n_nodes == len(circuit.nodes) > extraction.circuit.n_nodes
 
 
+@pytest.mark.slow
 def test_zero_ablation_replaces_by_zero(checkpoint, task):
     """No reference is read, and every ablation value is 0."""
     config = replace(

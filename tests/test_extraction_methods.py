@@ -298,6 +298,7 @@ def test_a_cut_model_compiles_and_leaves_the_model_alone(option):
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 
+@pytest.mark.slow
 def test_no_single_edge_and_no_single_node_can_go(planted):
     """From both ways round at once; what is kept are edges between kept nodes."""
     _, _, criterion, _, truth = planted("long_way_round")
@@ -383,6 +384,7 @@ def test_from_the_long_way_round_the_short_one_is_found(planted):
     assert list(detours(truth.circuits[0], criterion, train, within=truth.circuits[0])) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -419,6 +421,7 @@ def test_a_search_within_some_nodes_finds_a_circuit_of_them(planted):
     assert circuit.alternatives == ()
 
 
+@pytest.mark.slow
 def test_edge_granularity_is_stored_and_scored(planted):
     """Kept and induced counts; the loss is that of the circuit with its edges cut."""
     checkpoint, task, criterion, _, _ = planted("either_feature")
@@ -496,6 +499,7 @@ def test_settings_that_contradict_each_other_are_refused(wrong, match):
 SHORT = PruningConfig(n_steps=15)
 
 
+@pytest.mark.slow
 def test_tuning_begins_at_the_centre_and_tells_what_it_tried(planted):
     """So what it finds is no larger than one restart; every other try has settings of its own."""
     checkpoint, task, _, _, _ = planted("neuron_chain")
@@ -511,6 +515,7 @@ def test_tuning_begins_at_the_centre_and_tells_what_it_tried(planted):
     assert all(0.03 / 5 <= told["lr"] <= 0.03 * 5 for told in tried)
 
 
+@pytest.mark.slow
 def test_tuning_does_not_depend_on_the_cores_and_goes_on(planted, tmp_path, monkeypatch):
     """Rounds are of a fixed size; finished tries are reported again, not done again."""
     checkpoint, task, _, _, _ = planted("neuron_chain")

@@ -54,6 +54,7 @@ def killed_at(stage, inputs, folder, config=CONFIG):
         run_extraction(*inputs, config, out=folder, progress=progress)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["means", "eliminate 1", "masks 2"])
 def test_a_killed_extraction_goes_on_to_the_same_bytes(tmp_path, inputs, straight, stage):
     """Wherever it was killed; what was finished is not done again."""

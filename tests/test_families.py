@@ -333,6 +333,7 @@ def test_four_templates_have_an_interval():
 # Transfer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMED)
 def test_the_outcome_is_the_one_that_was_planted(compared, name):
     """Of the circuits that were wired for each form."""

@@ -78,6 +78,7 @@ def test_a_cell_by_family_names_the_planted_outcome(ran):
     assert rows[0]["overlap_min"] == smallest.overlaps[0].jaccard
 
 
+@pytest.mark.slow
 def test_a_cell_says_what_extract_by_family_says(ran):
     """The same circuits and matrix, but for the row of the whole task, which no cell searches."""
     folder, results = ran

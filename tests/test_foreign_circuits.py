@@ -112,6 +112,7 @@ def write(tmp_path, planted, kind):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_extract_validate_and_report_run_on_the_folder(tmp_path, planted, kind, monkeypatch):
     """The circuit is the planted one; every file names this folder and its hash."""

@@ -37,6 +37,7 @@ def name_of(path):
     return "/".join(path.parts[-2:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_no_single_node_can_go(name):
     """Of the smallest rung, by the masked model, apart from the search; one too many is found."""

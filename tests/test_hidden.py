@@ -93,6 +93,7 @@ def test_templates_without_forms_have_none():
     assert loss_by_form(np.zeros(4), ["a", "b", "form1/c", "d"], seed=0) == ()
 
 
+@pytest.mark.slow
 def test_loss_by_form_is_in_the_validation_and_in_its_claim(tmp_path):
     """A mechanism that half of the prompts do not use: the mean tells, and so does the form."""
     planted = plant("decoys")
@@ -126,6 +127,7 @@ def lopsided(tmp_path_factory):
     return opened(folder, planted.model, planted.tokenizer, told, planted.reference), planted
 
 
+@pytest.mark.slow
 def test_the_search_meets_the_target_on_every_form(lopsided):
     """On average the frequent form's mechanism is enough; asked of every form, both are found."""
     at, planted = lopsided

@@ -277,6 +277,7 @@ def inside(finding):
     return set(said.partition(";")[0].split(", "))
 
 
+@pytest.mark.slow
 def test_of_two_equal_heads_each_is_called_redundant_inside(tmp_path):
     """``necessary`` cannot see it; F_x is 0, and the other head's channels are named."""
     where, circuits = heads(tmp_path, 2)
@@ -389,6 +390,7 @@ def test_a_circuit_that_lives_on_ablation_values_is_not_robust(tmp_path):
     assert finding.effect == pytest.approx(0.8, abs=0.05)  # shut is a tie: half
 
 
+@pytest.mark.slow
 def test_the_numbers_of_robust_to_ablation_are_of_the_same_pairs(at):
     """F under each kind is on the pairs that the finding counts, that of F_x included."""
     where = at("long_way_round")

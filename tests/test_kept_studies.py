@@ -116,6 +116,7 @@ def cells_in(run, study, frame):
     return run
 
 
+@pytest.mark.slow
 @every_study
 def test_a_study_may_be_kept_in_parts(folder, tmp_path, monkeypatch):
     """Cells in any order, in any parts, of runs that ended or not: the same table and plots."""

@@ -47,6 +47,7 @@ def climbed(models, tmp_path_factory):
     return folder, inputs, run_extraction(*inputs, QUICK, out=folder, progress=silent)
 
 
+@pytest.mark.slow
 def test_the_smallest_does_not_decide_and_the_trusted_does(climbed):
     """The outweighed head alone is the smallest; what decides has more of the mechanism."""
     folder, _, extraction = climbed
@@ -61,6 +62,7 @@ def test_the_smallest_does_not_decide_and_the_trusted_does(climbed):
     assert (smallest, trusted) == extraction.ladder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["twin_paths", "closing_quote"])
 def test_a_rung_is_what_was_planted(models, name):
     """Two paths, either enough: the trusted circuit is both. One circuit: it is both rungs."""
@@ -72,6 +74,7 @@ def test_a_rung_is_what_was_planted(models, name):
     assert found.smallest.nodes in planted.wired
 
 
+@pytest.mark.slow
 def test_every_ask_is_within_its_limit(climbed):
     """By the bound that the file holds, for each ask that there is by default."""
     circuit = climbed[2].circuit
@@ -79,6 +82,7 @@ def test_every_ask_is_within_its_limit(climbed):
     assert all(asked.bound <= asked.limit for asked in circuit.asks)
 
 
+@pytest.mark.slow
 def test_the_folder_holds_both_rungs(climbed):
     """As files that are read back to the same nouns."""
     folder, _, extraction = climbed
@@ -93,6 +97,7 @@ def test_the_folder_holds_both_rungs(climbed):
     assert "price of trust" in price_in_words(extraction.ladder)
 
 
+@pytest.mark.slow
 def test_the_first_rung_alone_is_the_same_circuit(climbed, tmp_path):
     """``--rung smallest`` stops early: it finds what the climb began from."""
     _, inputs, extraction = climbed
@@ -104,6 +109,7 @@ def test_the_first_rung_alone_is_the_same_circuit(climbed, tmp_path):
         CircuitFolder.open(tmp_path).at("trusted")
 
 
+@pytest.mark.slow
 def test_a_brief_extraction_has_the_same_nodes_and_no_ladder(climbed, tmp_path):
     """And asked for the rest, its folder is not taken for finished."""
     _, inputs, whole = climbed
@@ -117,6 +123,7 @@ def test_a_brief_extraction_has_the_same_nodes_and_no_ladder(climbed, tmp_path):
     assert more.ladder == whole.ladder
 
 
+@pytest.mark.slow
 def test_a_rung_that_is_not_reached_is_an_outcome(climbed, tmp_path, monkeypatch):
     """The folder then holds the smallest circuit, and says which ask failed and by how much."""
     monkeypatch.setattr(ask_maker, "GAIN_ASKED", 0.01)  # without norms the gain is 1
@@ -129,6 +136,7 @@ def test_a_rung_that_is_not_reached_is_an_outcome(climbed, tmp_path, monkeypatch
     assert "norms at 100.00 of its limit" in price_in_words(found.ladder)
 
 
+@pytest.mark.slow
 def test_either_rung_is_validated(climbed):
     """The verdict on the smallest lies beside the other, and is of that circuit."""
     folder, _, extraction = climbed
@@ -144,6 +152,7 @@ def test_either_rung_is_validated(climbed):
     assert extraction.smallest.sha256 in beside
 
 
+@pytest.mark.slow
 def test_rungs_keep_their_finished_claims_apart(climbed):
     """A long validation of one that was stopped is not lost by one of the other."""
     folder = CircuitFolder.open(climbed[0])
@@ -152,6 +161,7 @@ def test_rungs_keep_their_finished_claims_apart(climbed):
     assert [thorough_inputs(folder, folder.at(r)).file for r in ("smallest", "trusted")] == files
 
 
+@pytest.mark.slow
 def test_asks_can_be_chosen(models, tmp_path):
     """Only those are asked, ``mean`` among them; restore is one of them."""
     _, inputs = models("outweighed")
@@ -197,6 +207,7 @@ def test_a_circuit_of_an_earlier_version_keeps_its_bytes():
     assert Circuit.model_validate_json(circuit.to_json()).to_json() == circuit.to_json()
 
 
+@pytest.mark.slow
 def test_a_climb_that_is_interrupted_ends_with_the_same_bytes(climbed, tmp_path):
     """Its finished parts are kept, as those of the first rung are."""
     folder, inputs, _ = climbed

@@ -159,6 +159,7 @@ def test_importing_circuitkit_imports_no_library_of_the_views():
     assert not heavy & set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_notebook_of_the_docs_runs(tmp_path, monkeypatch):
     """From its text, in a kernel of its own; it shows an SVG, tables and plots."""
     nbformat = pytest.importorskip("nbformat")

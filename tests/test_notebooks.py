@@ -56,6 +56,7 @@ def test_there_are_three():
     assert [path.stem for path in NOTEBOOKS] == ["first_circuit", "own_task", "wrong_circuit"]
 
 
+@pytest.mark.slow
 def test_the_first_circuit_is_small_and_does_not_decide(outputs):
     """As the prose of the notebook has it."""
     cells = outputs("first_circuit")
@@ -67,6 +68,7 @@ def test_the_first_circuit_is_small_and_does_not_decide(outputs):
     assert "out/for_while/report.pdf" in cells["report"]
 
 
+@pytest.mark.slow
 def test_the_wrong_circuit_is_caught(outputs):
     """The trap by three claims; the outweighed circuit by interchange, and then outgrown."""
     cells = outputs("wrong_circuit")
@@ -83,6 +85,7 @@ def test_the_wrong_circuit_is_caught(outputs):
     assert "follows the circuit on 1.000" in cells["trusted"]
 
 
+@pytest.mark.slow
 def test_trust_has_a_price_and_buys_the_answer(outputs):
     """The trusted circuit is larger, and the answer follows it; the smallest turns none."""
     cells = outputs("own_task")

@@ -47,6 +47,7 @@ def change_sample(path: Path) -> None:
     save_file({"tokens": tokens}, path)
 
 
+@pytest.mark.slow
 def test_validation_reads_as_much_of_the_reference_as_extraction_did(made, monkeypatch):
     """The limit is applied again: the sample is the one that the circuit names."""
     seen = []
@@ -60,6 +61,7 @@ def test_validation_reads_as_much_of_the_reference_as_extraction_did(made, monke
     assert sample_sha256(seen[0]["reference"]) == circuit.reference.sha256
 
 
+@pytest.mark.slow
 def test_a_reference_that_was_replaced_is_refused(copy):
     """By its hash, with both named; so is that of the checkpoint, and a shorter one."""
     change_sample(copy / "sample.safetensors")
@@ -74,6 +76,7 @@ def test_a_reference_that_was_replaced_is_refused(copy):
         ck.validate(checkpoint, task, circuit, means=means)
 
 
+@pytest.mark.slow
 def test_zero_ablation_is_bound_to_its_reference_too(tmp_path, made):
     """Its claims resample from it."""
     model, out = shutil.copytree(made / "model", tmp_path / "model"), tmp_path / "circuit"
@@ -87,6 +90,7 @@ def test_zero_ablation_is_bound_to_its_reference_too(tmp_path, made):
     assert (ran.code, "was extracted over a reference" in ran.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_an_earlier_circuit_is_held_to_its_number_of_tokens(made):
     """Its file has no hash of the reference, but its means say over how many they are."""
     checkpoint = ck.load_checkpoint(made / "model")
@@ -98,6 +102,7 @@ def test_an_earlier_circuit_is_held_to_its_number_of_tokens(made):
         ck.validate(checkpoint, task, circuit, means=means)
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_gone_is_named(copy, made):
     """With the option that says where it is now."""
     circuit = copy / "circuit"
@@ -109,6 +114,7 @@ def test_a_reference_that_is_gone_is_named(copy, made):
     assert "--reference" in ran.err
 
 
+@pytest.mark.slow
 def test_a_sample_is_its_ids_and_their_shape(made):
     """The type of integer does not matter, the length of the sequences does."""
     checkpoint = ck.load_checkpoint(made / "model")
@@ -119,6 +125,7 @@ def test_a_sample_is_its_ids_and_their_shape(made):
     assert not describe_reference(checkpoint, load_reference(checkpoint, None, 100)).is_own
 
 
+@pytest.mark.slow
 def test_another_extraction_leaves_nothing_of_the_one_before(copy):
     """Neither a task, a verdict, a report nor a file of a name that is no longer written."""
     out = copy / "circuit"
@@ -135,6 +142,7 @@ def test_another_extraction_leaves_nothing_of_the_one_before(copy):
     assert Circuit.load(out).task.name == "for_while"
 
 
+@pytest.mark.slow
 def test_a_search_that_is_stopped_leaves_no_circuit_of_other_means(copy, monkeypatch):
     """Its own means stand there, so the circuit that was found under others is gone."""
 
@@ -148,6 +156,7 @@ def test_a_search_that_is_stopped_leaves_no_circuit_of_other_means(copy, monkeyp
     assert left <= {"search.json", "means.safetensors"}
 
 
+@pytest.mark.slow
 def test_the_copy_of_a_task_can_be_extracted_into_its_own_folder(copy):
     """As the printed command does: the file is read before it is overwritten."""
     out = copy / "circuit"
@@ -158,6 +167,7 @@ def test_the_copy_of_a_task_can_be_extracted_into_its_own_folder(copy):
     assert (out / "task.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_resume_draws_what_an_interrupted_run_did_not(copy):
     """A folder with its circuit but without its picture gets the picture, and nothing else."""
     out = copy / "circuit"
@@ -172,6 +182,7 @@ def test_resume_draws_what_an_interrupted_run_did_not(copy):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_progress_says_that_a_diagram_is_drawn(copy):
     """A large one takes a minute."""
     task = ("--task", copy / "model" / "task.jsonl", "--out", copy / "new")

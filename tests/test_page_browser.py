@@ -301,6 +301,7 @@ AXE = """rules => axe.run({resultTypes: ["violations"], ...(rules && {runOnly: r
   .then(result => result.violations)"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("several", "scheme", "rules"),
     [(False, "light", None), (True, "light", None), (False, "dark", ["color-contrast"])],
@@ -389,6 +390,7 @@ def test_without_an_explanation_activations_are_shown(visit, tmp_path):
     assert marked(page, "fade") == {str(each) for each in CIRCUIT.nodes} - dependents(CIRCUIT, NODE)
 
 
+@pytest.mark.slow
 def test_a_page_of_500_nodes_can_be_used(visit, tmp_path):
     circuit = random_circuit(500, n_layer=8)
     page = visit(write(tmp_path, circuit))

@@ -307,6 +307,7 @@ def test_an_explanation_of_another_circuit_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @given(ODD, ODD, ODD, ODD)
 @settings(max_examples=20, deadline=None)
 def test_no_string_of_an_explanation_breaks_the_report(cue, answer, part, template):

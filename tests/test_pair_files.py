@@ -571,6 +571,7 @@ def planted(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_circuit_is_found_from_a_csv_and_its_folder_holds_the_file(planted, tmp_path):
     """The circuit that was planted; what was left out is said and recorded."""
     out = tmp_path / "found"

@@ -229,6 +229,7 @@ def trial_of(checkpoint):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_circuit_explains_the_model_that_it_is_of(trial):
     """Carried over unchanged, its cue nodes turn the answer, and random directions do not."""
     found = check_explains_dense(trial)
@@ -237,6 +238,7 @@ def test_a_circuit_explains_the_model_that_it_is_of(trial):
     assert "final_resid" in found.note
 
 
+@pytest.mark.slow
 def test_bridges_that_carry_nothing_right_explain_nothing(trial, monkeypatch):
     """The planted failure: what is carried is turned at random, as the controls are."""
     real = explains_dense.load_pair

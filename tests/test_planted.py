@@ -86,6 +86,7 @@ def rest(at):
     return NodeSet.full(at.model.arch.widths) - at.planted.mechanism
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "variation"), PLANTED)
 def test_brute_force_finds_what_was_wired(grown, name, variation):
     """The smallest circuits are those wired, with a wide gap to any other set."""
@@ -146,6 +147,7 @@ def test_under_zero_ablation_constants_count(grown, name):
         assert loss(at, nodes | some) == pytest.approx(loss(at, nodes), abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_judge_of_extraction_accepts_every_truth(grown, name):
     """So that what extraction misses is its own: neither bound nor drift refuse the truth."""
@@ -185,6 +187,7 @@ def test_the_search_agrees_with_trying_every_subset(grown, name):
     assert met == set(at.truth.circuits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "induction"])
 def test_a_dead_node_changes_nothing(grown, name):
     """Kept or ablated, beside a circuit or beside anything else."""
@@ -207,6 +210,7 @@ def test_some_live_node_changes_something(grown, name):
         assert loss(at, circuit - NodeSet.of([node])) > loss(at, circuit) + 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_noise_moves_nothing(grown, name, tmp_path):
     """The same seed with and without noise has the same circuits, channel by channel."""
@@ -471,6 +475,7 @@ def test_the_list_has_a_line_for_every_model():
     assert all(each["about"].endswith(".") for each in told)
 
 
+@pytest.mark.slow
 def test_plant_writes_a_folder_that_extract_works_on(tmp_path):
     """Checkpoint, task and truth; extraction finds the truth, nodes and edges."""
     out, found = tmp_path / "planted", tmp_path / "circuit"

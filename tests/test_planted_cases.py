@@ -184,6 +184,7 @@ def measured(name):
     return found[planted_cases.TRUE], found[planted_cases.KINDS_OF_SMALLEST[name]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fails"),
     [
@@ -201,6 +202,7 @@ def test_each_measure_catches_its_own_kind_only(tmp_path, name, fails):
     assert {m for m, least in thresholds.items() if part[m].low < least} == fails
 
 
+@pytest.mark.slow
 def test_both_prompts_of_a_pair_share_their_background(tmp_path):
     """What both draw alike cannot change the cue of paths that only add up."""
     cases = planted_cases.cases_of("outweighed", 0, tmp_path)

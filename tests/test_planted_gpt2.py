@@ -95,6 +95,7 @@ def measured(exported):
     return measure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_smallest_circuits_are_those_wired(exported, measured, name):
     """Brute force finds them, the model as read back agrees, with a gap to the next loss."""
@@ -180,6 +181,7 @@ def test_transformers_computes_the_same(exported, name):
             assert torch.allclose(found, model(torch.tensor([ids])).logits, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_five_lines_of_the_readme_print_all_of_it(exported):
     """In the folder, with transformers alone."""
     pytest.importorskip("transformers", reason=LOUD)
@@ -257,6 +259,7 @@ def found_in(folder):
     return run_extraction(load_checkpoint(folder), load_task(folder / TABLE), config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cancelling_pair"])
 def test_extraction_finds_the_truth_in_the_folder(exported, name):
     """The folder is a checkpoint like any other: the same nodes as brute force."""
@@ -265,6 +268,7 @@ def test_extraction_finds_the_truth_in_the_folder(exported, name):
     assert NodeSet(found.channels) in {nodes(c.nodes) for c in at.truth.smallest}
 
 
+@pytest.mark.slow
 def test_the_validator_refuses_half_of_a_pair(exported):
     """It meets the target, and knocked out it leaves the other half, which votes wrong."""
     at = exported("cancelling_pair")

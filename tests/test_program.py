@@ -68,6 +68,7 @@ def assert_equal(model, kept, pairs, seed=0):
     np.testing.assert_allclose(differences(folded), own, atol=1e-8, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("share", SHARES)
 def test_a_program_is_the_masked_model(option, share):
@@ -89,6 +90,7 @@ def test_any_combination_of_sites_is_written(data):
     assert_equal(model, kept, encoded_pairs(model.arch, 3))
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(architectures(), st.sampled_from(SHARES), st.integers(0, 2**20))
 def test_any_circuit_of_any_architecture_is_written(changes, share, seed):
@@ -167,6 +169,7 @@ def programs(planted_folder, tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["planted", "no rivals", "rivals", "positions"])
 def test_a_program_needs_numpy_alone_and_is_the_circuit(programs, name):
     """To 1e-5 on every test pair, and as near to the circuit in float32 as that is to itself."""
@@ -178,6 +181,7 @@ def test_a_program_needs_numpy_alone_and_is_the_circuit(programs, name):
     assert np.abs(exact - as_run).max() <= 2e-5
 
 
+@pytest.mark.slow
 def test_the_file_runs_and_checks_itself(programs):
     """``python FILE`` prints an example's logit difference; a changed weight shows."""
     _, path = programs["rivals"]
@@ -191,6 +195,7 @@ def test_the_file_runs_and_checks_itself(programs):
     assert "(changed)" in run([sys.executable, "-I", str(changed)]).stdout
 
 
+@pytest.mark.slow
 def test_a_program_is_short_and_says_what_it_is(programs):
     """A few lines a node before the tables; question, size and exactness at the top."""
     for folder, path in programs.values():
@@ -203,6 +208,7 @@ def test_a_program_is_short_and_says_what_it_is(programs):
             assert " ".join(said.split()) in " ".join(docstring.split())
 
 
+@pytest.mark.slow
 def test_a_token_that_no_prompt_has_is_named(programs):
     """So is an answer, and a prompt that is too long."""
     names = {"__name__": "program"}
@@ -232,6 +238,7 @@ def small_fold() -> FoldedCircuit:
     return fold(model, random_nodes(model.arch, 0.6), encoded_pairs(model.arch, 5))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(HOSTILE) | st.text(max_size=12), min_size=4, max_size=4))
 def test_no_text_gets_out_of_its_comment(texts):

@@ -87,6 +87,7 @@ def test_python_blocks_use_public_names(code):
     assert names_used(code) <= set(circuitkit.__all__)
 
 
+@pytest.mark.slow
 def test_python_blocks_print_what_is_shown(tmp_path, monkeypatch, capsys):
     """Run as they stand; each is followed by what it prints."""
     assert [language for language, _ in BLOCKS if language].count("python") == len(PRINTED)

@@ -74,6 +74,7 @@ ABLATIONS = {
 """Parts of the recipe, each put on or taken off by configuration keys alone."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_a_run_is_the_recipe_written_out(config_path, tmp_path, ablation):
     """Loss, RMS limit, AdamW with decay first, then the projection; all after six steps."""

@@ -142,6 +142,7 @@ def test_samples_are_pairs_without_the_zeros_that_fill_them_up(imported):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_imported_circuit_is_validated_compared_and_reported(imported, planted, tmp_path):
     """By the command line, from its folder alone."""
     validated = cli("validate", imported, "--pairs", 16, "-q", "--json")

@@ -73,6 +73,7 @@ def test_no_gradient_in_training_is_added_up_without_order(option):
     assert unordered.found == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_no_gradient_in_extraction_is_added_up_without_order(option):
     """In the gates, of the masked model and of the compiled one as it is narrowed."""
@@ -108,6 +109,7 @@ def straight(config, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @several_cores
 def test_at_this_size_the_old_form_differs(config, two_threads):
     """Else the tests below would prove nothing. On busy cores it takes many tries."""
@@ -154,6 +156,7 @@ train(load_config(sys.argv[1]), sys.argv[2], report=report)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_threads")
 def test_a_killed_run_resumes_to_the_same_bytes(config, straight, tmp_path):
     """``kill -9`` after a step that was not saved."""

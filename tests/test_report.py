@@ -188,6 +188,7 @@ def test_the_template_can_read_nothing_but_itself(tmp_path, monkeypatch):
         typeset([Reported(circuit=tiny_circuit())])
 
 
+@pytest.mark.slow
 @given(ODD, ODD, ODD, ODD)
 @settings(max_examples=25, deadline=None)
 def test_no_string_breaks_the_page(question, token, name, note):

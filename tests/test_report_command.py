@@ -42,6 +42,7 @@ def followed(folder: Path) -> Circuit:
     return Circuit.load(again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -70,6 +71,7 @@ def test_the_printed_command_makes_the_same_circuit(planted, tmp_path, options, 
     assert ('"search"' in (out / "circuit.json").read_text()) == bool(options)
 
 
+@pytest.mark.slow
 def test_a_reference_of_ones_own_is_in_the_command(planted, tmp_path):
     """By its path, with how much of it was read."""
     sample = tmp_path / "a sample.safetensors"
@@ -85,6 +87,7 @@ def test_a_reference_of_ones_own_is_in_the_command(planted, tmp_path):
     assert first.nodes == second.nodes
 
 
+@pytest.mark.slow
 def test_what_only_python_can_ask_for_is_a_line_of_python(planted, tmp_path):
     """No command claims to make it; the lines do."""
     checkpoint, task = ck.load_checkpoint(planted), ck.load_task(planted / "task.jsonl")

@@ -68,6 +68,7 @@ def killed(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [*map(str, range(N_KILLED)), "again"])
 def test_a_killed_run_resumes_to_the_same_bytes(killed, run):
     """``kill -9`` at any moment, once or over and over: every file, and no half-written one."""
@@ -75,6 +76,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(killed, run):
     assert contents(killed / run) == contents(killed / "straight")
 
 
+@pytest.mark.slow
 def test_the_kills_came_where_they_hurt(killed):
     """While a shard was written, with half a state or half the weights on disk, and in steps."""
     where = (killed / "where").read_text()

@@ -54,6 +54,7 @@ b = { prompt = "else:\\n    {{ name }}", answer = " =" }
     assert Question(checkpoint, task).is_asked_by(other)
 
 
+@pytest.mark.slow
 def test_of_the_built_in_tasks_only_the_twins_ask_the_same(checkpoint):
     """On all 190 pairs, with nothing near the limit."""
     tasks = {name: load_task(name) for name in builtin_tasks()}

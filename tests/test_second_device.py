@@ -121,6 +121,7 @@ def assert_alike(key, one, other):
     assert (key, apart) < (key, 1e-4 * max(1.0, float(other.abs().max())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_model_on_one_device_takes_inputs_on_another(card, name):
     """Every verb of extraction gives on both the same, and gives it on the CPU."""
@@ -160,6 +161,7 @@ def test_a_checkpoint_is_saved_from_the_device(card, tmp_path):
         assert here.read_bytes() == there.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_search_on_the_device_finds_the_same_nodes(card, planted, extraction, tmp_path):
     """The same seed asks the same, whatever computes; files hold no trace of the device."""
     found = run_extraction(*planted, QUICK, out=tmp_path / "out", device=card)
@@ -170,6 +172,7 @@ def test_a_search_on_the_device_finds_the_same_nodes(card, planted, extraction, 
     assert done.circuit == found.circuit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"ablation": "zero", "granularity": "edge"}, {"rung": "trusted"}]
 )
@@ -181,6 +184,7 @@ def test_other_searches_run_on_the_device_too(card, planted, changes):
     assert len(there.ladder) == len(here.ladder)
 
 
+@pytest.mark.slow
 def test_a_search_begun_on_one_device_ends_on_another(card, planted, extraction, tmp_path):
     """What is saved of a search is of no device."""
 
@@ -198,6 +202,7 @@ def verdict(validation):
     return {f.claim: (f.outcome, f.effect, f.note) for f in validation.findings}
 
 
+@pytest.mark.slow
 def test_a_validation_on_the_device_gives_the_same_verdict(card, planted, extraction, monkeypatch):
     """Every claim of both suites; random backgrounds and controls are those of the CPU."""
     monkeypatch.setattr(beats_controls, "N_DRAWS", 5)
@@ -220,6 +225,7 @@ def test_a_validation_on_the_device_gives_the_same_verdict(card, planted, extrac
         assert there[claim][1] == pytest.approx(effect, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_circuit_is_found_on_the_device(card, tmp_path, monkeypatch):
     """The backup, what outweighs, what is redundant inside: what only failures run."""
     monkeypatch.setattr(beats_controls, "N_DRAWS", 3)

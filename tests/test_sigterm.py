@@ -82,6 +82,7 @@ def training(running, tmp_path, **options):
     return ran
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
@@ -105,6 +106,7 @@ def test_a_training_saves_and_says_how_to_go_on(running, tmp_path, number, code)
     assert '"n_tokens": 48000' in told
 
 
+@pytest.mark.slow
 def test_sigterm_is_heeded_where_ctrl_c_is_ignored(running, tmp_path):
     """As in a job that a shell script put into the background."""
     ignoring = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
@@ -113,6 +115,7 @@ def test_sigterm_is_heeded_where_ctrl_c_is_ignored(running, tmp_path):
     assert "--resume" in to_go_on(err)
 
 
+@pytest.mark.slow
 def test_an_extraction_says_how_to_go_on(running, tmp_path):
     """The very command, with --resume; what was finished is kept."""
     out = tmp_path / "out"
@@ -126,6 +129,7 @@ def test_an_extraction_says_how_to_go_on(running, tmp_path):
     assert not list(out.glob(".*.part"))
 
 
+@pytest.mark.slow
 def test_a_long_validation_says_how_to_go_on(running, tmp_path):
     """The command with its options; no verdict is written."""
     folder = copytree(GALLERY / "for_while", tmp_path / "circuit")
@@ -138,6 +142,7 @@ def test_a_long_validation_says_how_to_go_on(running, tmp_path):
     assert not (folder / "validation.json").exists()
 
 
+@pytest.mark.slow
 def test_a_command_with_nothing_to_save_is_stopped_in_an_orderly_way(running):
     """Without a traceback."""
     ran = running("checkpoints", NANO)

@@ -278,6 +278,7 @@ def until(condition, process, seconds=120):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_study_resumes_to_the_same_table(tmp_path, here):
     """With -9, amid its cells: its process ends too, nothing is lost, and nothing is run twice."""
     study, out = tiny_study(tmp_path), tmp_path / "out"
@@ -368,6 +369,7 @@ def planted_checkpoint(folder):
     (folder / "task.jsonl").write_text(planted.task_lines)
 
 
+@pytest.mark.slow
 def test_a_real_cell_leaves_its_circuit_and_its_row(tmp_path):
     """In a process of its own; a task that the checkpoint cannot do is a row that says so."""
     planted_checkpoint(tmp_path / "model")
@@ -429,6 +431,7 @@ def in_process(monkeypatch):
     monkeypatch.setattr(run_study_module, "engine_of", lambda *_: engine)
 
 
+@pytest.mark.slow
 def test_a_study_trains_its_models_first(tmp_path, in_process):
     """It is a checkpoint in its cell's folder; the task is then asked of it."""
     (tmp_path / "mine.toml").write_text(TRAINING)

@@ -96,6 +96,7 @@ def letters(tmp_path):
     return load_checkpoint(tiny_checkpoint(tmp_path / "letters", text=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", builtin_tasks())
 def test_a_built_in_task_has_no_problem(checkpoint, name):
     """Single answers, no duplicates, what leaks is declared."""

@@ -166,6 +166,7 @@ def test_a_blind_circuit_is_right_half_of_the_time(true_grown, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", SEARCHES)
 def test_a_true_circuit_passes_what_searches(true_small, claim):
     """Nothing as small for any null; other seeds and halves find what behaves alike."""
@@ -322,6 +323,7 @@ def test_without_another_task_it_is_not_run(true_small):
 # Searches
 
 
+@pytest.mark.slow
 def test_a_trap_fails_the_search_null(grown):
     """The opposite of the shortcut is a circuit for the inverted labels, and as small."""
     finding = THOROUGH[Claim.SEARCH_NULL](smallest(grown, "cancellation_trap"))
@@ -330,6 +332,7 @@ def test_a_trap_fails_the_search_null(grown):
     assert f"stopped after {finding.n_draws} of 19 draws" in finding.note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_neither_everything_nor_nothing_is_a_small_circuit(small, share):
     """All claims answer, and the search null says no to the whole model."""
@@ -551,6 +554,7 @@ def test_a_stopped_suite_goes_on_where_it_stopped(true_small, tmp_path, counted)
     assert found[0].forward_passes == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_search_null_keeps_its_searches(true_small, tmp_path, monkeypatch):
     """And ends with the finding of one that was not stopped, forward passes included."""
     ran, search = [], search_null.search

@@ -82,6 +82,7 @@ def stop_at(claim, monkeypatch):
     monkeypatch.setitem(claims_of("thorough"), claim, stopped)
 
 
+@pytest.mark.slow
 def test_the_long_suite_leaves_every_finding(done):
     """Each claim once, in order, all of them run; nothing is left beside the validation."""
     validation = Validation.load(done.folder)
@@ -94,6 +95,7 @@ def test_the_long_suite_leaves_every_finding(done):
     assert done.ran.code == (0 if validation.passes else 1)
 
 
+@pytest.mark.slow
 def test_the_long_suite_tells_how_far_it_is(done):
     """On stderr; results on stdout."""
     assert "thorough suite: 0 of 46" in done.ran.err
@@ -101,6 +103,7 @@ def test_the_long_suite_tells_how_far_it_is(done):
     assert "resample_independent pass" in done.ran.out
 
 
+@pytest.mark.slow
 def test_the_searches_are_those_of_the_extraction(done):
     """With the settings that its folder holds, at the pressure that the chosen restart began at."""
     asked = SMALL()
@@ -109,6 +112,7 @@ def test_the_searches_are_those_of_the_extraction(done):
     assert config == replace(asked, pruning=replace(asked.learning, pressure_start=began))
 
 
+@pytest.mark.slow
 def test_of_tuned_settings_the_searches_have_those_that_won(copy):
     """Not those that tuning began with."""
     record = json.loads((copy / "pruning.json").read_text())
@@ -119,6 +123,7 @@ def test_of_tuned_settings_the_searches_have_those_that_won(copy):
     assert config.learning.lr == 0.0123
 
 
+@pytest.mark.slow
 def test_settings_that_an_earlier_search_ignored_are_ignored(copy):
     """Such a search is refused today, and its circuit is validated all the same."""
     record = json.loads((copy / "pruning.json").read_text())
@@ -130,6 +135,7 @@ def test_settings_that_an_earlier_search_ignored_are_ignored(copy):
     assert (config.rung, config.asks) == ("smallest", DEFAULT_ASKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", [Claim.SEARCH_NULL, Claim.WORST_CASE])
 def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypatch, claim):
     """Exit code 130, finished claims kept; the printed command ends with the same findings."""
@@ -148,6 +154,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_is_the_same(done, copy, monkeypat
     assert not kept.exists()
 
 
+@pytest.mark.slow
 def test_the_default_suite_leaves_what_was_kept_alone(copy):
     """An interrupted long run can still go on after it."""
     (copy / "thorough.json").write_text("{}")
@@ -155,6 +162,7 @@ def test_the_default_suite_leaves_what_was_kept_alone(copy):
     assert (copy / "thorough.json").exists()
 
 
+@pytest.mark.slow
 def test_options_are_part_of_the_command_to_go_on(copy, monkeypatch):
     """So that it asks for the same."""
     stop_at(Claim.SEARCH_NULL, monkeypatch)
@@ -162,6 +170,7 @@ def test_options_are_part_of_the_command_to_go_on(copy, monkeypatch):
     assert f"circuitkit validate {copy} --thorough --pairs 32 --rung smallest -q" in ran.err
 
 
+@pytest.mark.slow
 def test_circuits_beside_this_one_are_asked_too(copy):
     """Of the same checkpoint and means; what cannot be read is passed over."""
     circuit = Circuit.load(copy)
@@ -180,6 +189,7 @@ UNKNOWN = '{"config": {}, "chosen_restart": 0, "restarts": [{"pruning": {"n_stpe
 NONE_CHOSEN = '{"config": {}, "chosen_restart": 7, "restarts": []}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["{", "{}", UNKNOWN, NONE_CHOSEN])
 def test_a_wrong_record_of_the_search_is_refused(copy, text):
     """With one message, before anything runs."""
@@ -190,6 +200,7 @@ def test_a_wrong_record_of_the_search_is_refused(copy, text):
     assert f"pruning.json {problem}" in ran.err
 
 
+@pytest.mark.slow
 def test_without_a_record_the_search_is_a_plain_one(copy):
     """Of the circuit's seed."""
     (copy / "pruning.json").unlink()

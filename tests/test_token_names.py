@@ -102,6 +102,7 @@ def twins(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_answers_that_decode_alike_are_two_tokens_everywhere(twins):
     """Two boxes with an entry each, two answers on the page, and the cue is marked."""
     checkpoint, task = load_checkpoint(twins), load_task(twins / "task.jsonl")

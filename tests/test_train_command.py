@@ -22,6 +22,7 @@ def training(config, out, *more):
     return cli("train", config, "--out", out, "--set", "run.n_tokens=3200", "-q", *more)
 
 
+@pytest.mark.slow
 def test_a_model_worse_than_a_uniform_guess_is_exit_code_1(config, tmp_path):
     """With what was measured, what a uniform guess is, and what to do; the checkpoint is there."""
     out = tmp_path / "run"
@@ -37,6 +38,7 @@ def test_a_model_worse_than_a_uniform_guess_is_exit_code_1(config, tmp_path):
     assert (again.code, again.err) == (1, ran.err)
 
 
+@pytest.mark.slow
 def test_a_model_that_learned_something_is_exit_code_0(config, tmp_path):
     """And nothing is said."""
     ran = training(config, tmp_path / "run")
@@ -44,6 +46,7 @@ def test_a_model_that_learned_something_is_exit_code_0(config, tmp_path):
     assert (ran.code, ran.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_in_python_a_bad_model_is_a_model(config, tmp_path):
     """``train`` raises for what went wrong, not for what was learned."""
     loaded = load_config(config, ["run.n_tokens=3200", LR])

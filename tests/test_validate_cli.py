@@ -141,6 +141,7 @@ def test_a_node_taken_from_the_file_is_noticed(circuit, planted):
     assert "grade F; weakest finding: integrity" in ran.out
 
 
+@pytest.mark.slow
 def test_a_true_circuit_passes(circuit):
     """So that the refusals here are of what was done to it; what was not run is said."""
     ran = judged(circuit)
@@ -166,6 +167,7 @@ def test_too_few_pairs_pass_nothing(circuit):
     assert "2 templates only" in ran.out
 
 
+@pytest.mark.slow
 def test_too_few_templates_pass_nothing(tmp_path, planted):
     """All pairs of a split from a single one."""
     lines = []
@@ -187,6 +189,7 @@ def test_a_model_that_does_not_do_the_task_stops_the_suite(tmp_path, planted):
     assert "not run: sufficient" in ran.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["empty", "everything"])
 def test_neither_nothing_nor_everything_passes(tmp_path, planted, which):
     """Each is judged to the end, and refused."""
@@ -199,6 +202,7 @@ def test_neither_nothing_nor_everything_passes(tmp_path, planted, which):
     assert told in ran.out
 
 
+@pytest.mark.slow
 def test_circuits_beside_are_compared_with(tmp_path, circuit, planted):
     """Those of other tasks on the same checkpoint; a broken folder is no hindrance."""
     other = folder_of(tmp_path, NodeSet(), planted.task_lines, "other")
@@ -221,6 +225,7 @@ def beats_controls_note(folder):
     return next(f["note"] for f in told if f["claim"] == "beats_controls")
 
 
+@pytest.mark.slow
 def test_a_task_in_other_bytes_is_no_other_task(tmp_path, circuit, planted):
     """Blank lines, other template names, another order: its circuit is no rival, and it is said."""
     lines = planted.task_lines.replace('"template": "', '"template": "my ').splitlines()
@@ -230,6 +235,7 @@ def test_a_task_in_other_bytes_is_no_other_task(tmp_path, circuit, planted):
     assert "task's circuit" not in note
 
 
+@pytest.mark.slow
 def test_a_task_that_cannot_be_read_is_known_by_its_file(tmp_path, circuit, planted):
     """As long as nothing better is at hand; and it is said."""
     other = folder_of(tmp_path, planted.mechanism, planted.task_lines + "\n", "other")
@@ -239,6 +245,7 @@ def test_a_task_that_cannot_be_read_is_known_by_its_file(tmp_path, circuit, plan
     assert "tasks known by their files alone: task" in note
 
 
+@pytest.mark.slow
 def test_what_a_tokenizer_file_asks_for_is_said(tmp_path, circuit):
     """On stderr, even when quiet, by every command that asks the checkpoint a task."""
     folder = tmp_path / "model"
@@ -252,6 +259,7 @@ def test_what_a_tokenizer_file_asks_for_is_said(tmp_path, circuit):
     assert told in cli("validate", tmp_path / "out", "-q").err
 
 
+@pytest.mark.slow
 def test_copies_are_said_by_extract_and_validate(tmp_path, planted):
     """On stderr and in pruning.json; in the note of competent."""
     lines = planted.task_lines.splitlines()

@@ -275,6 +275,7 @@ def outcomes(validation):
     return {f.claim.value: f.outcome for f in validation.findings if f.outcome != "not_run"}
 
 
+@pytest.mark.slow
 def test_the_true_circuit_passes_every_claim(wide):
     """But for one that its task has no prompts for: B."""
     validation = validate(*wide, circuit_of(*wide, parse_nodes(*TRUE)))
@@ -285,6 +286,7 @@ def test_the_true_circuit_passes_every_claim(wide):
     assert validation.passes
 
 
+@pytest.mark.slow
 def test_the_same_circuit_gets_the_same_verdict(small):
     """All but the seconds is repeatable."""
     circuit = circuit_of(*small, parse_nodes(*TRUE))
@@ -295,6 +297,7 @@ def test_the_same_circuit_gets_the_same_verdict(small):
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", TRUE)
 def test_without_any_node_of_it_the_true_circuit_is_refused(small, gone):
     """Every one of the four is needed, and its absence seen."""
@@ -304,6 +307,7 @@ def test_without_any_node_of_it_the_true_circuit_is_refused(small, gone):
     assert validation["sufficient"].outcome == "fail"
 
 
+@pytest.mark.slow
 def test_passengers_are_flagged(wide):
     """Twenty nodes that do nothing make the circuit no worse; they are named as the weakness."""
     kept = parse_nodes(*TRUE, *(f"0.mlp.resid_delta:{i}" for i in range(20)))
@@ -316,6 +320,7 @@ def test_passengers_are_flagged(wide):
     assert "20 of 24 do not matter alone" in validation["minimal"].note
 
 
+@pytest.mark.slow
 def test_a_backup_is_called_redundant(tmp_path):
     """Two paths that each do the task: one of them alone is sufficient, not necessary."""
     twins = planted(tmp_path, n_paths=2)
@@ -326,6 +331,7 @@ def test_a_backup_is_called_redundant(tmp_path):
     assert not validation.passes
 
 
+@pytest.mark.slow
 def test_a_circuit_that_cancels_is_called_anti_chance(tmp_path):
     """Where the rest of the model votes for the foil, knocking the circuit out is no proof."""
     checkpoint, task = planted(tmp_path, n_paths=2)
@@ -406,6 +412,7 @@ def test_compiled_and_masked_are_really_compared(small, monkeypatch):
     assert "compiled and masked logits differ" in validation["integrity"].note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 6])
 def test_means_over_one_text_are_not_known_to_hold(small, n):
     """One sequence, or copies of it: integrity is undecided, and the finding says what to do."""
@@ -434,6 +441,7 @@ def test_halves_are_compared_with_the_whole(small, monkeypatch):
     assert finding.effect == pytest.approx(0.02, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_nodes_kept_for_the_second_rule_are_no_passengers(small, monkeypatch):
     """What does not matter to the loss may be needed so that it does not hang on the sample."""
     checkpoint, task = small
@@ -474,6 +482,7 @@ def test_an_incompetent_model_has_no_circuit(small, tmp_path):
     assert check_task(idle, task)["problems"]
 
 
+@pytest.mark.slow
 def test_findings_come_in_the_order_of_the_suite(small):
     """One a claim of the default suite, each with its threshold and what can fool it."""
     assert tuple(claims_of("default")) == DEFAULT_CLAIMS
@@ -559,6 +568,7 @@ def nano():
     return load_checkpoint("tinypython-nano"), load_task("if_equals")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_random_circuit_of_the_bundled_checkpoint_is_refused(nano, seed, monkeypatch):
     """Two of a hundred nodes, at random, with their true losses written down."""
@@ -579,6 +589,7 @@ def test_a_random_circuit_of_the_bundled_checkpoint_is_refused(nano, seed, monke
     assert validation.grade == "F"
 
 
+@pytest.mark.slow
 def test_the_empty_circuit_of_the_bundled_checkpoint_is_refused(nano, monkeypatch):
     """Top-k, attention sink, bigram table and all."""
     monkeypatch.setattr(integrity, "HALVES_NATS", 1.0)

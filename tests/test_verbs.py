@@ -60,6 +60,7 @@ def content(folder):
     return files, validation
 
 
+@pytest.mark.slow
 def test_verbs_and_commands_leave_the_same_folder(made):
     """The same files, of the same bytes."""
     by_api, by_cli = made
@@ -67,6 +68,7 @@ def test_verbs_and_commands_leave_the_same_folder(made):
     assert content(by_api) == content(by_cli)
 
 
+@pytest.mark.slow
 def test_each_accepts_what_the_other_left(made, inputs, tmp_path):
     """A folder of the API for commands, one of the command line for verbs."""
     by_api, by_cli = made
@@ -79,6 +81,7 @@ def test_each_accepts_what_the_other_left(made, inputs, tmp_path):
     assert done.circuit == ck.Circuit.load(by_cli)
 
 
+@pytest.mark.slow
 def test_names_and_objects_are_the_same(inputs):
     """A checkpoint or its folder, a task or its file."""
     checkpoint, task = ck.load_checkpoint(inputs[0]), ck.load_task(inputs[1])
@@ -88,6 +91,7 @@ def test_names_and_objects_are_the_same(inputs):
     assert ck.load_task(task) is task
 
 
+@pytest.mark.slow
 def test_a_verdict_that_cannot_be_written_is_not_worked_out(made, monkeypatch):
     """A read-only folder is refused first; what it holds stays."""
     folder, _ = made
@@ -98,6 +102,7 @@ def test_a_verdict_that_cannot_be_written_is_not_worked_out(made, monkeypatch):
     assert content(folder) == before
 
 
+@pytest.mark.slow
 def test_means_are_measured_once(inputs, monkeypatch):
     """What ``extract`` measured, ``validate`` need not measure again; of other text it does."""
     checkpoint, measured, real = ck.load_checkpoint(inputs[0]), [], means.measure_means
@@ -215,6 +220,7 @@ def test_progress_is_shown_where_someone_looks(monkeypatch, is_terminal, kernel)
         assert report is silent
 
 
+@pytest.mark.slow
 def test_the_python_of_the_page_on_commands_runs(tmp_path, monkeypatch):
     """Line by line, where the extraction is done already."""
     page = (GALLERY.parents[2] / "docs" / "commands.md").read_text()

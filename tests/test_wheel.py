@@ -102,6 +102,7 @@ def test_the_installed_package_is_the_one_that_runs(run, installed):
     assert Path(found) == installed / "circuitkit" / "__init__.py"
 
 
+@pytest.mark.slow
 def test_installed_tasks_and_checkpoints_are_found(run):
     """Listed and inspected without the repository."""
     tasks = json.loads(run("tasks", "list", "--json"))
@@ -111,6 +112,7 @@ def test_installed_tasks_and_checkpoints_are_found(run):
     assert "--resume" in run("train", "--help")
 
 
+@pytest.mark.slow
 def test_the_main_job_runs_installed(run, tmp_path):
     """A circuit is found, validated, and typeset from the template in the wheel."""
     code = """

@@ -9,9 +9,9 @@ from typing import Any
 
 from circuitkit.circuit import Circuit
 from circuitkit.cli.console import coloured
+from circuitkit.model import LN2
 from circuitkit.statistics.intervals import FEWEST
 from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
-from circuitkit.validation.trial import LN2
 
 _NAMED_NODES = 8
 """An alternative that changes more nodes is counted, and not spelt out."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import log
 from typing import NamedTuple
 
 import torch
@@ -40,7 +39,7 @@ from circuitkit.extraction.asks import (
 from circuitkit.extraction.gated_background import GatedBackground
 from circuitkit.extraction.masked_model import tapped_differences
 from circuitkit.extraction.upper_bound import Limits, Units, growing
-from circuitkit.model import EncodedPairs, Transformer, pair_losses, record_tap
+from circuitkit.model import LN2, EncodedPairs, Transformer, pair_losses, record_tap
 from circuitkit.nodes import NodeSet, Site
 
 F_ASKED = 0.6
@@ -62,7 +61,6 @@ RESTORE_NATS = 0.10
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Of the ablated nodes, the shares that are given back in turn; validation tries the same."""
 
-_LN2 = log(2)
 _PAIRS_A_PATTERN = 8
 _FEW = 96
 _BATCHES, _PAIRS_A_BATCH = 8, 16
@@ -116,7 +114,7 @@ class AskMaker:
     def limits(self) -> Limits:
         """Of the pair loss under an interchange and under the model's norms, in nats."""
         own = self.own_losses.mean().item()
-        asked = _LN2 - F_ASKED * (_LN2 - own)
+        asked = LN2 - F_ASKED * (LN2 - own)
         return Limits(mean=asked, form=max(asked, self._worst.form), template=None)
 
     @property
@@ -128,7 +126,7 @@ class AskMaker:
     @property
     def mean_limits(self) -> Limits:
         """The same, and no template loses half of ln 2."""
-        return replace(self.form_limits, template=max(_LN2 / 2, self._worst.template))
+        return replace(self.form_limits, template=max(LN2 / 2, self._worst.template))
 
     @cached_property
     def _worst(self) -> _Worst:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import log
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from circuitkit.circuit.folder import LADDER
 from circuitkit.extraction.ask_maker import AskMaker
 from circuitkit.extraction.asks import AskName
 from circuitkit.files import write_whole
+from circuitkit.model import LN2
 
-_LN2 = log(2)
 N_PAIRS = 128
 
 
@@ -62,7 +61,7 @@ def measure_step(
     missed = {name: x for name, x in (excesses or {}).items() if x > 1}
 
     def f(loss_nats: float) -> float:
-        return round((_LN2 - loss_nats) / (_LN2 - own), 4)
+        return round((LN2 - loss_nats) / (LN2 - own), 4)
 
     cue = found.get(("background", "share_cue_lost"))
     return Step(

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from math import log
 
 import numpy as np
 import torch
@@ -26,14 +25,13 @@ from circuitkit.compiled.background import FoldedBackground, other_prompts
 from circuitkit.compiled.patched import PatchedCircuit
 from circuitkit.extraction.masked_model import tapped_differences
 from circuitkit.families.name_mechanisms import F_DOES, Matrix, name_mechanisms
-from circuitkit.model import EncodedPairs, Transformer
+from circuitkit.model import LN2, EncodedPairs, Transformer
 from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.progress import Progress, silent
 from circuitkit.provenance import Named
 from circuitkit.statistics.intervals import FEWEST, cluster_ratio, ratio_of_few
 
-_LN2 = log(2)
 _PAIRS_AT_ONCE = 16
 
 
@@ -159,7 +157,7 @@ def _interchanged(trial: TransferTrial, pairs: EncodedPairs) -> dict[str, Tensor
 def _f(
     losses: NDArray[np.float64], model: NDArray[np.float64], templates: Sequence[str], seed: int
 ) -> Bounded:
-    above, below = _LN2 - losses, _LN2 - model
+    above, below = LN2 - losses, LN2 - model
     if len(set(templates)) < FEWEST:
         found = ratio_of_few(above, below, templates)
     else:

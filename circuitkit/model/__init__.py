@@ -11,6 +11,7 @@ In: an ``Architecture`` and tokens. Out: logits, and at each site whatever a
 from circuitkit.model.architecture import Architecture
 from circuitkit.model.encode import encode_pairs
 from circuitkit.model.encoded_pairs import (
+    LN2,
     EncodedPairs,
     agreement,
     hits,
@@ -21,6 +22,7 @@ from circuitkit.model.taps import Tap, chain, gate_tap, gates_of, record_tap
 from circuitkit.model.transformer import Transformer
 
 __all__ = [
+    "LN2",
     "Architecture",
     "EncodedPairs",
     "Tap",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import log
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from circuitkit.task import Pair
+
+LN2 = log(2)
+"""The pair loss, in nats, of any predictor that does not distinguish the two prompts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from torch import Tensor
 from circuitkit.compiled import CompiledCircuit, FoldedModel, Prompts
 from circuitkit.errors import UsageError
 from circuitkit.extraction import Means, edges_between
-from circuitkit.model import EncodedPairs, Transformer, pair_losses
+from circuitkit.model import LN2, EncodedPairs, Transformer, pair_losses
 from circuitkit.nodes import Edge, Node, NodeSet, Site
 from circuitkit.planted.live_nodes import Alive, find_alive, has_even_norms
 
@@ -89,7 +89,7 @@ def find_truth(
 
 def _check(model: Transformer, pairs: EncodedPairs, target_loss_nats: float) -> None:
     """Refuse anything under which the search would not be exact."""
-    if not 0 < target_loss_nats < math.log(2):
+    if not 0 < target_loss_nats < LN2:
         raise UsageError(f"target {target_loss_nats} nats: expected more than 0, less than ln 2.")
     arch = model.arch
     same_length = torch.equal(*pairs.last.chunk(2))

@@ -20,11 +20,11 @@ from torch import Tensor
 from circuitkit.circuit import Circuit
 from circuitkit.extraction import ExtractConfig
 from circuitkit.extraction.masked_model import masked_differences
-from circuitkit.model import EncodedPairs
+from circuitkit.model import LN2, EncodedPairs
 from circuitkit.nodes import NodeSet
 from circuitkit.task import Split, Task
 from circuitkit.validation.saved_findings import SavedFindings
-from circuitkit.validation.trial import LN2, Trial
+from circuitkit.validation.trial import Trial
 
 _PAIRS_A_BATCH = 128
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import log
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from circuitkit.extraction.edge_pruning import cut_model
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.scoring import FourDifferences, four_differences
 from circuitkit.model import (
+    LN2,
     EncodedPairs,
     Transformer,
     record_tap,
@@ -38,9 +38,6 @@ from circuitkit.statistics.intervals import Estimate, cluster_ratio
 from circuitkit.task import SPLITS, Split, Task
 from circuitkit.validation.ablations import STILL, Kind, ablated_differences, means_over
 from circuitkit.validation.leave_one_out import LeftOut, leave_one_out
-
-LN2 = log(2)
-"""The pair loss, in nats, of any predictor that does not distinguish the two prompts."""
 
 _POOL_SEQUENCES = 64
 _FEW = 128

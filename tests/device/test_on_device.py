@@ -71,6 +71,7 @@ def test_what_was_wired_is_found(device, tmp_path, name):
     assert sorted(map(str, found.nodes)) in [sorted(c["nodes"]) for c in truth["circuits"]]
 
 
+@pytest.mark.slow
 def test_a_search_gives_the_same_bytes_again(device, tmp_path):
     """Means, scores, circuit: with activation top-k and a sink, where a rounding would show."""
     config = replace(QUICK, rung="trusted" if ON_GPU else "smallest")

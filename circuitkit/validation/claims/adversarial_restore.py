@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 
 from circuitkit.extraction.masked_model import gate_gradients, masked_differences
 from circuitkit.findings import Claim, Finding
-from circuitkit.model import EncodedPairs
+from circuitkit.model import LN2, EncodedPairs
 from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.statistics.intervals import mean_loss
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.search_trial import SearchTrial
-from circuitkit.validation.trial import LN2
 
 CLAIM = Declared(
     id=Claim.ADVERSARIAL_RESTORE,

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from circuitkit.extraction.induced_edges import edges_between
 from circuitkit.findings import Claim, Finding
+from circuitkit.model import LN2
 from circuitkit.model.per_pair import losses_of
 from circuitkit.statistics.intervals import all_of, cluster_ratio, mean_loss
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS, F_HIGH, F_LOW
 from circuitkit.validation.search_trial import SearchTrial
-from circuitkit.validation.trial import LN2
 
 CLAIM = Declared(
     id=Claim.EDGE_SUFFICIENT,

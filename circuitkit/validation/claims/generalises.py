@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitkit.findings import Claim, Finding, Outcome
+from circuitkit.model import LN2
 from circuitkit.model.per_pair import losses_of
 from circuitkit.statistics.decision import Requirement, decide, joined
 from circuitkit.statistics.intervals import FEWEST, all_of, cluster_difference
 from circuitkit.validation.claim_test import Declared
-from circuitkit.validation.trial import LN2, Trial
+from circuitkit.validation.trial import Trial
 
 CLAIM = Declared(
     id=Claim.GENERALISES,

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from circuitkit.findings import Claim, Finding
+from circuitkit.model import LN2
 from circuitkit.model.per_pair import hits_of, losses_of
 from circuitkit.statistics.decision import Requirement, decide, joined
 from circuitkit.statistics.intervals import Estimate, cluster_ratio, proportion
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
 from circuitkit.validation.controls.backup import find_backup
-from circuitkit.validation.trial import LN2, Trial
+from circuitkit.validation.trial import Trial
 
 CLAIM = Declared(
     id=Claim.NECESSARY,

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from circuitkit.extraction.masked_model import gate_gradients
 from circuitkit.findings import Claim, Finding, Outcome
-from circuitkit.model import EncodedPairs
+from circuitkit.model import LN2, EncodedPairs
 from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import Node, NodeSet
 from circuitkit.statistics.intervals import all_of, cluster_ratio
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.claims.sufficient import F_HIGH, F_LOW
 from circuitkit.validation.search_trial import SearchTrial, faithfulness
-from circuitkit.validation.trial import LN2
 
 CLAIM = Declared(
     id=Claim.SIZE_CURVE,

@@ -30,7 +30,7 @@ from circuitkit.competence.measure import interval_of
 from circuitkit.errors import TaskError
 from circuitkit.extraction.masked_model import tapped_differences
 from circuitkit.findings import Claim, Finding
-from circuitkit.model import EncodedPairs
+from circuitkit.model import LN2, EncodedPairs
 from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import NodeSet
 from circuitkit.statistics.decision import joined
@@ -40,7 +40,6 @@ from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.claims.necessary import NECESSITY
 from circuitkit.validation.controls.same_question import Question
 from circuitkit.validation.search_trial import SearchTrial
-from circuitkit.validation.trial import LN2
 
 CLAIM = Declared(
     id=Claim.SPECIFIC,

@@ -15,9 +15,9 @@ from circuitkit.extraction.discretise import ranked_nodes, smallest_prefix
 from circuitkit.extraction.elimination import eliminate
 from circuitkit.extraction.mask_learning import Scores
 from circuitkit.extraction.masked_model import gate_gradients
-from circuitkit.model import EncodedPairs
+from circuitkit.model import LN2, EncodedPairs
 from circuitkit.nodes import NodeSet
-from circuitkit.validation.trial import LN2, Trial
+from circuitkit.validation.trial import Trial
 
 ROOM_NATS = 0.05
 _CHANCE_NATS = LN2 - 2 * ROOM_NATS
