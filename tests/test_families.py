@@ -287,6 +287,8 @@ NO = -0.5
          "a union: 4 nodes for a, b; 7 nodes for c; two of them share 2 nodes"),
         (matrix([[1, 0.58, 0.9], [0.9, 1, 0.9], [0.9, 0.9, 1]]), "undecided",
          "1 of 9 intervals include the limit of 0.6, such as F of a's circuit on b"),
+        (matrix([[0.5, 0.5], [0.5, 0.5]]), "undecided",
+         "the circuit of a, b does not do its own family, F 0.50 [0.45, 0.55] on a: a lower"),
         (matrix([[1]]), "one", "one family: nothing to compare"),
         (matrix([[1]], left_out=("d",)), "undecided", "with d left out there is nothing"),
         (matrix(ALL, missing=("d",)), "undecided", "no circuit of d alone meets the target"),
@@ -489,15 +491,34 @@ def test_a_large_model_has_its_candidates_found_once(searched, found_again, monk
     monkeypatch.setattr(family_search, "SMALL_MODEL", 0)
     monkeypatch.setattr(
         family_search, "find_candidates",
-        lambda train, criterion, **_: seen.append(len(train)) or at.planted.mechanism,
+        lambda train, criterion, **_: seen.append(criterion.target_loss_nats)
+        or at.planted.mechanism,
     )  # fmt: skip
     monkeypatch.setattr(
         FamilySearch, "_one",
         lambda self, family, within, *_: given.append(within) or found_again[family.name],
     )  # fmt: skip
     assert extract_by_family(at.checkpoint, at.task, FEW, progress=silent).transfer.names
-    assert len(seen) == 1
+    assert seen == [0.15]
     assert given == [at.planted.mechanism] * 2
+
+
+@pytest.mark.parametrize(("asked", "target"), [(None, 0.2), (0.05, 0.05)])
+def test_candidates_are_for_the_target_of_the_families_that_are_kept(searched, asked, target):
+    """Not for one that the model does not do, nor for another target than the one asked for."""
+    at = searched
+    found = find_families(at.checkpoint, at.task, progress=silent)
+    found = replace(found, loss_nats={"far": 0.2, "near": 0.0, "not done": 1.2})
+    search = FamilySearch(
+        checkpoint=at.checkpoint, task=at.task, found=found, means=at.found.whole.means, where={},
+        config=replace(FEW, target_loss_nats=asked), progress=silent,
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(family_search, "SMALL_MODEL", 0)
+        patched.setattr(
+            family_search, "find_candidates", lambda _, criterion, **__: criterion.target_loss_nats
+        )
+        assert search._candidates() == target
 
 
 @pytest.mark.parametrize("reason", ["missed", "beaten"])
@@ -541,6 +562,33 @@ def test_a_second_round_goes_on_from_the_restarts_of_the_first(searched, monkeyp
     assert ranked == [0, 1]
     whole = at.found.whole
     assert (again.circuit, again.pruning) == (whole.circuit, whole.pruning)
+
+
+def test_resume_of_families_that_were_searched_again_does_nothing(grown, tmp_path, monkeypatch):
+    """Nor does it lose what was made from their circuits; stopped between, it goes on."""
+    at = grown("two_mechanisms")
+    monkeypatch.setattr(FamilySearch, "_has_smaller", lambda self, family, *_: family.name == "far")
+    first = extract_by_family(at.checkpoint, at.task, FEW, out=tmp_path / "out", progress=silent)
+    verdict = tmp_path / "out/families/far/validation.json"
+    verdict.write_text("{}")
+    searched = []
+    run = restarts.follow
+    monkeypatch.setattr(
+        restarts, "follow", lambda *args, **more: searched.append(args) or run(*args, **more)
+    )
+    again = extract_by_family(
+        at.checkpoint, at.task, FEW, out=tmp_path / "out", resume=True, progress=silent
+    )
+    assert (searched, verdict.exists()) == ([], True)
+    assert again.transfer == first.transfer
+    assert list(again.parts) == list(first.parts) == ["far", "near"]
+    CircuitFolder(tmp_path / "out/families/far").forget_circuit()
+    once_more = extract_by_family(
+        at.checkpoint, at.task, FEW, out=tmp_path / "out", resume=True, progress=silent
+    )
+    assert (len(searched), once_more.transfer) == (FEW.restarts, first.transfer)
+    CircuitFolder(tmp_path / "out").forget_parts()
+    assert not (tmp_path / "out/families").exists()
 
 
 def test_smaller_counts_only_what_does_the_family(compared):

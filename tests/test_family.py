@@ -108,6 +108,21 @@ def test_a_name_that_is_no_folder_gets_one(tmp_path):
     assert [f.folder for f in found.families] == ["family1", "y"]
 
 
+@pytest.mark.parametrize(
+    ("names", "folders"),
+    [
+        (("family 2", "family1"), ["family2", "family1"]),
+        (("family1", "familß", "familSS"), ["familSS", "family1", "family3"]),
+        (("x", "X", "a b", "family3"), ["X", "family2", "family3", "family4"]),
+    ],
+)
+def test_no_two_families_share_a_folder(tmp_path, names, folders):
+    """Nor where case is ignored: the second circuit would take the place of the first."""
+    _, found = sorted_by(tmp_path, "family", rows(*names))
+    assert [f.name for f in found.families] == sorted(names)
+    assert [f.folder for f in found.families] == folders
+
+
 def test_more_than_twelve_families_are_refused(tmp_path):
     """With how many there are."""
     with pytest.raises(TaskError, match="13 families by family, such as f0, f1, f10; expected at"):

@@ -41,6 +41,7 @@ SMALLEST_THOROUGH = "smallest.thorough.json"
 SEARCH = "search.json"
 LADDER = "ladder.csv"
 FAMILIES_SVG = "families.svg"
+AGAIN = "again.json"
 """The circuits of families in one picture."""
 
 SMALLEST_VALIDATION = "smallest.validation.json"
@@ -317,6 +318,8 @@ class CircuitFolder:
                     remove(path.parent / name)
                 with suppress(OSError):  # something else is in it
                     path.parent.rmdir()
+        if not keep:
+            remove(folder / AGAIN)
         with suppress(OSError):
             folder.rmdir()
 

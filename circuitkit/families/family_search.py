@@ -14,14 +14,19 @@ from typing import Any
 
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.circuit import Circuit
+from circuitkit.circuit.folder import AGAIN
 from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
 from circuitkit.compiled import CompiledCircuit, FoldedModel
 from circuitkit.errors import TaskError
 from circuitkit.extraction import Criterion, ExtractConfig, Extraction, Means, run_extraction
 from circuitkit.extraction.candidates import SMALL_MODEL, find_candidates
+from circuitkit.extraction.resume import search_key
 from circuitkit.extraction.search import Restart
+from circuitkit.extraction.target_loss import DEFAULT_TARGET_NATS
 from circuitkit.families.find_families import FoundFamilies
 from circuitkit.families.measure_transfer import FamilyTrial, TransferTrial, measure_transfer
+from circuitkit.families.second_round import SecondRound
+from circuitkit.files import sha256
 from circuitkit.model import Transformer, pair_losses
 from circuitkit.model.device import device_named, placed, repeatable
 from circuitkit.nodes import NodeSet
@@ -63,16 +68,21 @@ class FamilySearch:
         if len(self.found.families) < 2 or not some:
             return {}
         within = self._candidates()
-        found = self._searched(some, within, 1, {})
-        if self.config.restarts > 1:
-            more = self._to_repeat(some, found)
-            found |= self._searched(more, within, self.config.restarts, found)
+        second = self._second_round(some, within)
+        again = second.read()
+        found = self._searched([f for f in some if f.name not in (again or ())], within, 1, {})
+        if again is None:
+            again = self._to_repeat(some, found) if self.config.restarts > 1 else ()
+            second.keep(again)
+        more = [family for family in some if family.name in again]
+        found |= self._searched(more, within, self.config.restarts, found)
         for name, extraction in found.items():
             if extraction.circuit.outcome != "target_met":
                 self.left_out[name] = (
                     f"no circuit of its own meets the target: {extraction.circuit.outcome}"
                 )
-        return {name: each for name, each in found.items() if name not in self.left_out}
+        names = [f.name for f in some if f.name in found and f.name not in self.left_out]
+        return {name: found[name] for name in names}
 
     def _searched(
         self, families: Sequence[Family], within: NodeSet | None, restarts: int,
@@ -83,30 +93,39 @@ class FamilySearch:
         for i, family in enumerate(families):
             self.progress("families", i, len(families))
             try:
-                begun = before[family.name].restarts if before else ()
+                begun = before[family.name].restarts if family.name in before else ()
                 found[family.name] = self._one(family, within, restarts, begun)
             except TaskError as error:
                 self.left_out[family.name] = str(error)
         return found
 
+    def _second_round(self, families: Sequence[Family], within: NodeSet | None) -> SecondRound:
+        config = self.settings(self.config.restarts)
+        keys = [
+            search_key(self.checkpoint, family.task_of(self.task), config, None, within)
+            for family in families
+        ]
+        path = None if self.out is None else self.out / PARTS_FOLDER / AGAIN
+        return SecondRound(path=path, key=sha256("".join([self.means.sha256, *keys]).encode()))
+
     def _to_repeat(
         self, families: Sequence[Family], found: Mapping[str, Extraction]
-    ) -> list[Family]:
+    ) -> tuple[str, ...]:
         """The families whose circuit is missing, or larger than another that does them: of the
         smallest rung, which restarts belong to.
         """
         circuits = {name: each.smallest or each.circuit for name, each in found.items()}
         model = self._model
         folded = FoldedModel(model, placed(self.means.values, model.device))
-        return [
-            family
+        return tuple(
+            family.name
             for family in families
             if family.name in circuits
             and (
                 circuits[family.name].outcome != "target_met"
                 or self._has_smaller(family, circuits, folded)
             )
-        ]
+        )
 
     def _has_smaller(
         self, family: Family, circuits: Mapping[str, Circuit], folded: FoldedModel
@@ -147,7 +166,10 @@ class FamilySearch:
         """The nodes that a family's circuit may have in a large model: the whole task's."""
         if sum(self.checkpoint.architecture.widths.values()) <= SMALL_MODEL:
             return None
-        target = max(0.15, *self.found.loss_nats.values())
+        target = self.config.target_loss_nats
+        if target is None:
+            losses = (self.found.loss_nats[f.name] for f in self.found.families.families)
+            target = max(DEFAULT_TARGET_NATS, *losses)
         train = self.checkpoint.ask(self.task, "train", self.config.n_train, self.config.seed)
         select = self.checkpoint.ask(self.task, "select", self.config.n_select, self.config.seed)
         criterion = Criterion(

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuit import Circuit, Rung
 from circuitkit.circuit.transfer import WHOLE, Bounded, Cell, FamilyCircuit, Overlap, Transfer
 from circuitkit.compiled import CompiledCircuit, FoldedModel
 from circuitkit.compiled.background import FoldedBackground, other_prompts
@@ -94,11 +94,17 @@ def measure_transfer(trial: TransferTrial, progress: Progress = silent) -> Trans
     return Transfer(
         task=trial.task, checkpoint=trial.checkpoint, by=trial.by, f_limit=F_DOES,
         circuit_sha256=None if trial.whole is None else trial.whole.sha256,
-        rung=(trial.families[0].circuit.rung or "smallest") if trial.families else "smallest",
+        rung=_rung(trial.families),
         families=tuple(_family(family, own[family.name]) for family in trial.families),
         cells=tuple(cells), overlaps=tuple(_overlaps(trial)), outcome=named.outcome,
         reason=named.reason, groups=named.groups, notes=trial.notes,
     )  # fmt: skip
+
+
+def _rung(families: Sequence[FamilyTrial]) -> Rung:
+    """The rung that the circuits of all families have reached."""
+    reached = {family.circuit.rung or "smallest" for family in families}
+    return "trusted" if reached == {"trusted"} else "smallest"
 
 
 def _matrix(trial: TransferTrial, cells: Sequence[Cell]) -> Matrix:

@@ -67,6 +67,11 @@ class Matrix:
         return tuple(c for c in self.names if any(self.does(c, f) is False for f in self.names))
 
     @cached_property
+    def does_not_its_own(self) -> tuple[str, ...]:
+        """The families whose circuit does not do them."""
+        return tuple(c for c in self.names if self.does(c, c) is False)
+
+    @cached_property
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """Families whose circuits do each other, the largest group first."""
         groups: list[list[str]] = []
@@ -90,7 +95,7 @@ def name_mechanisms(matrix: Matrix) -> Named:
     if matrix.missing:
         reason = (
             f"no circuit of {', '.join(matrix.missing)} alone meets the target, so that not every "
-            "family can be compared: more restarts may find one"
+            "family can be compared: more restarts, or a higher target loss, may find one"
         )
         return Named(outcome="undecided", reason=reason, groups=matrix.groups)
     if len(matrix.names) < 2 and matrix.left_out:
@@ -103,6 +108,11 @@ def name_mechanisms(matrix: Matrix) -> Named:
 
 
 def _named(matrix: Matrix) -> tuple[Mechanisms, str]:
+    if weak := matrix.does_not_its_own:
+        return "undecided", (
+            f"the circuit of {', '.join(weak)} does not do its own family, F "
+            f"{matrix.f[weak[0], weak[0]]} on {weak[0]}: a lower target loss may find one that does"
+        )
     if len(matrix.does_part) == len(matrix.names):
         return "several", _union(matrix)
     if matrix.does_all and matrix.does_part:

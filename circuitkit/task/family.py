@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from circuitkit.errors import TaskError
@@ -141,10 +142,9 @@ def sort_pairs(
             f"expected at most {MOST_FAMILIES}. Sort the pairs into fewer."
         )
     families, moved = [], {}
-    for i, name in enumerate(names):
+    for name, folder in _folders(names).items():
         pairs: dict[Split, list[Pair]] = {s: drawn[s].get(name, []) for s in PARTS}
         moved[name] = _with_selection(pairs)
-        folder = name if _PLAIN.fullmatch(name) else f"family{i + 1}"
         families.append(
             Family(name=name, folder=folder, pairs={s: tuple(p) for s, p in pairs.items()})
         )
@@ -155,6 +155,23 @@ def sort_pairs(
         if n and name not in few
     )
     return Families(by=by, families=tuple(families), notes=notes).without(few)
+
+
+def _folders(names: Sequence[str]) -> dict[str, str]:
+    """A folder for each family: its name where that is plain, else one that no other has.
+
+    Some file systems ignore case, so that it makes no difference.
+    """
+    folders: dict[str, str] = {}
+    taken = {name.casefold() for name in names}
+    for i, name in enumerate(names):
+        used = {folder.casefold() for folder in folders.values()}
+        if _PLAIN.fullmatch(name) and name.casefold() not in used:
+            folders[name] = name
+        else:
+            free = (f"family{n}" for n in count(i + 1))
+            folders[name] = next(f for f in free if f not in taken | used)
+    return folders
 
 
 def _by_label(
