@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import typst
+from matplotlib.axes import Axes
 
 from circuitkit.studies.result_columns import row_of
 from circuitkit.studies.results import StudyResults, frame_of
@@ -49,6 +50,37 @@ def test_a_plot_is_drawn_twice_alike_or_not_at_all(name):
     assert "</svg>" in drawn
     assert drawn == draw(name, frame_of(ROWS))
     assert draw(name, frame_of([])) is None
+
+
+@pytest.mark.parametrize("name", ["size_by_rung", "size_by_method", "frontier", "mechanisms"])
+def test_a_plot_brings_nothing_together_but_seeds(name):
+    """There is a panel for each value of what it does not show: sizes are those of circuits."""
+    rows = [
+        row(checkpoint, "a", n_edges, target_loss_nats=target, mechanisms=mechanisms)
+        for checkpoint in ("sparse", "dense")
+        for n_edges, target, mechanisms in ((100, 0.15, "one"), (20, 0.3, "several"))
+    ]  # fmt: skip
+    drawn = draw(name, frame_of(rows))
+    assert drawn is not None
+    assert drawn == draw(name, frame_of(rows))
+    assert drawn.count('id="axes_') == 2
+    assert draw(name, frame_of(rows[::2])).count('id="axes_') == 1
+
+
+def test_a_size_mixes_no_targets():
+    """The median of two targets is the size of no circuit."""
+    rows = [row("sparse", "a", 100), row("sparse", "a", 20, target_loss_nats=0.3)]
+    with pytest.raises(AssertionError, match=r"not over .*target_loss_nats"):
+        sizes(frame_of(rows), ["task"])
+
+
+def test_the_frontier_names_the_models_without_a_point(monkeypatch):
+    """The sparsest may do nothing, which is part of the answer."""
+    titles = []
+    monkeypatch.setattr(Axes, "set_title", lambda _, title, **__: titles.append(title))
+    rows = [*ROWS[:4], row("dense", "a", None, outcome="task_not_done") | {"checkpoint": "none"}]
+    assert draw("frontier", frame_of(rows)) is not None
+    assert "(but not none, which have no point)" in titles[-1]
 
 
 def test_one_checkpoint_is_not_compared_with_itself():

@@ -1,14 +1,15 @@
 """The plots of a study, as SVG: the same table, the same bytes.
 
 In: the results. Out: SVG text. A size is the median over seeds of the edges of circuits that
-meet their target; a mean over tasks is geometric.
+meet their target; a mean over tasks is geometric. Nothing else is brought together: where a plot
+does not show a column of the grid that varies, there is a panel for each of its values.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from circuitkit.studies.study_toml import PlotName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 """Colours that colour-blind readers tell apart (Okabe and Ito)."""
@@ -28,6 +29,7 @@ _MARKERS = "osD^vPX*"
 _GREY = "#888888"
 _OF_MECHANISMS = dict(zip(MECHANISMS, (*COLOURS[:4], "#CCCCCC"), strict=True))
 _N_DRAWS = 2000
+_GRID = ("checkpoint", "task", "method", "rung", "target_loss_nats")
 
 
 def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
@@ -35,21 +37,55 @@ def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    def has_something(panel: _Panel) -> bool:
+        try:
+            _PLOTS[name].draw(panel.frame, Figure().subplots())
+        except _NothingToDrawError:
+            return False
+        return True
+
     options: Any = {"svg.hashsalt": name, "svg.fonttype": "path", "font.family": "DejaVu Sans"}
     with rc_context(options):
-        figure = Figure(figsize=(7.5, 4.8), layout="constrained")
-        ax = figure.subplots()
-        try:
-            _PLOTS[name](frame, ax)
-        except _NothingToDrawError:
+        panels = [panel for panel in _panels(name, frame) if has_something(panel)]
+        if not panels:
             return None
-        _finish(figure, ax)
+        figure = Figure(figsize=(7.5, 4.8 * len(panels)), layout="constrained")
+        parts = [figure] if len(panels) == 1 else figure.subfigures(len(panels), 1)
+        for part, panel in zip(parts, panels, strict=True):
+            ax = part.subplots()
+            _PLOTS[name].draw(panel.frame, ax)
+            if panel.title:
+                part.suptitle(panel.title, fontsize=9, weight="bold")
+            _finish(part, ax)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 
-def _finish(figure: Figure, ax: Axes) -> None:
+class _Panel(NamedTuple):
+    """Rows that a plot may bring together, and what they alone have in common."""
+
+    title: str
+    frame: pd.DataFrame
+
+
+def _panels(name: PlotName, frame: pd.DataFrame) -> list[_Panel]:
+    """All rows, if they differ in nothing but what the plot shows and brings together."""
+    rows: Any = frame[frame["method"].notna()]
+    apart = [column for column in _PLOTS[name].apart if rows[column].nunique() > 1]
+    if not apart:
+        return [_Panel("", frame)]
+    return [
+        _Panel(", ".join(map(_in_words, apart, values)), group)
+        for values, group in rows.groupby(apart, sort=True)
+    ]
+
+
+def _in_words(column: str, value: Any) -> str:
+    return f"{value:g} nats" if column == "target_loss_nats" else f"{column} {value}"
+
+
+def _finish(figure: FigureBase, ax: Axes) -> None:
     """Legend below the axes; numbers on logarithmic axes as a person writes them."""
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=2)
     for axis in (ax.xaxis, ax.yaxis):
@@ -67,12 +103,17 @@ def sizes(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     met = frame[(frame["outcome"] == "target_met") & (frame["n_edges"] > 0)]
     if met.empty:
         raise _NothingToDrawError("no circuit meets its target")
+    mixed = [column for column in _GRID if column not in by and met[column].nunique() > 1]
+    assert not mixed, f"a size is a median over seeds alone, not over {mixed}"
     return met.groupby(by, sort=True)["n_edges"].median().astype(float).reset_index()
 
 
 def geometric_mean(values: Any) -> float:
-    """The geometric mean of positive values."""
-    return float(np.exp(np.log(np.asarray(values, float)).mean()))
+    """The geometric mean of positive values, to nine places: that of 100 alone is 100.
+
+    matplotlib 3.11 finds no limits for a logarithmic axis around 100.00000000000004 alone.
+    """
+    return round(float(np.exp(np.log(np.asarray(values, float)).mean())), 9)
 
 
 def _pair(names: Any) -> tuple[Any, Any]:
@@ -172,8 +213,8 @@ def _frontier(frame: pd.DataFrame, ax: Axes) -> None:
     ].first()
     points = about.loc[common.index].assign(edges=common.apply(geometric_mean, axis="columns"))
     points = points.dropna().sort_values(["n_parameters", "n_nonzero"])
-    if points.empty:
-        raise _NothingToDrawError("no model whose validation loss is recorded")
+    if len(points) < 2:
+        raise _NothingToDrawError("fewer than two models whose validation loss is recorded")
     for i, (n_parameters, line) in enumerate(points.groupby("n_parameters", sort=True)):
         label = f"{n_parameters:,} weights"
         ax.plot(line["validation_loss_nats"], line["edges"], "-", marker=_MARKERS[i % 8],
@@ -183,10 +224,11 @@ def _frontier(frame: pd.DataFrame, ax: Axes) -> None:
     for _, row in points.iterrows():
         ax.annotate(f" {int(row['n_nonzero']):,}", (row["validation_loss_nats"], row["edges"]),
                     fontsize=6)  # fmt: skip
-    n_tasks = common.shape[1]
     ax.set(xlabel="validation loss (nats a token)", ylabel="edges", yscale="log")
-    ax.set_title(f"Geometric mean of edges over {n_tasks} tasks that every model does; "
-                 "numbers: weights that are not zero", fontsize=9)  # fmt: skip
+    without = sorted(set(frame["checkpoint"].dropna()) - set(points.index))
+    but = f"\n(but not {', '.join(without)}, which have no point)" if without else ""
+    ax.set_title(f"Geometric mean of edges over {common.shape[1]} tasks that every model does; "
+                 f"numbers: weights that are not zero{but}", fontsize=9)  # fmt: skip
 
 
 def on_frontier(points: pd.DataFrame) -> list[bool]:
@@ -219,11 +261,18 @@ def _mechanisms(frame: pd.DataFrame, ax: Axes) -> None:
                  fontsize=9)  # fmt: skip
 
 
-_PLOTS: Mapping[PlotName, Callable[[pd.DataFrame, Axes], None]] = {
-    "size_by_target": _size_by_target,
-    "sparse_by_dense": _sparse_by_dense,
-    "size_by_method": _size_by_method,
-    "size_by_rung": _size_by_rung,
-    "frontier": _frontier,
-    "mechanisms": _mechanisms,
+class _Plot(NamedTuple):
+    """How a plot is drawn, and the columns that it does not show, which are panels."""
+
+    draw: Callable[[pd.DataFrame, Axes], None]
+    apart: tuple[str, ...]
+
+
+_PLOTS: Mapping[PlotName, _Plot] = {
+    "size_by_target": _Plot(_size_by_target, ("method",)),
+    "sparse_by_dense": _Plot(_sparse_by_dense, ("method",)),
+    "size_by_method": _Plot(_size_by_method, ("target_loss_nats",)),
+    "size_by_rung": _Plot(_size_by_rung, ("method", "target_loss_nats")),
+    "frontier": _Plot(_frontier, ("method", "rung", "target_loss_nats")),
+    "mechanisms": _Plot(_mechanisms, ("method", "target_loss_nats", "seed")),
 }
