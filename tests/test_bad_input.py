@@ -85,6 +85,25 @@ def test_what_is_not_there_is_named(tmp_path, monkeypatch, arguments, says):
     assert list(tmp_path.iterdir()) == []
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect", LONG], ["validate", LONG], ["report", LONG], ["compare", LONG, LONG],
+        ["families", LONG, "--checkpoint", NANO], ["study", LONG, "--dry-run"],
+        extracting(LONG), extracting(task=LONG),
+        extracting(out=LONG),
+    ],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, monkeypatch, arguments):
+    """The system says so where a path is first looked at."""
+    monkeypatch.chdir(tmp_path)
+    refused(*arguments, says="got a name of 300 characters, xxxx", tmp_path=tmp_path)
+
+
 def test_a_refusal_is_one_message_in_a_process_of_its_own(tmp_path):
     """No traceback, whatever Python's settings."""
     done = process("inspect", "nowhere", cwd=tmp_path)

@@ -33,7 +33,13 @@ from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOME
 from circuitkit.studies.results import frame_of, load_results, to_parquet
 from circuitkit.studies.run_cell import CellResult, Work, _of_validation, run_cell
 from circuitkit.studies.run_study import run_study
-from circuitkit.studies.study_toml import load_study, shipped_studies
+from circuitkit.studies.study_toml import (
+    Study,
+    TrainAxis,
+    TrainGrid,
+    load_study,
+    shipped_studies,
+)
 from circuitkit.validation.verdict import grade_of, weakest_of
 
 PROGRAM = Path(__file__).parent / "tiny_study.py"
@@ -110,6 +116,31 @@ def test_trained_models_come_first_and_are_named_after_what_varies():
     assert len({cell.model.identity for cell in trainings}) == 9
     assert trainings[0].model.label == "tinypython-nano-d_model-64-l0_fraction-0.125"
     assert {cell.settings["run"]["matmul"] for cell in trainings} == {"float32"}
+
+
+def test_models_and_tasks_of_one_name_are_told_apart(tmp_path):
+    """By their hashes, in the results and the plots."""
+    for name, n in (("a", 4), ("b", 5)):
+        (tmp_path / name).mkdir()
+        lines = plant("closing_quote").task_lines.splitlines(keepends=True)
+        (tmp_path / name / "task.jsonl").write_text("".join(lines[n % 2 :]))
+    points = [{"architecture.d_model": 64, "sparsity.l0_fraction": x} for x in (0.1, 0.05)]
+    axis = TrainAxis(values=tuple(points))
+    tasks = tuple(str(tmp_path / name / "task.jsonl") for name in "ab")
+    study = Study(
+        format="circuitkit.study/1", name="x", question="?", tasks=(*tasks, "for_while"),
+        train=(TrainGrid(config="tinypython-nano", axis=(axis,)),),
+    )  # fmt: skip
+    cells = cells_of(study)
+    by_label = {cell.model.label: cell.model.identity for cell in cells}
+    base = "tinypython-nano-d_model-64"
+    assert by_label == {f"{base}-{sha[:8]}": sha for sha in by_label.values()}
+    assert len(by_label) == 2
+    named = {cell.task_name: cell.task_sha256 for cell in cells if cell.task}
+    assert {name for name in named if name != "for_while"} == {
+        f"task.jsonl-{sha[:8]}" for name, sha in named.items() if name != "for_while"
+    }
+    assert len(named) == 3
 
 
 def test_a_huge_grid_asks_first(tmp_path):
@@ -334,6 +365,7 @@ def test_a_dry_run_lists_cells_and_runs_none(tmp_path):
         (["trsut", "--out", "x"], "Did you mean trust"),
         (["trust", "--out", "x", "--address", "h:1"], "names a Ray cluster, but the engine"),
         (["trust", "--out", "x", "--device", "gpu"], "gpu"),
+        (["trust", "--out", "x", "--resume", "--dry-run"], "leave --resume out"),
     ],
 )
 def test_a_wrong_command_is_one_message(tmp_path, monkeypatch, words, message):

@@ -66,6 +66,15 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     assert study.tasks == (str(tmp_path / "t.jsonl"), "for_while")
 
 
+def test_what_ships_is_not_what_lies_beside_the_file(tmp_path):
+    """As ``extract --out for_while`` makes it: other commands take these names so too."""
+    for name in ("for_while", "tinypython-sparse"):
+        (tmp_path / name).mkdir()
+    text = LEAST + 'checkpoints = ["tinypython-sparse"]\ntasks = ["for_while"]'
+    study = load_study(written(tmp_path, text))
+    assert (study.checkpoints, study.tasks) == (("tinypython-sparse",), ("for_while",))
+
+
 def test_a_study_is_itself(tmp_path):
     """What was read can be given again, and has its defaults."""
     study = ck.load_study(written(tmp_path, ONE))

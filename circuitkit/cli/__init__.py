@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import ENAMETOOLONG
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -80,6 +82,19 @@ def main() -> None:
             raise
         click.echo(f"circuitkit: {NEEDS_TORCH}", err=True)
         code = 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        name = max(Path(str(error.filename)).parts, key=len)
+        click.echo(
+            f"circuitkit: got a name of {len(name):,} characters, {name[:40]}…, expected one that "
+            "a file can have: at most 255 bytes.",
+            err=True,
+        )
+        code = 2
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -87,7 +102,4 @@ def main() -> None:
         how, code = ("terminated", 143) if sigterm.is_set() else ("interrupted", 130)
         if not (sigterm.is_set() and _is_started_by_another()):
             click.echo(f"circuitkit: {how}; no file is left half-written.", err=True)
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
     sys.exit(code if isinstance(code, int) else 0)

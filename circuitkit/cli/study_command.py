@@ -49,6 +49,10 @@ def study(
       circuitkit study trust --dry-run
     """
     if dry_run:
+        if options["resume"]:
+            raise click.UsageError(
+                "--dry-run lists every cell, whatever --out has of them; leave --resume out.", ctx
+            )
         from circuitkit.studies.time_guess import guess_study
 
         _print_guess(guess_study(study, device, workers, yes=yes), as_json=as_json)

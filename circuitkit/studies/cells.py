@@ -3,13 +3,15 @@
 In: a study. Out: its cells in a fixed order, each named by the SHA-256 of everything that goes
 in: the checkpoint's hash, the task's, the settings, the versions. Paths and names of files do
 not count. Every input is read here, so that what is missing is one message before anything runs.
+The text that a training reads is not: of a folder or the standard library its name counts alone.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -45,12 +47,14 @@ class Model:
 class Cell:
     """One independent piece of work.
 
-    ``settings`` are what the extraction or the training is asked for, as plain values.
+    ``settings`` are what the extraction or the training is asked for, as plain values;
+    ``task_name`` is the task as a table names it: a built-in name, or the name of its file.
     """
 
     kind: Literal["training", "extraction", "families"]
     model: Model
     task: str | None = None
+    task_name: str | None = None
     task_sha256: str | None = None
     settings: dict[str, Any]
 
@@ -65,11 +69,6 @@ class Cell:
             "settings": self.settings,
         }
         return sha256(json.dumps(inputs, sort_keys=True).encode())
-
-    @property
-    def task_name(self) -> str | None:
-        """The task as a table names it: a built-in name, or the name of its file."""
-        return None if self.task is None else Path(self.task).name
 
     @property
     def label(self) -> str:
@@ -99,10 +98,18 @@ def cells_of(study: Study, device: str = "cpu", *, yes: bool = False) -> list[Ce
             "smaller, or add --yes to run them all."
         )
     models = [*_given(study, device), *_crossed(study, device)]
+    labels = _told_apart([(model.label, model.identity) for model in models])
+    models = [replace(model, label=label) for model, label in zip(models, labels, strict=True)]
     trainings = [_training(model) for model in models if model.config is not None]
     cells = [*trainings, *_extractions(study, models, device)]
     by_hash = {cell.sha256: cell for cell in reversed(cells)}  # two names may mean the same files
     return [*reversed(by_hash.values())]
+
+
+def _told_apart(named: Sequence[tuple[str, str]]) -> list[str]:
+    """The name of each hash; where two share one, with the first digits of the hash."""
+    shared = Counter(name for name, _ in set(named))
+    return [f"{name}-{sha[:8]}" if shared[name] > 1 else name for name, sha in named]
 
 
 def _given(study: Study, device: str) -> Iterator[Model]:
@@ -149,14 +156,16 @@ def _training(model: Model) -> Cell:
 
 def _extractions(study: Study, models: Sequence[Model], device: str) -> Iterator[Cell]:
     names = builtin_tasks() if study.tasks == "all" else study.tasks
-    tasks = [(name, load_task(name).sha256) for name in names]
+    hashes = [load_task(name).sha256 for name in names]
+    labels = _told_apart([(Path(n).name, sha) for n, sha in zip(names, hashes, strict=True)])
+    tasks = list(zip(names, labels, hashes, strict=True))
     kind = "families" if study.by_family else "extraction"
     for model in models:
-        for name, task_sha256 in tasks:
+        for name, label, task_sha256 in tasks:
             for settings in _settings(study, device):
                 yield Cell(
-                    kind=kind, model=model, task=name, task_sha256=task_sha256,
-                    settings=settings,
+                    kind=kind, model=model, task=name, task_name=label,
+                    task_sha256=task_sha256, settings=settings,
                 )  # fmt: skip
 
 

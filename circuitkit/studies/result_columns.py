@@ -33,7 +33,7 @@ COLUMNS = (
     Column("seed", "int64", "", "seed of the extraction, or of the training"),
     Column("target_loss_nats", "float64", "nats", "the target loss asked for"),
     Column("outcome", "string", "", "see the outcomes below"),
-    Column("error", "string", "", "why there is no result, for error and task_not_done"),
+    Column("error", "string", "", "why there is no result, or no circuit of this rung"),
     Column("n_layer", "int64", "layers", "of the model"),
     Column("d_model", "int64", "channels", "width of the model"),
     Column("n_parameters", "int64", "weights", "of the model"),

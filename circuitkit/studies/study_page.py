@@ -22,11 +22,12 @@ from circuitkit.studies.study_toml import Study
 PAGE, PDF = "index.html", "study.pdf"
 _SHOWN = (
     "kind", "checkpoint", "task", "method", "rung", "target_loss_nats", "seed", "outcome",
-    "n_nodes", "n_edges", "loss_circuit_nats", "f_interchange", "grade", "seconds", "error",
+    "n_nodes", "n_edges", "loss_circuit_nats", "f_interchange", "grade", "n_families",
+    "mechanisms", "overlap_min", "f_transfer_min", "reason", "seconds", "error",
 )  # fmt: skip
 _PRINTED = (
     "checkpoint", "task", "method", "rung", "target_loss_nats", "seed", "outcome", "n_nodes",
-    "n_edges", "loss_circuit_nats", "grade",
+    "n_edges", "loss_circuit_nats", "grade", "mechanisms", "overlap_min", "f_transfer_min",
 )  # fmt: skip
 _MOST_PRINTED = 200
 """Rows in the PDF: a table takes memory for each. The page and the Parquet file hold all."""

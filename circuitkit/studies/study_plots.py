@@ -50,7 +50,7 @@ def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
         if not panels:
             return None
         figure = Figure(figsize=(7.5, 4.8 * len(panels)), layout="constrained")
-        parts = [figure] if len(panels) == 1 else figure.subfigures(len(panels), 1)
+        parts: Any = [figure] if len(panels) == 1 else figure.subfigures(len(panels), 1)
         for part, panel in zip(parts, panels, strict=True):
             ax = part.subplots()
             _PLOTS[name].draw(panel.frame, ax)
@@ -100,7 +100,7 @@ class _NothingToDrawError(ReportError):
 
 def sizes(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """The median edges over seeds of circuits that meet their target, by these columns."""
-    met = frame[(frame["outcome"] == "target_met") & (frame["n_edges"] > 0)]
+    met: Any = frame[(frame["outcome"] == "target_met") & (frame["n_edges"] > 0)]
     if met.empty:
         raise _NothingToDrawError("no circuit meets its target")
     mixed = [column for column in _GRID if column not in by and met[column].nunique() > 1]

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from circuitkit.errors import ConfigError
 from circuitkit.files import read_bounded
 from circuitkit.provenance import MAX_SEED, STRICT, first_problem
+from circuitkit.task import builtin_tasks
 
 FORMAT = "circuitkit.study/1"
 MAX_BYTES = 2**20
@@ -195,15 +196,24 @@ def _no_such_study(study: str | Path, shipped: list[str]) -> str:
 
 
 def _with_paths(study: Study, folder: Path) -> Study:
-    """Files and folders beside the study's file, as absolute paths; names as they are."""
+    """Files and folders beside the study's file, as absolute paths; names that ship as they are."""
 
     def placed(name: str) -> str:
-        return str(folder / name) if (folder / name).exists() else name
+        is_file = (folder / name).exists() and not _ships(name)
+        return str(folder / name) if is_file else name
 
     checkpoints = tuple(map(placed, study.checkpoints))
     tasks = "all" if study.tasks == "all" else tuple(map(placed, study.tasks))
     train = tuple(g.model_copy(update={"config": placed(g.config)}) for g in study.train)
     return study.model_copy(update={"checkpoints": checkpoints, "tasks": tasks, "train": train})
+
+
+def _ships(name: str) -> bool:
+    """Whether a checkpoint, a task or a configuration of this name comes with circuitkit."""
+    from circuitkit.checkpoints import bundled_checkpoints  # needs torch, which a study does not
+    from circuitkit.training import shipped_configs
+
+    return name in {*bundled_checkpoints(), *builtin_tasks(), *shipped_configs()}
 
 
 def _tuples(value: Any) -> Any:
