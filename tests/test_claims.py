@@ -349,13 +349,23 @@ def test_a_pair_that_cancels_outside_the_circuit_says_nothing_against_it(court):
         assert "restored together" not in check_stochastic_restore(trial).note
 
 
+def test_few_pairs_have_as_many_patterns_as_an_interval_needs(court):
+    """Nine pairs of nine templates are no fewer than five of either."""
+    at = court("neuron_chain")
+    pairs = at.checkpoint.encode(at.task.up_to("test", 9))
+    nine = check_stochastic_restore(on_trial(at, at.planted.mechanism, pairs=pairs))
+    assert (nine.n_pairs, nine.n_draws) == (9, 5 * 5)
+    assert None not in (nine.low, nine.high)
+    assert "fewer than" not in nine.note
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("check", [check_stochastic_restore, check_robust_to_ablation])
 def test_what_a_few_pairs_leave_open_is_asked_of_all(court, monkeypatch, check):
-    """Sixteen pairs of a true circuit settle nothing; all do, and the finding counts them."""
+    """Four pairs of a true circuit settle nothing; all do, and the finding counts them."""
     at = court("neuron_chain")
     assert check(on_trial(at, at.planted.mechanism)).n_pairs == trial_module._FEW
-    monkeypatch.setattr(trial_module, "_FEW", 16)
+    monkeypatch.setattr(trial_module, "_FEW", 4)
     found = check(on_trial(at, at.planted.mechanism))
     assert (found.outcome, found.n_pairs) == ("pass", 384)
 

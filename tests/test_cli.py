@@ -19,13 +19,16 @@ from tiny import tiny_checkpoint, token_task
 
 import circuitkit.extraction
 from circuitkit.checkpoints import bundled_checkpoints, load_checkpoint
-from circuitkit.circuit import Circuit
+from circuitkit.circuit import Circuit, CircuitFolder
+from circuitkit.circuit.circuit_json import SMALLEST
 from circuitkit.cli import COMMANDS, main
 from circuitkit.cli.circuit_text import in_words
+from circuitkit.errors import CircuitError
 from circuitkit.extraction import ExtractConfig, PruningConfig, criterion
 from circuitkit.findings import DEFAULT_CLAIMS, Validation
 from circuitkit.nodes import FINAL_RESID, Node, NodeSet
 from circuitkit.planted import plant
+from circuitkit.provenance import Named
 from circuitkit.task import SPLITS, builtin_tasks
 from circuitkit.validation import leave_one_out
 from circuitkit.validation.claims import beats_controls, integrity
@@ -629,6 +632,29 @@ def test_a_target_that_guessing_meets_is_called_loose(target, is_loose):
     """ln 2 nats is the loss of a circuit that cannot tell the two prompts apart."""
     circuit = example_circuit(target_loss_nats=target)
     assert ("(loose: " in in_words(circuit, Path("here"))) == is_loose
+
+
+def test_what_a_circuit_is_minimal_by_is_what_was_asked_of_it():
+    """Of a trusted one nodes can go with the target still met, but not with every ask."""
+    folder = Path(__file__).parents[1] / "reports/gallery/tinypython-nano/for_while"
+    trusted, smallest = Circuit.load(folder), Circuit.load(folder, SMALLEST)
+    told = in_words(trusted, Path("here"))
+    assert "1-minimal (by the asks mean, interchange, norms, background)" in told
+    assert "1-minimal (by the target, and by a drift of at most" in in_words(smallest, Path("here"))
+
+
+def test_a_raised_target_says_whose_loss_raised_it():
+    """That of the model on the selection pairs, which is no line of what is printed."""
+    circuit = example_circuit(requested_target_loss_nats=0.15, target_loss_nats=0.196)
+    told = "0.196 nats (raised from 0.150: the model's own loss is 0.146 on the selection pairs)"
+    assert told in in_words(circuit, Path("here"))
+
+
+def test_a_folder_without_its_task_says_what_it_lacks(tmp_path):
+    """The name of a file is no built-in task."""
+    example_circuit(task=Named(name="mine", sha256="0" * 64)).save(tmp_path)
+    with pytest.raises(CircuitError, match=r"lacks its copy of the task 'mine': expected task\."):
+        _ = CircuitFolder(tmp_path).task
 
 
 def test_an_interrupted_extraction_says_how_to_go_on(twins, tmp_path, monkeypatch):

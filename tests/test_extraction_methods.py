@@ -39,6 +39,7 @@ from circuitkit.extraction.calibration import calibrated, calibrated_loss, fit_c
 from circuitkit.extraction.discretise import ranked_nodes
 from circuitkit.extraction.edge_pruning import cut_edges, drop_edges
 from circuitkit.extraction.elimination import drop_free, eliminate, without_partner
+from circuitkit.extraction.extract_config import RESTARTS
 from circuitkit.extraction.gated_model import GatedModel
 from circuitkit.extraction.local_search import detours, size
 from circuitkit.extraction.mask_learning import Scores
@@ -485,6 +486,7 @@ def test_a_calibration_never_favours_both_answers_of_a_pair():
         ({"granularity": "edge", "refine": False}, "which refine=False forbids"),
         ({"method": "random", "tune": 3}, "so there is nothing to tune"),
         ({"tune": -1}, "tune -1: expected 0 or more"),
+        ({"tune": 2, "restarts": 3}, "in place of restarts, so restarts 3 means nothing"),
         ({"n_gradient_points": 0}, "n_gradient_points 0: expected at least 1"),
     ],
 )
@@ -505,7 +507,7 @@ def test_tuning_begins_at_the_centre_and_tells_what_it_tried(planted):
     checkpoint, task, _, _, _ = planted("neuron_chain")
     config = ExtractConfig(target_loss_nats=0.15, restarts=1, rung="smallest", pruning=SHORT)
     plain = run_extraction(checkpoint, task, config)
-    tuned = run_extraction(checkpoint, task, replace(config, tune=6))
+    tuned = run_extraction(checkpoint, task, replace(config, tune=6, restarts=RESTARTS))
     tried = [told["pruning"] for told in tuned.pruning["restarts"]]
     assert tuned.pruning["restarts"][0] == plain.pruning["restarts"][0]
     assert tuned.circuit.n_edges <= plain.circuit.n_edges

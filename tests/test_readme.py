@@ -285,7 +285,7 @@ def test_what_the_table_says_of_benchmarks_is_in_the_results():
     kept = sum(n[1] for n in cases.values())
     assert f"{kept} of {wrong}; it accepts {accepted} of {total} true ones" in README
     assert "all | 37 of 37 |" in results
-    assert "37 of 37 circuits of sparse models" in README
+    assert "37 of 37 smallest circuits of sparse models" in README
     assert "30 of 37" in results
     assert "on 30 of 37 tasks" in README
     assert "4.1 × (1.8 to 5.9) faster, edges 0.07 ×" in results

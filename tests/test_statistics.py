@@ -1,5 +1,7 @@
 """Laws of the statistics: intervals that cover, outcomes of three values, level p-values."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -344,6 +346,15 @@ def test_as_many_pairs_as_told_settle_it(effect, below, above, low, high, n_pair
         assert after(needed * 0.999).outcome == "inconclusive"
     else:
         assert min(abs(effect - low), abs(effect - high)) < 1e-5
+
+
+def test_where_nothing_deviates_fewer_pairs_settle_it():
+    """A bound on an accuracy of 1 narrows with their number, and not with its root."""
+    pairs = 10
+    found = proportion(np.ones(pairs), [str(i) for i in range(pairs)], seed=0)
+    needed = math.ceil(Requirement(estimate=found, low=0.9).pairs_to_settle(pairs))
+    after = proportion(np.ones(needed), [str(i) for i in range(needed)], seed=0)
+    assert after.low == pytest.approx(0.9, abs=0.01)
 
 
 def test_what_would_settle_it_is_told_in_words():

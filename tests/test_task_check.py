@@ -169,6 +169,13 @@ def test_too_few_templates_are_a_problem(tmp_path, letters):
     assert "1 test templates; fewer than 12 cap the grade: add forms" in problems
 
 
+def test_templates_that_were_not_asked_are_no_fault_of_the_task(checkpoint):
+    """There are more."""
+    problems = check_task(checkpoint, load_task("for_while"), 1)["problems"]
+    assert "1 of 54 test templates asked: ask for more pairs" in problems
+    assert not any("add forms" in problem for problem in problems)
+
+
 def test_a_second_answer_that_is_not_right_after_the_second_prompt_is_a_problem(
     tmp_path, letters, monkeypatch
 ):

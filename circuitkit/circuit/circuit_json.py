@@ -152,7 +152,7 @@ class Circuit(BaseModel):
 
     ``n_edges_induced`` counts every nonzero weight between kept nodes; ``edges``
     are those kept, fewer only when ``granularity`` is ``edge``. A circuit whose
-    target was raised, because the model itself misses it, holds the one asked for
+    target was raised, because the model's own loss is too near it, holds the one asked for
     in ``requested_target_loss_nats``. ``means_sha256`` binds the ablation values, and
     ``reference`` the sample behind them; files of earlier versions lack it. ``rung`` is how far
     the search climbed to this circuit, ``asks`` what it asked; without them it asked for the
@@ -246,6 +246,11 @@ class Circuit(BaseModel):
     def to_json(self) -> str:
         """The text of ``circuit.json``; the same circuit always gives the same bytes."""
         return self.model_dump_json(indent=1) + "\n"
+
+    @property
+    def asked_names(self) -> tuple[str, ...]:
+        """What was asked of the circuit, each ask once."""
+        return tuple(dict.fromkeys(asked.ask for asked in self.asks))
 
     @property
     def sha256(self) -> str:

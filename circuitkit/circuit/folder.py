@@ -30,7 +30,7 @@ from circuitkit.errors import CircuitError, UsageError
 from circuitkit.files import as_path, claim_folder, read_bounded, remove, write_whole
 from circuitkit.findings import FILE as VALIDATION
 from circuitkit.findings import Validation
-from circuitkit.task import Task, load_task
+from circuitkit.task import Task, builtin_tasks, load_task
 
 MEANS = "means.safetensors"
 PRUNING = "pruning.json"
@@ -213,7 +213,14 @@ class CircuitFolder:
         """The task copied into the folder, else the built-in one of that name."""
         copies = (self.path / name for name in _TASK_COPIES)
         found = next((copy for copy in copies if copy.exists()), None)
-        return load_task(found or self.circuit.task.name)
+        name = self.circuit.task.name
+        if found is None and name not in builtin_tasks():
+            raise CircuitError(
+                f"{self.path} lacks its copy of the task {name!r}: expected "
+                f"{' or '.join(_TASK_COPIES)} beside the circuit, as extract writes it. Put it "
+                "back, or extract again."
+            )
+        return load_task(found or name)
 
     @property
     def sources(self) -> dict[str, Any]:

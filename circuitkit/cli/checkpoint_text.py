@@ -57,8 +57,14 @@ def _answered(row: TaskCompetence) -> str:
         return f"cannot be asked: {row.problem}"
     return (
         f"{_shown(row.loss_nats, 4)}  {_shown(row.accuracy, 3):<23}  "
-        f"{row.n_templates:>9}  {'yes' if row.does else 'no'}"
+        f"{row.n_templates:>9}  {_does_it(row.accuracy, does=row.does)}"
     )
+
+
+def _does_it(accuracy: Interval, *, does: bool) -> str:
+    if accuracy.low is None:
+        return "not known: too few templates asked"
+    return "yes" if does else "no"
 
 
 def _shown(interval: Interval, digits: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from circuitkit.circuit import Circuit
 from circuitkit.cli.console import coloured
+from circuitkit.extraction.target_loss import RAISED_BY_NATS
 from circuitkit.model import LN2
 from circuitkit.statistics.intervals import FEWEST
 from circuitkit.validation.claims.sufficient import ABOVE_TARGET_NATS
@@ -40,7 +41,11 @@ def in_words(circuit: Circuit, folder: Path, price: str = "") -> str:
     loss, accuracy = circuit.loss_nats, circuit.accuracy
     about = ""
     if circuit.requested_target_loss_nats is not None:
-        about = " (raised: the model itself does not reach the default)"
+        own = circuit.target_loss_nats - RAISED_BY_NATS
+        about = (
+            f" (raised from {circuit.requested_target_loss_nats:.3f}: the model's own loss is "
+            f"{own:.3f} on the selection pairs)"
+        )
     elif circuit.target_loss_nats >= LN2:
         about = f" (loose: a circuit that cannot tell the two prompts apart has {LN2:.3f})"
     calibrated = ""
@@ -77,9 +82,11 @@ def _size_in_words(circuit: Circuit) -> str:
     minimal = ", 1-minimal" if circuit.minimality.nodes_1_minimal else ""
     also = " edge by edge too" if circuit.minimality.edges_1_minimal else ""
     most = circuit.minimality.max_drift_nats
-    kept_for = (
-        f" (by the target, and by a drift of at most {most} nats)" if minimal and most else ""
-    )
+    kept_for = ""
+    if minimal and circuit.asks:
+        kept_for = f" (by the asks {', '.join(circuit.asked_names)})"
+    elif minimal and most:
+        kept_for = f" (by the target, and by a drift of at most {most} nats)"
     return f"{circuit.n_nodes} nodes, {circuit.n_edges}{of} edges{minimal}{also}{kept_for}"
 
 

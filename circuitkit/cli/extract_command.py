@@ -34,7 +34,7 @@ from circuitkit.provenance import MAX_SEED
 @click.option("--out", required=True, type=click.Path(path_type=Path), shell_complete=folders,
               help="Folder to write.")  # fmt: skip
 @click.option("--target-loss", type=float, default=None,
-              help="Nats; 0.15 unless given, raised if the model itself misses that.")  # fmt: skip
+              help="Nats; 0.15 unless given, raised where the model has over 0.13.")  # fmt: skip
 @click.option("--on-average", is_flag=True,
               help="The target on the mean, as in the paper; not on every form.")  # fmt: skip
 @click.option("--ablation", type=click.Choice(["mean", "zero"]), default="mean", show_default=True)

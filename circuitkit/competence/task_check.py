@@ -57,7 +57,9 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
         *leak_problems(task, leaks),
         *file_problems(task),
         *remarks(every),
-        *ability_problems(done["accuracy"], len(set(asked.templates))),
+        *ability_problems(
+            done["accuracy"], len(set(asked.templates)), len(set(every["test"].templates))
+        ),
         *side_problems(task, accuracy_of_sides(differences)),
     ]
     return {

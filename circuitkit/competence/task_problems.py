@@ -68,12 +68,16 @@ def file_problems(task: Task) -> list[str]:
     ]
 
 
-def ability_problems(accuracy: Mapping[str, float | None], n_templates: int) -> list[str]:
-    """A model that does not do the task, or too few templates to know."""
+def ability_problems(
+    accuracy: Mapping[str, float | None], n_templates: int, n_there: int
+) -> list[str]:
+    """A model that does not do the task, or too few of the templates that are there to know."""
     low = accuracy["low"]
     bound = "of too few templates is not known" if low is None else f"{low:.3f} is below {ACCURACY}"
     weak = f"accuracy lower bound {bound}: no circuit of it is to be trusted"
     few = f"{n_templates} test templates; fewer than {MIN_CLUSTERS} cap the grade: add forms"
+    if n_templates < n_there:
+        few = f"{n_templates} of {n_there} test templates asked: ask for more pairs"
     return [
         *([] if low is not None and low >= ACCURACY else [weak]),
         *([] if n_templates >= MIN_CLUSTERS else [few]),

@@ -15,12 +15,15 @@ Method = Literal["pruning", "attribution", "random"]
 Schedule = Literal["dual", "paper"]
 
 
+RESTARTS = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractConfig:
     """The settings of an extraction.
 
-    ``target_loss_nats`` None is 0.15, raised when the model itself misses it. ``method`` is
-    where the ranking of nodes comes from: learned masks, attribution (``n_gradient_points`` 1
+    ``target_loss_nats`` None is 0.15, raised where the model's own loss is above 0.13. ``method``
+    is where the ranking of nodes comes from: learned masks, attribution (``n_gradient_points`` 1
     is the plain gradient, more integrate it), or attribution permuted among the nodes of each
     site. ``schedule="paper"`` learns masks at a fixed size pressure and bisects on the scores
     by the mean loss; with ``refine=False`` nothing comes after that, which is the algorithm of
@@ -46,7 +49,7 @@ class ExtractConfig:
     granularity: Granularity = "node"
     calibrate: bool = False
     on_average: bool = False
-    restarts: int = 4
+    restarts: int = RESTARTS
     tune: int = 0
     n_gradient_points: int = 1
     seed: int = 0
@@ -80,6 +83,11 @@ class ExtractConfig:
             raise UsageError(
                 f"method {self.method!r} learns no masks, so there is nothing to tune. "
                 "Use method 'pruning', or leave tune out."
+            )
+        if self.tune and self.restarts != RESTARTS:
+            raise UsageError(
+                f"tune {self.tune} tries as many settings, in place of restarts, so restarts "
+                f"{self.restarts} means nothing to it. Leave one of them out."
             )
         if self.method == "pruning" and self.n_gradient_points > 1:
             raise UsageError(

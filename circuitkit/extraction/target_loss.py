@@ -30,7 +30,7 @@ class Target:
 def choose_target(
     model: Transformer, select: EncodedPairs, asked_nats: float | None, about: str
 ) -> Target:
-    """The target asked for, else 0.15 nats, raised if the model itself misses that.
+    """The target asked for, else 0.15 nats, raised if the model's own loss is above 0.13.
 
     Args:
         model: the model.

@@ -72,7 +72,8 @@ class FamilySearch:
         again = second.read()
         found = self._searched([f for f in some if f.name not in (again or ())], within, 1, {})
         if again is None:
-            again = self._to_repeat(some, found) if self.config.restarts > 1 else ()
+            is_one_round = self.config.tune or self.config.restarts == 1
+            again = () if is_one_round else self._to_repeat(some, found)
             second.keep(again)
         more = [family for family in some if family.name in again]
         found |= self._searched(more, within, self.config.restarts, found)
@@ -160,7 +161,8 @@ class FamilySearch:
 
     def settings(self, restarts: int) -> ExtractConfig:
         """Those of the whole search, on the smallest rung unless ``trusted`` was asked for."""
-        return replace(self.config, rung=self.config.rung or "smallest", restarts=restarts)
+        some = {} if self.config.tune else {"restarts": restarts}
+        return replace(self.config, rung=self.config.rung or "smallest", **some)
 
     def _candidates(self) -> NodeSet | None:
         """The nodes that a family's circuit may have in a large model: the whole task's."""

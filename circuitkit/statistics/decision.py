@@ -41,7 +41,8 @@ class Requirement:
         """About how many pairs bring the interval to one side, if the effect stays the same.
 
         An interval narrows with the square root of their number, as long as templates grow with
-        them. Infinite where the effect lies on a limit, or the interval is unknown.
+        them; where nothing deviates, so that the effect is an end of it, with the number itself.
+        Infinite where the effect lies on a limit, or the interval is unknown.
         """
         effect = self.estimate.effect
         limits = sorted(filter(math.isfinite, (self.low, self.high)), key=lambda x: abs(x - effect))
@@ -53,7 +54,8 @@ class Requirement:
         e = self.estimate
         reach = e.high - e.effect if limit > e.effect else e.effect - e.low
         room = abs(limit - e.effect)
-        return (reach / room) ** 2 if room > _TOO_NEAR * reach else math.inf
+        power = 1 if e.effect in (e.low, e.high) else 2
+        return (reach / room) ** power if room > _TOO_NEAR * reach else math.inf
 
 
 class Decision(NamedTuple):

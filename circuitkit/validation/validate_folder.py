@@ -179,6 +179,8 @@ def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
         config = {**record["config"], "pruning": PruningConfig(**chosen)}
         if config["method"] == "pruning":
             config["n_gradient_points"] = 1  # a record of before others were refused
+        if config["tune"]:
+            del config["restarts"]  # the same
         asks = config.pop("asks", DEFAULT_ASKS)
         if config.get("rung") == "trusted":  # in a record of before others were refused
             config["asks"] = tuple(asks)

@@ -82,7 +82,8 @@ def _minimality(circuit: Circuit) -> str:
     held = " and ".join(name for name, holds in kept.items() if holds) or "neither nodes nor edges"
     drift = tried.max_drift_nats
     also = "" if drift is None else f" and to a drift of at most {drift:g} nats"
-    return f"{held}, held to the target{also} on the {tried.split} split, {tried.n_pairs:,} pairs"
+    to = f"the asks {', '.join(circuit.asked_names)}" if circuit.asks else f"the target{also}"
+    return f"{held}, held to {to} on the {tried.split} split, {tried.n_pairs:,} pairs"
 
 
 def _calibration(circuit: Circuit) -> str:

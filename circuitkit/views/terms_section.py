@@ -34,7 +34,8 @@ TERMS = {
     "Nec": "The share of the model's ability that is lost when the circuit is ablated.",
     "location-matched, activity-matched": "Random sets of nodes to compare with: as many at each "
     "place, or nodes that vary about as much.",
-    "1-minimal": "No single node can go with the target still met.",
+    "1-minimal": "No single node can go without missing the target, or in a trusted circuit one of "
+    "its asks.",
     "interval": "Two-sided, 90 %. A claim passes when all of it lies where it should.",
     "inconclusive": "The interval lies on both sides of the threshold: more pairs are needed.",
 }

@@ -49,7 +49,8 @@ def check_no_norm_leak(trial: Trial) -> Finding:
     decision = decide(
         len(pairs), Requirement(estimate=f, low=F_LOW), Requirement(estimate=gain, high=GAIN)
     )
-    gained = f"the final norm amplifies {gain.effect:.2f} times [{gain.low:.2f}, {gain.high:.2f}]"
+    bounds = f"[{gain.low:.2f}, {gain.high:.2f}]" if gain.is_bounded else "[no interval]"
+    gained = f"the final norm amplifies {gain.effect:.2f} times {bounds}"
     no_norm = trial.model.arch.norm == "none"
     return Finding(
         claim=CLAIM.id,

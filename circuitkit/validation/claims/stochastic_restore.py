@@ -1,10 +1,10 @@
 """Stochastic restore: nothing in the rest works against the circuit.
 
 Each ablated node is restored with probability p, one pattern for every eight pairs, of all
-lengths. If the parts of the complement cancel only as a whole, restoring some of them changes
-the loss. Where a few pairs leave it open, all test pairs are asked. Two halves of the complement
-that cancel each other, and neither of which cancels the circuit, say nothing against it: they are
-restored together. The pattern is the unit of the interval. Source:
+lengths, five at least. If the parts of the complement cancel only as a whole, restoring some of
+them changes the loss. Where a few pairs leave it open, all test pairs are asked. Two halves of
+the complement that cancel each other, and neither of which cancels the circuit, say nothing
+against it: they are restored together. The pattern is the unit of the interval. Source:
 docs/validation.md#stochastic_restore.
 
 What can fool it: pathways of many nodes, of which a random pattern seldom restores a whole
@@ -28,7 +28,7 @@ from circuitkit.model import EncodedPairs, gate_tap
 from circuitkit.model.per_pair import losses_of
 from circuitkit.nodes import NodeSet, Site
 from circuitkit.statistics.decision import Decision, Requirement, decide, joined
-from circuitkit.statistics.intervals import Estimate, mean_loss
+from circuitkit.statistics.intervals import FEWEST, Estimate, mean_loss
 from circuitkit.validation.cancelling_pairs import cancelling_pair
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.redundant_inside import named
@@ -106,7 +106,8 @@ def _limit(trial: Trial) -> float:
 
 
 def _n_patterns(pairs: EncodedPairs) -> int:
-    return -(-len(pairs) // _PAIRS_A_PATTERN)
+    """One for every eight pairs; as many as an interval needs where pairs are few."""
+    return max(-(-len(pairs) // _PAIRS_A_PATTERN), min(len(pairs), FEWEST))
 
 
 def _in_words(pair: NodeSet) -> str:
