@@ -674,6 +674,11 @@ def test_an_interrupted_extraction_says_how_to_go_on(twins, tmp_path, monkeypatc
         "search.json", "means.safetensors",
     }  # fmt: skip
     monkeypatch.undo()
+    before = (tmp_path / "again" / "search.json").read_bytes()
+    other = cli(*arguments, "--seed", 5, "--resume")
+    assert other.code == 2
+    assert "with other settings, or of another version" in other.err
+    assert (tmp_path / "again" / "search.json").read_bytes() == before
     assert cli(*arguments, "--resume").code == 0
     names = CIRCUIT_FILES - {"circuit.svg"}
     assert all((tmp_path / "again" / n).read_bytes() == (out / n).read_bytes() for n in names)

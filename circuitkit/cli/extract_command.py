@@ -91,12 +91,15 @@ def extract(
       circuitkit extract tinypython-nano --task with_open --by-family --out out/with_open
     """
     from circuitkit.checkpoints import load_checkpoint
+    from circuitkit.circuit import CircuitFolder
     from circuitkit.cli.circuit_text import in_words, summary
     from circuitkit.cli.families_text import transfer_lines
     from circuitkit.errors import UsageError
     from circuitkit.extraction import ExtractConfig, run_extraction
     from circuitkit.extraction.asks import check_asks
+    from circuitkit.extraction.extraction_inputs import read_inputs
     from circuitkit.extraction.ladder import price_in_words
+    from circuitkit.extraction.resume import SavedSearch
     from circuitkit.families import extract_by_family
     from circuitkit.task import load_task
 
@@ -118,6 +121,14 @@ def extract(
         "reference": reference, "reference_tokens": reference_tokens, "out": out,
         "resume": resume, "device": device,
     }  # fmt: skip
+    if resume and SavedSearch(CircuitFolder(out)).holds_another(
+        read_inputs(opened, asked, config, reference, reference_tokens, None).key
+    ):
+        raise UsageError(
+            f"{out} holds the finished parts of a search with other settings, or of another "
+            "version, and --resume goes on with the same alone. Repeat the command that it "
+            "printed, or leave --resume out to begin anew."
+        )
     transfer = None
     with goes_on("--resume", at=SavedInterrupt), progress_bar(quiet=quiet) as progress:
         if by_family:

@@ -47,15 +47,25 @@ class SavedSearch:
         self.key, self.parts = key, {}
         if not resume:
             self.end()
+        found = self._read()
+        if found.get("key") == key:
+            self.parts = found["parts"]
+
+    def holds_another(self, key: str) -> bool:
+        """Whether the folder holds the finished parts of an extraction with another key."""
+        return self._read().get("key", key) != key
+
+    def _read(self) -> dict[str, Any]:
+        """The file; empty where there is none, or none of this format."""
         if self.path is None or not self.path.exists():
-            return
+            return {}
         data = read_bounded(self.path, CircuitError, "the finished parts of a search", _MAX_BYTES)
         try:
             found = json.loads(data)
         except ValueError:
-            found = None
-        if isinstance(found, dict) and (found.get("format"), found.get("key")) == (_FORMAT, key):
-            self.parts = found["parts"]
+            return {}
+        is_ours = isinstance(found, dict) and found.get("format") == _FORMAT
+        return found if is_ours else {}
 
     @property
     def path(self) -> Path | None:
