@@ -450,6 +450,14 @@ def test_an_amplified_writer_is_caught(court):
     assert "the final norm amplifies" in finding.note
 
 
+def test_a_gain_of_too_few_templates_has_no_interval(court):
+    """Nor one that ends at infinity."""
+    at = court("norm_trap")
+    pairs = at.checkpoint.encode(at.task.up_to("test", 3))
+    found = check_no_norm_leak(on_trial(at, at.planted.wired[0], pairs=pairs))
+    assert "times [no interval]" in found.note
+
+
 # Generalises
 
 

@@ -24,12 +24,12 @@ from circuitkit.circuit.circuit_json import SMALLEST
 from circuitkit.cli import COMMANDS, main
 from circuitkit.cli.circuit_text import in_words
 from circuitkit.errors import CircuitError
-from circuitkit.extraction import ExtractConfig, PruningConfig, criterion
+from circuitkit.extraction import ExtractConfig, Means, PruningConfig, criterion
 from circuitkit.findings import DEFAULT_CLAIMS, Validation
 from circuitkit.nodes import FINAL_RESID, Node, NodeSet
 from circuitkit.planted import plant
 from circuitkit.provenance import Named
-from circuitkit.task import SPLITS, builtin_tasks
+from circuitkit.task import SPLITS, builtin_tasks, load_task
 from circuitkit.validation import leave_one_out
 from circuitkit.validation.claims import beats_controls, integrity
 
@@ -641,6 +641,14 @@ def test_what_a_circuit_is_minimal_by_is_what_was_asked_of_it():
     told = in_words(trusted, Path("here"))
     assert "1-minimal (by the asks mean, interchange, norms, background)" in told
     assert "1-minimal (by the target, and by a drift of at most" in in_words(smallest, Path("here"))
+    checkpoint = load_checkpoint(NANO)
+    pairs = checkpoint.ask(load_task("for_while"), "select", 192)
+    means = Means.load(folder, checkpoint.architecture.widths)
+    by_target = criterion.Criterion(
+        model=checkpoint.load_model(), values=means.values, pairs=pairs, target_loss_nats=0.15
+    )
+    free = [node for node in trusted.nodes if by_target.meets(trusted.nodes - NodeSet.of([node]))]
+    assert free
 
 
 def test_a_raised_target_says_whose_loss_raised_it():

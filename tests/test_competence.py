@@ -21,6 +21,7 @@ from circuitkit.checkpoints.competence_json import (
     does_task,
 )
 from circuitkit.checkpoints.competence_json import MIN_ACCURACY as ACCURACY
+from circuitkit.cli.checkpoint_text import competence_lines
 from circuitkit.competence import ability
 from circuitkit.competence import measure as measuring
 from circuitkit.competence.measure import measure_competence
@@ -326,3 +327,10 @@ def test_a_wrong_table_is_one_message(library):
     ran = cli("checkpoints")
     assert (ran.code, ran.out) == (2, "")
     assert "competence.json: " in ran.err
+
+
+def test_what_too_few_templates_say_is_not_called_no():
+    """Without a lower bound nothing is known, whatever the mean."""
+    open_row = row(accuracy=Interval(mean=1.0, low=None, high=None), does=False)
+    assert "not known: too few templates asked" in "\n".join(competence_lines(table(open_row)))
+    assert "not known" not in "\n".join(competence_lines(table(row(right=0.5))))

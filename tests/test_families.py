@@ -28,6 +28,7 @@ from circuitkit.families import clusters as clusters_module
 from circuitkit.families.clusters import find_clusters
 from circuitkit.families.family_search import FamilySearch
 from circuitkit.families.goes_with import goes_with
+from circuitkit.families.measure_transfer import FamilyTrial, TransferTrial, measure_transfer
 from circuitkit.families.name_mechanisms import ALIKE, F_DOES, Matrix, name_mechanisms
 from circuitkit.families.pair_effects import pair_effects
 from circuitkit.findings import Claim
@@ -589,6 +590,39 @@ def test_resume_of_families_that_were_searched_again_does_nothing(grown, tmp_pat
     assert (len(searched), once_more.transfer) == (FEW.restarts, first.transfer)
     CircuitFolder(tmp_path / "out").forget_parts()
     assert not (tmp_path / "out/families").exists()
+
+
+def test_tuning_takes_the_place_of_restarts_in_each_family(compared):
+    """So there is no second round with more of them."""
+    at = compared("harder_form")
+    search = FamilySearch(
+        checkpoint=at.checkpoint, task=at.task, means=at.means, where={}, progress=silent,
+        found=find_families(at.checkpoint, at.task, progress=silent),
+        config=ExtractConfig(tune=3, rung="smallest"),
+    )  # fmt: skip
+    assert search.settings(1).restarts == search.config.restarts
+    assert replace(search, config=FEW).settings(1).restarts == 1
+
+
+@pytest.mark.parametrize(
+    ("reached", "rung"),
+    [(("trusted", "trusted"), "trusted"), (("smallest", "trusted"), "smallest"), ((), "smallest")],
+)
+def test_the_rung_of_a_transfer_is_that_of_all_its_circuits(compared, reached, rung):
+    """Whichever family comes first."""
+    at = compared("harder_form")
+    families = [
+        FamilyTrial(
+            name=name, folder=None, pairs=at.checkpoint.ask(at.task, "test", 24),
+            circuit=part.model_copy(update={"rung": one}),
+        )
+        for one, (name, part) in zip(reached, at.parts.items(), strict=False)
+    ]  # fmt: skip
+    trial = TransferTrial(
+        task=at.transfer.task, checkpoint=at.transfer.checkpoint, by="forms", model=at.model,
+        values=at.means.values, whole=None, seed=0, families=families, notes=(), missing=(),
+    )  # fmt: skip
+    assert measure_transfer(trial).rung == rung
 
 
 def test_smaller_counts_only_what_does_the_family(compared):

@@ -16,6 +16,7 @@ import circuitkit.extraction
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.extraction import ExtractConfig
 from circuitkit.extraction.asks import DEFAULT_ASKS
+from circuitkit.extraction.extract_config import RESTARTS
 from circuitkit.findings import WHERE_BRIDGED, Claim, Validation
 from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import beats_controls, claims_of, search_null, specific, stable
@@ -127,12 +128,14 @@ def test_of_tuned_settings_the_searches_have_those_that_won(copy):
 def test_settings_that_an_earlier_search_ignored_are_ignored(copy):
     """Such a search is refused today, and its circuit is validated all the same."""
     record = json.loads((copy / "pruning.json").read_text())
-    ignored = {"n_gradient_points": 5, "rung": "smallest", "asks": ["mean"]}
+    ignored = {"n_gradient_points": 5, "rung": "smallest", "asks": ["mean"], "tune": 2}
+    ignored["restarts"] = 3  # tune takes their place
     record["config"] |= {"method": "pruning", **ignored}
     (copy / "pruning.json").write_text(json.dumps(record))
     config = thorough_inputs(CircuitFolder(copy), Circuit.load(copy)).search
     assert (config.method, config.n_gradient_points) == ("pruning", 1)
     assert (config.rung, config.asks) == ("smallest", DEFAULT_ASKS)
+    assert (config.tune, config.restarts) == (2, RESTARTS)
 
 
 @pytest.mark.slow

@@ -41,7 +41,6 @@ SMALLEST_THOROUGH = "smallest.thorough.json"
 SEARCH = "search.json"
 LADDER = "ladder.csv"
 FAMILIES_SVG = "families.svg"
-AGAIN = "again.json"
 """The circuits of families in one picture."""
 
 SMALLEST_VALIDATION = "smallest.validation.json"
@@ -326,7 +325,7 @@ class CircuitFolder:
                 with suppress(OSError):  # something else is in it
                     path.parent.rmdir()
         if not keep:
-            remove(folder / AGAIN)
+            remove(folder / SEARCH)
         with suppress(OSError):
             folder.rmdir()
 

@@ -91,7 +91,7 @@ def extract(
       circuitkit extract tinypython-nano --task with_open --by-family --out out/with_open
     """
     from circuitkit.checkpoints import load_checkpoint
-    from circuitkit.circuit import CircuitFolder
+    from circuitkit.circuit.folder import SEARCH
     from circuitkit.cli.circuit_text import in_words, summary
     from circuitkit.cli.families_text import transfer_lines
     from circuitkit.errors import UsageError
@@ -99,7 +99,6 @@ def extract(
     from circuitkit.extraction.asks import check_asks
     from circuitkit.extraction.extraction_inputs import read_inputs
     from circuitkit.extraction.ladder import price_in_words
-    from circuitkit.extraction.resume import SavedSearch
     from circuitkit.families import extract_by_family
     from circuitkit.task import load_task
 
@@ -121,14 +120,8 @@ def extract(
         "reference": reference, "reference_tokens": reference_tokens, "out": out,
         "resume": resume, "device": device,
     }  # fmt: skip
-    if resume and SavedSearch(CircuitFolder(out)).holds_another(
-        read_inputs(opened, asked, config, reference, reference_tokens, None).key
-    ):
-        raise UsageError(
-            f"{out} holds the finished parts of a search with other settings, or of another "
-            "version, and --resume goes on with the same alone. Repeat the command that it "
-            "printed, or leave --resume out to begin anew."
-        )
+    if resume and (out / SEARCH).exists():
+        _check_same(out, read_inputs(opened, asked, config, reference, reference_tokens, None).key)
     transfer = None
     with goes_on("--resume", at=SavedInterrupt), progress_bar(quiet=quiet) as progress:
         if by_family:
@@ -147,6 +140,20 @@ def extract(
             click.echo("\n".join(transfer_lines(transfer)))
         click.echo(in_words(circuit, out, price_in_words(extraction.ladder)))
     ctx.exit(0 if circuit.outcome == "target_met" else 1)
+
+
+def _check_same(out: Path, key: str) -> None:
+    """Refuse to go on with the parts of another search: its own would take their place."""
+    from circuitkit.circuit import CircuitFolder
+    from circuitkit.errors import UsageError
+    from circuitkit.extraction.resume import SavedSearch
+
+    if SavedSearch(CircuitFolder(out)).holds_another(key):
+        raise UsageError(
+            f"{out} holds the finished parts of a search with other settings, or of another "
+            "version, and --resume goes on with the same alone. Repeat the command that it "
+            "printed, or leave --resume out to begin anew."
+        )
 
 
 def _replaced(out: Path, *asked: str) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Activation top-k where few channels vary and the others are fixed.
 
-In: the magnitudes of the fixed channels, once; those of the moving ones, for every
-row. Out: the smallest magnitude that is kept, exactly as over all channels. With m
-moving channels only the fixed ones ranked ``n_kept - m`` to ``n_kept`` can be it, so
-only those few are compared. Source: ours (docs/extraction.md#compiled-circuits).
+In: the magnitudes of the fixed channels, once; the values of the moving ones, for every
+row. Out: which values are kept, exactly as over all channels. With m moving channels
+only the fixed ones ranked ``n_kept - m`` to ``n_kept`` can be the smallest kept, so only
+those few are compared. Source: ours (docs/extraction.md#compiled-circuits).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ ranking and restart, read back exactly, if they are of the same inputs; else not
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -56,7 +56,7 @@ class SavedSearch:
         return self._read().get("key", key) != key
 
     def _read(self) -> dict[str, Any]:
-        """The file; empty where there is none, or none of this format."""
+        """What the file holds; nothing where there is none, or none of this format."""
         if self.path is None or not self.path.exists():
             return {}
         data = read_bounded(self.path, CircuitError, "the finished parts of a search", _MAX_BYTES)
@@ -116,6 +116,18 @@ class SavedSearch:
         """Write the result of a restart."""
         saved = {name: getattr(restart, name) for name in ("outcome", "n_edges", "n_judged")}
         self._keep(f"restart {index}", saved | {"nodes": list(map(str, restart.nodes))})
+
+    def again(self) -> tuple[str, ...] | None:
+        """The families that are searched again; None where it is not decided."""
+        saved = (self.parts or {}).get("again")
+        return tuple(map(str, saved)) if isinstance(saved, list) else None
+
+    def keep_again(self, names: Sequence[str]) -> None:
+        """Write them, for the resumed search to keep to; no file where there are none."""
+        if names:
+            self._keep("again", list(names))
+        else:
+            self.end()
 
     def end(self) -> None:
         """Remove the file: the circuit is written."""

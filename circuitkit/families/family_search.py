@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.circuit import Circuit
-from circuitkit.circuit.folder import AGAIN
+from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.circuit.transfer import PARTS_FOLDER, Transfer
 from circuitkit.compiled import CompiledCircuit, FoldedModel
 from circuitkit.errors import TaskError
 from circuitkit.extraction import Criterion, ExtractConfig, Extraction, Means, run_extraction
 from circuitkit.extraction.candidates import SMALL_MODEL, find_candidates
-from circuitkit.extraction.resume import search_key
+from circuitkit.extraction.resume import SavedSearch, search_key
 from circuitkit.extraction.search import Restart
 from circuitkit.extraction.target_loss import DEFAULT_TARGET_NATS
 from circuitkit.families.find_families import FoundFamilies
 from circuitkit.families.measure_transfer import FamilyTrial, TransferTrial, measure_transfer
-from circuitkit.families.second_round import SecondRound
 from circuitkit.files import sha256
 from circuitkit.model import Transformer, pair_losses
 from circuitkit.model.device import device_named, placed, repeatable
@@ -68,13 +66,13 @@ class FamilySearch:
         if len(self.found.families) < 2 or not some:
             return {}
         within = self._candidates()
-        second = self._second_round(some, within)
-        again = second.read()
+        saved = self._saved(some, within)
+        again = saved.again()
         found = self._searched([f for f in some if f.name not in (again or ())], within, 1, {})
         if again is None:
             is_one_round = self.config.tune or self.config.restarts == 1
             again = () if is_one_round else self._to_repeat(some, found)
-            second.keep(again)
+            saved.keep_again(again)
         more = [family for family in some if family.name in again]
         found |= self._searched(more, within, self.config.restarts, found)
         for name, extraction in found.items():
@@ -100,14 +98,16 @@ class FamilySearch:
                 self.left_out[family.name] = str(error)
         return found
 
-    def _second_round(self, families: Sequence[Family], within: NodeSet | None) -> SecondRound:
+    def _saved(self, families: Sequence[Family], within: NodeSet | None) -> SavedSearch:
+        """What is kept of all these searches together: which families are searched again."""
         config = self.settings(self.config.restarts)
         keys = [
             search_key(self.checkpoint, family.task_of(self.task), config, None, within)
             for family in families
         ]
-        path = None if self.out is None else self.out / PARTS_FOLDER / AGAIN
-        return SecondRound(path=path, key=sha256("".join([self.means.sha256, *keys]).encode()))
+        saved = SavedSearch(None if self.out is None else CircuitFolder(self.out / PARTS_FOLDER))
+        saved.begin(sha256("".join([self.means.sha256, *keys]).encode()), resume=self.resume)
+        return saved
 
     def _to_repeat(
         self, families: Sequence[Family], found: Mapping[str, Extraction]

@@ -180,7 +180,7 @@ def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
         if config["method"] == "pruning":
             config["n_gradient_points"] = 1  # a record of before others were refused
         if config["tune"]:
-            del config["restarts"]  # the same
+            del config["restarts"]  # as above
         asks = config.pop("asks", DEFAULT_ASKS)
         if config.get("rung") == "trusted":  # in a record of before others were refused
             config["asks"] = tuple(asks)
