@@ -491,11 +491,16 @@ def test_resume_of_a_finished_extraction_does_nothing(copy, small):
 
 @pytest.mark.slow
 def test_another_reference_is_another_extraction(copy, small):
-    """Its means are others: what is there is not taken for it."""
-    before = Circuit.load(copy).means_sha256
-    options = ("--reference-tokens", 2048, "--target-loss", 0.3, "--resume", "-q")
+    """Its means are others: what is there is not taken for it, and not replaced by ``--resume``."""
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    options = ("--reference-tokens", 2048, "--target-loss", 0.3, "-q")
+    ran = cli("extract", NANO, "--task", "if_equals", "--out", copy, *options, "--resume")
+    assert ran.code == 2
+    assert "holds a circuit that was found with other settings" in ran.err
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    means = Circuit.load(copy).means_sha256
     cli("extract", NANO, "--task", "if_equals", "--out", copy, *options)
-    assert Circuit.load(copy).means_sha256 != before
+    assert Circuit.load(copy).means_sha256 != means
 
 
 @pytest.mark.slow
@@ -685,7 +690,7 @@ def test_an_interrupted_extraction_says_how_to_go_on(twins, tmp_path, monkeypatc
     before = (tmp_path / "again" / "search.json").read_bytes()
     other = cli(*arguments, "--seed", 5, "--resume")
     assert other.code == 2
-    assert "with other settings, or of another version" in other.err
+    assert "the finished parts of a search with other settings, or by another version" in other.err
     assert (tmp_path / "again" / "search.json").read_bytes() == before
     assert cli(*arguments, "--resume").code == 0
     names = CIRCUIT_FILES - {"circuit.svg"}

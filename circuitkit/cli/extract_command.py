@@ -91,7 +91,7 @@ def extract(
       circuitkit extract tinypython-nano --task with_open --by-family --out out/with_open
     """
     from circuitkit.checkpoints import load_checkpoint
-    from circuitkit.circuit.folder import SEARCH
+    from circuitkit.circuit.folder import CIRCUIT, SEARCH
     from circuitkit.cli.circuit_text import in_words, summary
     from circuitkit.cli.families_text import transfer_lines
     from circuitkit.errors import UsageError
@@ -120,7 +120,7 @@ def extract(
         "reference": reference, "reference_tokens": reference_tokens, "out": out,
         "resume": resume, "device": device,
     }  # fmt: skip
-    if resume and (out / SEARCH).exists():
+    if resume and any((out / name).exists() for name in (SEARCH, CIRCUIT)):
         _check_same(out, read_inputs(opened, asked, config, reference, reference_tokens, None).key)
     transfer = None
     with goes_on("--resume", at=SavedInterrupt), progress_bar(quiet=quiet) as progress:
@@ -143,16 +143,20 @@ def extract(
 
 
 def _check_same(out: Path, key: str) -> None:
-    """Refuse to go on with the parts of another search: its own would take their place."""
+    """Refuse to go on with another search: what it found would be lost."""
     from circuitkit.circuit import CircuitFolder
     from circuitkit.errors import UsageError
     from circuitkit.extraction.resume import SavedSearch
 
-    if SavedSearch(CircuitFolder(out)).holds_another(key):
+    folder = CircuitFolder(out)
+    begun = SavedSearch(folder).key_in_folder
+    held = begun or folder.sources.get("search")
+    if held != key:
+        what = "the finished parts of a search" if begun else "a circuit that was found"
         raise UsageError(
-            f"{out} holds the finished parts of a search with other settings, or of another "
-            "version, and --resume goes on with the same alone. Repeat the command that it "
-            "printed, or leave --resume out to begin anew."
+            f"{out} holds {what} with other settings, or by another version, and --resume goes on "
+            "with the same alone. Repeat the command that made it, or leave --resume out to "
+            "begin anew, in its place."
         )
 
 

@@ -51,9 +51,10 @@ class SavedSearch:
         if found.get("key") == key:
             self.parts = found["parts"]
 
-    def holds_another(self, key: str) -> bool:
-        """Whether the folder holds the finished parts of an extraction with another key."""
-        return self._read().get("key", key) != key
+    @property
+    def key_in_folder(self) -> str | None:
+        """The key of the extraction of which the folder holds finished parts."""
+        return self._read().get("key")
 
     def _read(self) -> dict[str, Any]:
         """What the file holds; nothing where there is none, or none of this format."""
