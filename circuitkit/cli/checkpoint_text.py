@@ -49,7 +49,9 @@ def competence_lines(competence: Competence) -> Iterator[str]:
     for row in competence.tasks:
         yield f"{row.task:<{width}}  {_answered(row)}"
     yield ""
-    yield f"does {len(competence.done)} of {len(competence.tasks)}"
+    open_ = sum(row.accuracy is not None and row.accuracy.low is None for row in competence.tasks)
+    rest = f"; of {open_} it is not known" if open_ else ""
+    yield f"does {len(competence.done)} of {len(competence.tasks)}{rest}"
 
 
 def _answered(row: TaskCompetence) -> str:
