@@ -282,6 +282,14 @@ def test_controls_are_as_large_as_what_is_carried():
     assert torch.allclose(cosine, -torch.ones_like(cosine), atol=1e-5)
 
 
+def test_random_rotations_lean_nowhere():
+    """Over many, what is turned is on average at right angles to what it was."""
+    turns = torch.stack([turn[0] for turn in rotations([0], 6, 2000, seed=3)])
+    assert torch.allclose(turns @ turns.mT, torch.eye(6).expand_as(turns), atol=1e-5)
+    assert turns.mean(0).abs().max() < 4 / (6 * 2000) ** 0.5
+    assert 0.45 < float((turns[:, 0, 0] < 0).float().mean()) < 0.55
+
+
 def test_a_batch_at_a_time_is_all_at_once():
     """Pairs are run some at a time, and every control is there."""
     pair = unlike_pair()

@@ -180,6 +180,15 @@ def test_a_folder_that_holds_something_else_is_refused(bridged, tmp_path):
         perturb(bridged, "if_equals", GALLERY, [READ], out=tmp_path)
 
 
+def test_the_folder_of_another_circuit_keeps_what_it_has(bridged, tmp_path):
+    """A perturbation beside it would be of no circuit there."""
+    other = copytree(GALLERY.parent / "for_while", tmp_path / "other")
+    before = sorted(path.name for path in other.iterdir())
+    with pytest.raises(UsageError, match="holds another circuit than the one whose nodes are"):
+        perturb(bridged, "if_equals", GALLERY, [READ], out=other)
+    assert sorted(path.name for path in other.iterdir()) == before
+
+
 # The command line
 
 

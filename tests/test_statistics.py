@@ -217,6 +217,22 @@ def test_a_proportion_stays_between_0_and_1():
         assert 0 <= estimate.low < estimate.effect < estimate.high <= 1
 
 
+def test_a_share_of_those_tried():
+    """What was not tried is as if it were not there, and one try less leaves no bound at 1."""
+    names = [f"t{i}" for i in range(30) for _ in range(4)]
+    twice = np.full(len(names), 2.0)
+    assert proportion(twice, names, seed=0, among=twice) == proportion(twice / 2, names, seed=0)
+    tried = twice.copy()
+    tried[0] = 1
+    assert proportion(tried, names, seed=0, among=tried).low == proportion(twice / 2, names, 0).low
+    tried[:4] = 0
+    rest = proportion(twice[4:] / 2, names[4:], seed=0)
+    assert proportion(tried, names, seed=0, among=tried) == rest
+    many = np.where(np.arange(len(names)) % 8 == 0, 0, tried)
+    found = proportion(many, names, seed=0, among=tried)
+    assert (found.effect, found.method) == (many.sum() / tried.sum(), intervals.BOOTSTRAP_T)
+
+
 @pytest.mark.parametrize("n_missed", [1, 4])
 def test_a_few_templates_with_a_miss_do_not_void_the_bound(n_missed):
     """Resamples without any miss have no spread: their t is no reason for a bound of 0."""

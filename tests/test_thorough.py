@@ -13,6 +13,7 @@ from tiny import nodes as parse_nodes
 from tiny import tiny_model
 
 from circuitkit.checkpoints import load_checkpoint, save_checkpoint
+from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.folder import THOROUGH as FILE
 from circuitkit.extraction import ExtractConfig, PruningConfig, measure_means
 from circuitkit.findings import WHERE_BRIDGED, Claim, Finding
@@ -28,7 +29,14 @@ from circuitkit.statistics.jackknife import jackknife
 from circuitkit.task import load_task
 from circuitkit.validation import attention_patterns
 from circuitkit.validation.claim_test import ClaimTest
-from circuitkit.validation.claims import claims_of, complete, search_null, specific, stable
+from circuitkit.validation.claims import (
+    claims_of,
+    complete,
+    search_null,
+    specific,
+    stable,
+    worst_case,
+)
 from circuitkit.validation.claims.edge_sufficient import check_edge_sufficient
 from circuitkit.validation.claims.independence import distance_correlation, share_better
 from circuitkit.validation.controls.null_problems import KINDS, null_problem
@@ -230,6 +238,24 @@ def test_the_worst_template_is_named(grown):
     assert finding.n_pairs == 384
 
 
+def test_what_the_model_gets_wrong_is_not_held_against_the_circuit(true_small, monkeypatch):
+    """Nor does a wrong answer of the model leave the share without an interval."""
+    n, pairs = len(true_small.few), true_small.few
+    model, circuit = torch.full((2 * n,), 3.0), torch.full((2 * n,), 3.0)
+    first, last = (np.flatnonzero(np.array(pairs.templates) == pairs.templates[i]) for i in (0, -1))
+    model[np.concatenate([first, first + n])] = -3.0
+    monkeypatch.setattr(worst_case, "tapped_differences", lambda *_: model)
+    monkeypatch.setattr(true_small, "ask", lambda *_: pairs)
+    monkeypatch.setattr(true_small, "kept", lambda *_: circuit)
+    all_right = worst_case.check_worst_case(true_small)
+    assert all_right.effect == 1
+    assert all_right.low is not None
+    assert all_right.low < 1
+    circuit[last[0]] = -3.0
+    found = worst_case.check_worst_case(true_small)
+    assert f"worst template: {pairs.templates[-1]}" in found.note
+
+
 def test_nothing_is_cut_where_every_edge_is_listed(true_small):
     """A circuit of node granularity runs as it is."""
     assert check_edge_sufficient(true_small).note.startswith("0 weights")
@@ -275,6 +301,21 @@ def test_a_circuit_that_harms_its_own_task_alone_is_specific(two_tasks, no_built
     own, theirs = finding.note.split(" | ")
     assert own == "its own task loses 1.00; the others: height 0.00"
     assert theirs == "knockout of height: 1.00; the others: side 0.00"
+
+
+def test_tasks_of_one_name_count_each(tmp_path, two_tasks, no_built_in):
+    """Each as its circuit calls it, not as the copy of its file does."""
+    checkpoint, (side, height), (ours, theirs) = two_tasks
+    folder = CircuitFolder.claim(tmp_path / "height")
+    folder.save_sources(height, {})
+    circuit_of(checkpoint, height, theirs).save(folder.path)
+    assert (folder.task.name, folder.task.sha256) == ("height", height.sha256)
+    named = replace(folder.task, name=side.name)
+    sibling = Sibling(task=named, circuit=circuit_of(checkpoint, height, theirs))
+    finding = THOROUGH[Claim.SPECIFIC](trial_of(checkpoint, side, ours, (sibling,)))
+    own, theirs = finding.note.split(" | ")
+    assert own == "its own task loses 1.00; the others: side 0.00"
+    assert theirs == "knockout of side: 1.00; the others: side 0.00"
 
 
 def test_a_task_that_asks_the_same_is_no_other_task(tmp_path, two_tasks, no_built_in):
@@ -453,8 +494,9 @@ def test_a_row_of_many_tasks_names_the_three_most_harmed():
         name: Estimate(effect=x, low=x, high=x)
         for name, x in zip("abcdef", (0.1, 0.9, 0.3, 0.5, 0.2, 0.7), strict=True)
     }
-    assert specific._row(harms) == "b 0.90, f 0.70, d 0.50, the median of 3 more 0.20"
-    assert specific._row({"a": harms["a"]}) == "a 0.10"
+    rows = list(harms.items())
+    assert specific._row(rows) == "b 0.90, f 0.70, d 0.50, the median of 3 more 0.20"
+    assert specific._row(rows[:1]) == "a 0.10"
 
 
 def test_the_jackknife_covers_a_ratio_of_clustered_pairs():

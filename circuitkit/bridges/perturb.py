@@ -20,7 +20,7 @@ from circuitkit.bridges.perturbation_numbers import summary
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.of_circuit import check_belongs, check_nodes
 from circuitkit.circuit import Circuit, CircuitFolder
-from circuitkit.circuit.folder import as_circuit
+from circuitkit.circuit.folder import CIRCUIT, as_circuit
 from circuitkit.circuit.perturbation import (
     FILE,
     PICTURE,
@@ -95,7 +95,7 @@ def perturb(
     record = read_record(checkpoint)
     target = dense_checkpoint(checkpoint, record, dense)
     if out is not None:
-        claim_folder(Path(out), (FILE, "circuit.json"), "what a perturbation does")
+        _claim(Path(out), circuit)
     seed = circuit.seed if seed is None else seed
     pairs = checkpoint.ask(task, "test", n_pairs, circuit.seed)
     train = checkpoint.ask(task, "train", _TRAIN_PAIRS, circuit.seed)
@@ -118,6 +118,17 @@ def perturb(
         made.save(out)
         write_whole(Path(out) / PICTURE, draw_perturbation(made))
     return made
+
+
+def _claim(out: Path, circuit: Circuit) -> None:
+    """The folder of the circuit, or one of its own: another circuit's keeps what it has."""
+    claim_folder(out, (FILE, CIRCUIT), "what a perturbation does")
+    folder = CircuitFolder(out)
+    if folder.holds_one and folder.circuit.sha256 != circuit.sha256:
+        raise UsageError(
+            f"{out} holds another circuit than the one whose nodes are moved; expected its own "
+            "folder, or one without a circuit. Choose another --out."
+        )
 
 
 def _checked(strengths: Sequence[float], n_random: int) -> tuple[float, ...]:

@@ -63,7 +63,9 @@ def summary(
             Strength(
                 strength=strength,
                 dense_d=mean(dense),
-                dense_other_answer=mean(torch.sigmoid(-dense)),
+                dense_other_answer=_bounded(
+                    proportion(_pairs(torch.sigmoid(-dense)), clusters, seed)
+                ),
                 dense_follows=follows(dense),
                 sparse_d=mean(sparse),
             )
@@ -108,11 +110,7 @@ def _random(found: Perturbed, clusters: Sequence[str], seed: int) -> RandomDirec
 def turned(own: Tensor, moved: Tensor, clusters: Sequence[str], seed: int) -> Estimate:
     """Of the prompts answered rightly, the share whose answer is the other one when moved."""
     right = (own > 0).double()
-    both = _pairs(right * (moved < 0)) * 2
-    n_right = _pairs(right) * 2
-    if n_right.min() == 2:
-        return proportion(both / 2, clusters, seed)
-    return cluster_ratio(both, n_right, clusters, seed)
+    return proportion(_pairs(right * (moved < 0)), clusters, seed, among=_pairs(right))
 
 
 def _pairs(rows: Tensor) -> NDArray[np.float64]:

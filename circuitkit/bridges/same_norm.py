@@ -27,11 +27,16 @@ Rotation = Mapping[int, Float[Tensor, "d_dense d_dense"]]
 
 
 def rotations(crossings: Iterable[int], d_dense: int, n: int, seed: int) -> Iterator[Rotation]:
-    """``n`` random rotations for each crossing; the same seed gives the same."""
+    """``n`` random rotations for each crossing; the same seed gives the same.
+
+    All are equally likely: Q alone leans against what it turns, until the signs of R's diagonal
+    are taken out of it (Mezzadri 2007).
+    """
     generator, where = torch.Generator().manual_seed(seed), tuple(crossings)
     for _ in range(n):
-        drawn = torch.randn(len(where), d_dense, d_dense, generator=generator)
-        yield dict(zip(where, torch.linalg.qr(drawn).Q, strict=True))
+        q, r = torch.linalg.qr(torch.randn(len(where), d_dense, d_dense, generator=generator))
+        signs = r.diagonal(dim1=-2, dim2=-1).sign()
+        yield dict(zip(where, q * signs[:, None], strict=True))
 
 
 def rotated(changes: Changes, rotation: Rotation) -> dict[int, Tensor]:

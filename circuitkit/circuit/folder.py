@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,7 +209,7 @@ class CircuitFolder:
 
     @property
     def task(self) -> Task:
-        """The task copied into the folder, else the built-in one of that name."""
+        """The task copied into the folder, else the built-in one, by the circuit's name for it."""
         copies = (self.path / name for name in _TASK_COPIES)
         found = next((copy for copy in copies if copy.exists()), None)
         name = self.circuit.task.name
@@ -219,7 +219,7 @@ class CircuitFolder:
                 f"{' or '.join(_TASK_COPIES)} beside the circuit, as extract writes it. Put it "
                 "back, or extract again."
             )
-        return load_task(found or name)
+        return replace(load_task(found or name), name=name)
 
     @property
     def sources(self) -> dict[str, Any]:

@@ -117,8 +117,12 @@ def proportion(
     clusters: Sequence[str],
     seed: int,
     limits: tuple[float, float] = (0.0, 1.0),
+    among: ArrayLike | None = None,
 ) -> Estimate:
     """The mean of values that lie between two limits, with the interval over clusters.
+
+    ``among`` is how many were tried of each pair, and ``hits`` then how many of these hit; None
+    is one of each. A template of which none was tried does not count.
 
     Where fewer than five templates differ from the most common value (all hits, say, or one
     hit in two), many resamples hold none of these, and the bootstrap does not see their
@@ -126,11 +130,15 @@ def proportion(
     the largest possible deviation; each template is a trial. Fewer than five templates bound
     nothing.
     """
-    sums, counts = _sums(hits, clusters), _sums(np.ones(len(clusters)), clusters)
+    tried = np.asarray(np.ones(len(clusters)) if among is None else among, dtype=np.float64)
+    asked = np.flatnonzero(tried)
+    hits, tried = np.asarray(hits, dtype=np.float64)[asked], tried[asked]
+    clusters = [clusters[i] for i in asked]
+    sums, counts = _sums(hits, clusters), _sums(tried, clusters)
     values, often = np.unique(sums / counts, return_counts=True)
     usual, effect = float(values[often.argmax()]), float(sums.sum() / counts.sum())
     if len(sums) < FEWEST or len(sums) - often.max() >= _RARE:
-        estimate = cluster_mean(hits, clusters, seed)
+        estimate = cluster_ratio(hits, tried, clusters, seed)
         if not estimate.is_bounded:
             return estimate
         low, high = max(limits[0], estimate.low), min(limits[1], estimate.high)

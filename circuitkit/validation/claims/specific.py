@@ -17,7 +17,7 @@ everything harms everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -75,12 +75,12 @@ def check_specific(trial: SearchTrial) -> Finding:
         note = joined("the checkpoint does no other task that could be asked", *left_out.notes())
         return Finding(claim=CLAIM.id, outcome="not_run", note=note)
     mine = _ask(trial, trial.task, trial.few[:_PAIRS])
-    harms = {other.task.name: _harm(trial, trial.nodes, other) for other in others}
+    harms = [(other.task.name, _harm(trial, trial.nodes, other)) for other in others]
     own = _harm(trial, trial.nodes, mine)
     typical = Estimate(
-        effect=median(harm.effect for harm in harms.values()),
-        low=median(harm.low for harm in harms.values()),
-        high=median(harm.high for harm in harms.values()),
+        effect=median(harm.effect for _, harm in harms),
+        low=median(harm.low for _, harm in harms),
+        high=median(harm.high for _, harm in harms),
         method=f"{own.method}; medians over {len(harms)} tasks",
     )
     return Finding(
@@ -128,7 +128,7 @@ def _others(trial: SearchTrial, left_out: _LeftOut) -> Iterator[_Asked]:
     built_in = (load_task(name) for name in builtin_tasks())
     known = _known(trial)
     for task in (*(s.task for s in trial.siblings), *built_in):
-        if task.sha256 in seen or not known.get(task.name, True):
+        if task.sha256 in seen or not known.get(task.sha256, True):
             continue
         seen.add(task.sha256)
         try:
@@ -150,7 +150,7 @@ def _known(trial: SearchTrial) -> dict[str, bool]:
     competence = Competence.load(trial.checkpoint.path)
     if competence is None or competence.sha256 != trial.checkpoint.sha256:
         return {}
-    return {row.task: row.does for row in competence.tasks}
+    return {row.sha256: row.does for row in competence.tasks}
 
 
 def _ask(trial: SearchTrial, task: Task, pairs: EncodedPairs) -> _Asked:
@@ -176,14 +176,14 @@ def _rows_beside(trial: SearchTrial, asked: Sequence[_Asked]) -> Iterator[str]:
             continue
         channels = circuits[knocked.task.sha256].nodes.channels
         nodes = NodeSet(channels, trial.model.arch.widths)
-        harms = {a.task.name: _harm(trial, nodes, a) for a in tasks}
-        own = harms.pop(knocked.task.name)
+        own = _harm(trial, nodes, knocked)
+        harms = [(a.task.name, _harm(trial, nodes, a)) for a in tasks if a is not knocked]
         yield f"knockout of {knocked.task.name}: {own.effect:.2f}; the others: {_row(harms)}"
 
 
-def _row(harms: Mapping[str, Estimate]) -> str:
-    """What tasks lose, the most harmed by name."""
-    worst_first = sorted(harms.items(), key=lambda item: -item[1].effect)
+def _row(harms: Sequence[tuple[str, Estimate]]) -> str:
+    """What tasks lose, the most harmed by name; two may have one name."""
+    worst_first = sorted(harms, key=lambda item: -item[1].effect)
     named = ", ".join(f"{name} {harm.effect:.2f}" for name, harm in worst_first[:_NAMED])
     rest = [harm.effect for _, harm in worst_first[_NAMED:]]
     return f"{named}, the median of {len(rest)} more {median(rest):.2f}" if rest else named

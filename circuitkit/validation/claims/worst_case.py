@@ -13,7 +13,7 @@ the others.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from circuitkit.extraction.masked_model import tapped_differences
 from circuitkit.findings import Claim, Finding
 from circuitkit.model import hits
 from circuitkit.model.per_pair import losses_of
-from circuitkit.statistics.intervals import cluster_ratio, proportion
+from circuitkit.statistics.intervals import proportion
 from circuitkit.validation.claim_test import Declared
 from circuitkit.validation.search_trial import SearchTrial
 
@@ -45,16 +45,11 @@ def check_worst_case(trial: SearchTrial) -> Finding:
     trial.passes += 1
     right = hits(model).double().view(2, -1).sum(0).numpy()
     both = (hits(model) * hits(circuit)).double().view(2, -1).sum(0).numpy()
-    share = (
-        proportion(both / 2, pairs.templates, trial.seed)
-        if right.min() == 2
-        else cluster_ratio(both, right, pairs.templates, trial.seed)
-    )
-    share = replace(share, high=min(1.0, share.high))
+    share = proportion(both, pairs.templates, trial.seed, among=right)
     return Finding(
         claim=CLAIM.id,
         outcome=share.within(low=SHARE),
-        note=_note(losses_of(circuit), both / np.maximum(right, 1), pairs.templates),
+        note=_note(losses_of(circuit), _by_template(both, right, pairs.templates), pairs.templates),
         **share.fields(),
         unit="of the prompts that the model answers rightly",
         threshold=f"lower bound ≥ {SHARE}",
@@ -66,12 +61,17 @@ def check_worst_case(trial: SearchTrial) -> Finding:
     )
 
 
-def _note(losses: np.ndarray, shares: np.ndarray, templates: tuple[str, ...]) -> str:
+def _by_template(both: np.ndarray, right: np.ndarray, templates: Sequence[str]) -> dict[str, float]:
+    """Of the prompts that the model answers rightly, the share that the circuit does too."""
     names = np.array(templates)
-    by_template = {name: float(shares[names == name].mean()) for name in dict.fromkeys(templates)}
-    worst, pair = min(by_template, key=by_template.__getitem__), int(losses.argmax())
+    tried = dict.fromkeys(names[right > 0].tolist())
+    return {name: float(both[names == name].sum() / right[names == name].sum()) for name in tried}
+
+
+def _note(losses: np.ndarray, shares: Mapping[str, float], templates: Sequence[str]) -> str:
+    worst, pair = min(shares, key=shares.__getitem__), int(losses.argmax())
     return (
         f"worst pair: {losses[pair]:.2f} nats ({templates[pair]}); 99th percentile "
         f"{np.quantile(losses, 0.99):.2f} nats; worst template: {worst}, "
-        f"{by_template[worst]:.3f} right"
+        f"{shares[worst]:.3f} right"
     )
