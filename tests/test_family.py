@@ -67,6 +67,31 @@ def test_a_nested_line_may_name_a_family(tmp_path):
     assert sort_pairs(task, "family", labels_by(task, "family"), N).names == ("x", "y")
 
 
+NESTED = '{{"a":{{"prompt":"q","answer":"l"}},"b":{{"prompt":"p","answer":"r"}},{}}}\n'
+
+
+@pytest.mark.parametrize(
+    ("families", "why"),
+    [
+        ('"family":"x","Family":"y"', "'Family' comes twice"),
+        ('"family":" "', "family is empty"),
+        ('"family":"x","families":{"z":"1"}', "'families' is not known"),
+    ],
+)
+def test_a_nested_line_says_of_families_what_a_table_may(tmp_path, families, why):
+    """Nothing of it is dropped without a word."""
+    (tmp_path / "mine.jsonl").write_text(NESTED.format(families))
+    with pytest.raises(TaskError, match=f"line 1: {why}"):
+        load_task(tmp_path / "mine.jsonl")
+
+
+def test_a_rare_family_has_every_pair_of_the_file(tmp_path):
+    """However many pairs of others there are."""
+    _, found = sorted_by(tmp_path, "family", rows("common", n_templates=400) + rows("rare"))
+    assert found.names == ("common", "rare")
+    assert [len(found.families[1].pairs[split]) for split in PARTS] == [12, 12, 12]
+
+
 def test_a_family_is_a_task_of_its_own(forms, tmp_path):
     """Its file holds its pairs with their splits, and is read back as the same task."""
     family = sort_pairs(forms, FORMS, labels_by(forms, FORMS), N).families[0]

@@ -21,7 +21,7 @@ from circuitkit.task.columns import COLUMNS
 from circuitkit.task.dealt_splits import SHARES, deal
 from circuitkit.task.inferred_templates import MOST_WORDS, infer_templates
 from circuitkit.task.pair_files import read_pairs
-from circuitkit.task.pairs import naming_place
+from circuitkit.task.pairs import forms_in, naming_place
 
 HEADER = ("prompt_a", "answer_a", "prompt_b", "answer_b")
 SOME = (*HEADER, "clean", "template", "split", "a", "b", "prompt", "answer", "")
@@ -222,6 +222,20 @@ def test_labels_are_short_printable_and_distinct():
     assert len(set(found)) == 2
     assert all(len(label) <= 80 and label.isprintable() for label in found)
     assert MOST_WORDS < 300
+
+
+def test_labels_that_read_alike_are_told_apart():
+    """A line break and the two signs that it is shown as are two templates."""
+    found = labels([[f"q{end}b c {i} {side}", "x", f"q{end}b c {i} or {side}", "y"]
+                    for end in ("\n", "\\n") for i, side in enumerate("lr")])  # fmt: skip
+    assert len(set(found[:2])) == len(set(found[2:])) == 1
+    assert found[0] != found[2]
+
+
+def test_a_slash_in_a_prompt_makes_no_form():
+    """Only templates that a file gives are FORM/FRAME."""
+    found = labels([[f"open /tmp/{i} as", " a", f"close /tmp/{i} as", " b"] for i in range(4)])
+    assert forms_in(found) == []
 
 
 def test_one_form_makes_every_pair_a_template_and_says_so(tmp_path):

@@ -30,9 +30,8 @@ from circuitkit.model.device import device_named, repeatable
 from circuitkit.nodes import Node
 from circuitkit.progress import Progress, shown, silent
 from circuitkit.task import Pair, Split, Task, load_task
-from circuitkit.task.family import FORMS, PARTS, Families, forms_of, labels_by, sort_pairs
+from circuitkit.task.family import EFFECTS, FORMS, PARTS, Families, forms_of, labels_by, sort_pairs
 
-EFFECTS = "effects"
 N_PAIRS: Mapping[Split, int] = {"train": 512, "select": 128, "test": 128}
 """Pairs of a family."""
 

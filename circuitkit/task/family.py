@@ -16,11 +16,14 @@ from itertools import count
 from typing import Any
 
 from circuitkit.errors import TaskError
+from circuitkit.task.pair_rows import MAX_PAIRS
+from circuitkit.task.pair_sources import FixedPairs
 from circuitkit.task.pairs import Pair, Prompt, Split, forms_in
 from circuitkit.task.tasks import Task, task_of_pairs
 
 FORMS = "forms"
-"""The name of the labelling by the forms of a task."""
+EFFECTS = "effects"
+"""The names of the labellings by the forms of a task, and by what nodes do on its pairs."""
 
 MOST_FAMILIES = 12
 FEWEST_TEMPLATES: Mapping[Split, int] = {"train": 2, "select": 4, "test": 4}
@@ -134,7 +137,11 @@ def sort_pairs(
     Raises:
         TaskError: if there are more than twelve families.
     """
-    drawn = {split: _by_label(task, labels_of, split, n_pairs[split], seed) for split in PARTS}
+    is_listed = by != EFFECTS and isinstance(task.origin, FixedPairs)
+    drawn = {
+        split: _by_label(task, labels_of, split, n_pairs[split], seed, every=is_listed)
+        for split in PARTS
+    }
     names = sorted({name for found in drawn.values() for name in found})
     if len(names) > MOST_FAMILIES:
         raise TaskError(
@@ -175,12 +182,15 @@ def _folders(names: Sequence[str]) -> dict[str, str]:
 
 
 def _by_label(
-    task: Task, labels_of: LabelsOf, split: Split, n: int, seed: int
+    task: Task, labels_of: LabelsOf, split: Split, n: int, seed: int, *, every: bool
 ) -> dict[str, list[Pair]]:
-    """Pairs of a split by label; more are drawn the more labels there are."""
-    some = task.up_to(split, n, seed)
+    """Pairs of a split by label, ``every`` pair there is; else the more, the more labels.
+
+    Among every pair of a file the rare families are whole. Effects take a run of the model.
+    """
+    some = task.up_to(split, MAX_PAIRS if every else n, seed)
     n_labels = len(set(labels_of(some)))
-    pairs = some if n_labels < 2 else task.up_to(split, n * n_labels, seed)
+    pairs = some if every or n_labels < 2 else task.up_to(split, n * n_labels, seed)
     found: dict[str, list[Pair]] = {}
     for pair, label in zip(pairs, labels_of(pairs), strict=True):
         found.setdefault(label, []).append(pair)

@@ -15,6 +15,7 @@ log parsers (Makanju et al. 2009); the limit of one half is ours.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ MOST_WORDS = 128
 
 _WORD = re.compile(r"\s*\w+|\s*[^\w\s]|\s+\Z")
 _LONGEST = 80
+_SLASH = "\N{DIVISION SLASH}"
 
 Words = tuple[str, ...]
 
@@ -38,7 +40,10 @@ def infer_templates(pairs: Sequence[Pair]) -> list[str]:
     """The label of each pair's template: that of its prompts, or both where they differ."""
     both = [(_words(pair.a), _words(pair.b)) for pair in pairs]
     labels = _labels({words for sides in both for words in sides})
-    return [_short(" | ".join(sorted({labels[words] for words in sides}))) for sides in both]
+    whole = [" | ".join(sorted({labels[words] for words in sides})) for sides in both]
+    plain = {label: _plain(label) for label in set(whole)}
+    often = Counter(plain.values())
+    return [_short(label, plain[label], alone=often[plain[label]] == 1) for label in whole]
 
 
 def each_its_own(pairs: Sequence[Pair]) -> list[str]:
@@ -116,10 +121,16 @@ def _label(rows: Sequence[Words]) -> str:
     return "".join(parts).strip(" ")
 
 
-def _short(label: str) -> str:
-    """On one line, and not too long; those that are shortened stay apart by their hash."""
+def _plain(label: str) -> str:
+    """On one line, and without a slash, which would part a form from a frame."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in label)
-    if len(shown) <= _LONGEST:
-        return shown
+    return shown.replace("/", _SLASH)
+
+
+def _short(label: str, plain: str, *, alone: bool) -> str:
+    """Not too long; those that are shortened, or read like another, stay apart by their hash."""
+    mark = f" #{sha256(label.encode())[:6]}"
+    if len(plain) <= _LONGEST - (0 if alone else len(mark)):
+        return plain if alone else f"{plain}{mark}"
     half = (_LONGEST - 12) // 2
-    return f"{shown[:half]} … {shown[-half:]} #{sha256(label.encode())[:6]}"
+    return f"{plain[:half]} … {plain[-half:]}{mark}"

@@ -155,15 +155,26 @@ def _places(names: list[str], where: str) -> dict[int, str]:
 
 def _nested(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The parts of a pair as the nested form of a line has them."""
-    families = {key: value for key, value in given.items() if is_family(key)}
-    for key in ("template", "split", *families):
+    for key in ("template", "split"):
         if not str(given.get(key, key)).strip():
             raise TaskError(f"{where}: {key} is empty; give one in every row, or no such column")
     sides = {
         side: {key: given[f"{key}_{side}"] for key in ("prompt", "answer")} for side in ("a", "b")
     }
     kept = {key: given[key] for key in ("template", "split") if key in given}
-    return {**sides, **kept, "families": families}
+    return {**sides, **kept, "families": _families(given, where)}
+
+
+def _families(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a row says of families, by column."""
+    found: dict[str, Any] = {}
+    for key in filter(is_family, given):
+        if (name := key.strip().lower()) in found:
+            raise TaskError(f"{where}: {key!r} comes twice, but for capitals and blanks; keep one")
+        if not str(given[key]).strip():
+            raise TaskError(f"{where}: {key} is empty; give one in every row, or no such column")
+        found[name] = given[key]
+    return found
 
 
 def _json_rows(text: str, path: Path) -> Iterator[Row]:
@@ -186,16 +197,17 @@ def _json_fields(line: str, where: str) -> Any:
     if not isinstance(found, dict):
         return found
     if not PAIR_NAMES & {str(key).strip().lower() for key in found}:
-        return _with_families(found)
+        return _with_families(found, where)
     parts = parts_of(list(found), where, "keys")
     return _nested({part: found[name] for part, name in parts.items()}, where)
 
 
-def _with_families(nested: dict[str, Any]) -> dict[str, Any]:
+def _with_families(nested: dict[str, Any], where: str) -> dict[str, Any]:
     """A line in the nested form, what it says of families in one place."""
-    families = {key.strip().lower(): nested[key] for key in nested if is_family(key)}
+    if "families" in nested:
+        raise TaskError(f"{where}: 'families' is not known; name each family_…, as a column")
     rest = {key: value for key, value in nested.items() if not is_family(key)}
-    return {**rest, "families": families} if families else rest
+    return {**rest, "families": _families(nested, where)}
 
 
 def _row(fields: Any, line: int, where: str) -> Row:
