@@ -254,6 +254,20 @@ def test_what_goes_with_a_family_is_tested_on_other_pairs(grown):
     assert 0.5 < found["cue"].share < 0.9  # plain and busy have the same cue
 
 
+def test_one_family_by_effects_is_an_answer_and_no_picture(grown, tmp_path):
+    """An earlier one goes: nothing was searched that it could show."""
+    at = grown("closing_quote")
+    (tmp_path / "out").mkdir()
+    config = replace(FEW, method="attribution", restarts=1)
+    for _ in range(2):
+        found = extract_by_family(
+            at.folder, at.task, config, by="effects", out=tmp_path / "out", progress=silent
+        )
+        assert (found.transfer.outcome, found.parts) == ("one", {})
+        assert not (tmp_path / "out/families.svg").exists()
+        (tmp_path / "out/families.svg").write_text("of an earlier search")
+
+
 # The outcome
 
 
@@ -286,6 +300,11 @@ NO = -0.5
         (matrix([[1, NO], [0.9, 1]], (4, 5)), "nested", "b needs 1 node more: its circuit does"),
         (matrix([[1, 0.9, NO], [0.9, 1, NO], [NO, NO, 1]], (4, 5, 7), 2), "several",
          "a union: 4 nodes for a, b; 7 nodes for c; two of them share 2 nodes"),
+        (matrix([[1, NO, NO], [0.9, 1, 0.9], [0.9, 0.62, 1]], (4, 9, 5)), "nested",
+         "that of a does not; of that of c it is open"),
+        (matrix([[0.62, NO, NO], [NO, 1, NO], [NO, NO, 1]]), "undecided",
+         "1 of 9 intervals include the limit of 0.6, such as F of a's circuit on a"),
+        (matrix([[0.62, NO, NO], [0.9, 1, 0.9], [NO, NO, 1]]), "undecided", "of a's circuit on a"),
         (matrix([[1, 0.58, 0.9], [0.9, 1, 0.9], [0.9, 0.9, 1]]), "undecided",
          "1 of 9 intervals include the limit of 0.6, such as F of a's circuit on b"),
         (matrix([[0.5, 0.5], [0.5, 0.5]]), "undecided",

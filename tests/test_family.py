@@ -53,7 +53,8 @@ def test_a_column_named_family_sorts_the_pairs(tmp_path, name):
     task, found = sorted_by(tmp_path, "family", rows("x", "y"), name)
     assert found.names == ("x", "y")
     assert [len(f.pairs["test"]) for f in found.families] == [12, 12]
-    assert sort_pairs(task, "family_2", labels_by(task, "family_2"), N).names == ("all",)
+    with pytest.raises(TaskError, match="one family by family_2, all: there is nothing to comp"):
+        sort_pairs(task, "family_2", labels_by(task, "family_2"), N)
 
 
 def test_a_nested_line_may_name_a_family(tmp_path):

@@ -23,6 +23,7 @@ from circuitkit.extraction.extract_config import DEFAULT
 from circuitkit.extraction.extraction_inputs import Sample
 from circuitkit.families.family_search import FamilySearch
 from circuitkit.families.find_families import find_families
+from circuitkit.files import remove
 from circuitkit.progress import Progress, shown
 from circuitkit.task import Task, load_task
 from circuitkit.views.overlay_diagram import write_overlay
@@ -97,5 +98,9 @@ def extract_by_family(
         transfer = search.transfer(circuits, whole.circuit)
     if out is not None:
         transfer.save(out)
-        write_overlay(circuits, Path(out) / FAMILIES_SVG)
+        picture = Path(out) / FAMILIES_SVG
+        if circuits:
+            write_overlay(circuits, picture)
+        else:  # one family or none, so nothing was searched
+            remove(picture)
     return ByFamily(whole=whole, parts=parts, transfer=transfer)

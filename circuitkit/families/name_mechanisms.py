@@ -113,9 +113,10 @@ def _named(matrix: Matrix) -> tuple[Mechanisms, str]:
             f"the circuit of {', '.join(weak)} does not do its own family, F "
             f"{matrix.f[weak[0], weak[0]]} on {weak[0]}: a lower target loss may find one that does"
         )
-    if len(matrix.does_part) == len(matrix.names):
+    is_fair = all(matrix.does(c, c) for c in matrix.names)
+    if is_fair and len(matrix.does_part) == len(matrix.names):
         return "several", _union(matrix)
-    if matrix.does_all and matrix.does_part:
+    if is_fair and matrix.does_all and matrix.does_part:
         return "nested", _nested(matrix)
     if len(matrix.does_all) < len(matrix.names):
         return "undecided", _undecided(matrix)
@@ -153,8 +154,11 @@ def _nested(matrix: Matrix) -> str:
     extra = f"{more} node{'' if more == 1 else 's'} more" if more > 0 else "others"
     need = f"need{'s' if len(hard) == 1 else ''} {extra}"
     whose = "its circuit" if len(hard) == 1 else "the circuit of each"
+    rest = [c for c in matrix.names if c not in (*hard, *easy)]
+    left_open = f"; of that of {', '.join(rest)} it is open" if rest else ""
     return (
-        f"{', '.join(hard)} {need}: {whose} does every family, that of {', '.join(easy)} does not"
+        f"{', '.join(hard)} {need}: {whose} does every family, that of {', '.join(easy)} does "
+        f"not{left_open}"
     )
 
 

@@ -133,7 +133,7 @@ def proportion(
     tried = np.asarray(np.ones(len(clusters)) if among is None else among, dtype=np.float64)
     asked = np.flatnonzero(tried)
     hits, tried = np.asarray(hits, dtype=np.float64)[asked], tried[asked]
-    clusters = [clusters[i] for i in asked]
+    clusters = [clusters[int(i)] for i in asked]
     sums, counts = _sums(hits, clusters), _sums(tried, clusters)
     values, often = np.unique(sums / counts, return_counts=True)
     usual, effect = float(values[often.argmax()]), float(sums.sum() / counts.sum())

@@ -135,7 +135,7 @@ def sort_pairs(
     its training templates for that.
 
     Raises:
-        TaskError: if there are more than twelve families.
+        TaskError: if there are more than twelve families, or a file names one only.
     """
     is_listed = by != EFFECTS and isinstance(task.origin, FixedPairs)
     drawn = {
@@ -143,6 +143,11 @@ def sort_pairs(
         for split in PARTS
     }
     names = sorted({name for found in drawn.values() for name in found})
+    if by != EFFECTS and len(names) == 1:
+        raise TaskError(
+            f"task {task.name}: one family by {by}, {names[0]}: there is nothing to compare. Ask "
+            "by effects, or by another column."
+        )
     if len(names) > MOST_FAMILIES:
         raise TaskError(
             f"task {task.name}: {len(names)} families by {by}, such as {', '.join(names[:3])}; "
