@@ -567,6 +567,14 @@ def test_a_backup_that_is_unsure_is_not_searched_for(court):
     assert "too unsurely" in str(found)
 
 
+def test_nothing_is_no_backup(court):
+    """A target that guessing meets does not make one of no nodes."""
+    at = court("twin_paths")
+    trial = on_trial(at, NodeSet(widths=at.planted.mechanism.widths))
+    trial.circuit = trial.circuit.model_copy(update={"target_loss_nats": 0.7})
+    assert len(find_backup(trial).nodes) > 0
+
+
 # Controls
 
 

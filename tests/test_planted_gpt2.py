@@ -334,7 +334,8 @@ def test_the_truth_is_refused_beside_other_weights(exported, tmp_path):
     weights = load_file(folder / "model.safetensors")
     weights["transformer.h.0.attn.c_proj.bias"][0] = 1e-3
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(MismatchError, match=r"model\.safetensors is not the one .* twin_heads"):
+    again = r"model\.safetensors is not the one .* twin_heads .* --width 64 --noise 0.2 --out DIR"
+    with pytest.raises(MismatchError, match=again):
         load_truth(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(MismatchError, match="sha256 no file"):

@@ -6,6 +6,7 @@ import pytest
 from test_cli import cli
 
 import circuitkit as ck
+from circuitkit.circuit.recurrence import Recurrence
 
 GALLERY = Path(__file__).parents[1] / "reports" / "gallery" / "tinypython-nano"
 FOLDERS = [GALLERY / name for name in ("for_while", "if_equals", "with_open")]
@@ -28,6 +29,14 @@ def test_the_owners_of_a_node_have_it():
     assert frame[list(found.names)].sum(axis=1).tolist() == frame["n_circuits"].tolist()
     assert frame["n_circuits"].is_monotonic_decreasing
     assert found.matrix_frame().loc["for_while", "for_while"] == 1
+
+
+def test_a_circuit_called_as_another_column_has_its_own():
+    """Neither replaces the other."""
+    circuits = tuple(ck.CircuitFolder.open(folder).circuit for folder in FOLDERS)
+    frame = Recurrence(names=("node", "n_circuits", "x"), circuits=circuits).nodes_frame()
+    assert list(frame) == ["node", "n_circuits", "circuit node", "circuit n_circuits", "x"]
+    assert frame["n_circuits"].max() <= 3
 
 
 def test_the_rung_to_compare_is_chosen():

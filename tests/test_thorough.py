@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import (
     claims_of,
     complete,
+    roles,
     search_null,
     specific,
     stable,
@@ -259,6 +261,19 @@ def test_what_the_model_gets_wrong_is_not_held_against_the_circuit(true_small, m
 def test_nothing_is_cut_where_every_edge_is_listed(true_small):
     """A circuit of node granularity runs as it is."""
     assert check_edge_sufficient(true_small).note.startswith("0 weights")
+
+
+def test_the_nodes_whose_roles_are_compared_lie_over_the_whole_circuit(true_small, monkeypatch):
+    """Where they are not all: the last sites have their share."""
+    seen = []
+    monkeypatch.setattr(roles, "MOST_NODES", len(true_small.nodes) * 2 // 3)
+    monkeypatch.setattr(roles, "_effects", lambda trial, pairs, nodes, runs: seen.extend(nodes))
+    with pytest.raises(TypeError):
+        roles.check_roles(true_small)
+    every = list(true_small.nodes)
+    places = [every.index(node) for node in seen]
+    assert len(places) == roles.MOST_NODES
+    assert all(0 < b - a <= 2 for a, b in pairwise([-1, *places, len(every)]))
 
 
 # Other tasks

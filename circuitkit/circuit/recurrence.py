@@ -60,15 +60,19 @@ class Recurrence:
         return pd.DataFrame(self.matrix, index=list(self.names), columns=list(self.names))
 
     def nodes_frame(self) -> pd.DataFrame:
-        """A row a node: ``node``, ``n_circuits``, and a column a circuit that says if it has it."""
+        """A row a node: ``node``, ``n_circuits``, and a column a circuit that says if it has it.
+
+        A circuit with the name of one of these two columns gets ``circuit`` in front of it.
+        """
         import pandas as pd
 
+        first = ["node", "n_circuits"]
+        names = [f"circuit {name}" if name in first else name for name in self.names]
         rows = [
-            {"node": str(node), "n_circuits": len(owners)}
-            | {name: i in owners for i, name in enumerate(self.names)}
+            [str(node), len(owners), *(i in owners for i in range(len(names)))]
             for node, owners in self.owners.items()
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=[*first, *names])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``compare --json`` prints them."""

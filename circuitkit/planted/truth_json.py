@@ -122,7 +122,10 @@ def load_truth(folder: str | Path) -> TruthFile:
         truth = TruthFile.model_validate_json(text)
     except ValidationError as error:
         raise CircuitError(f"{path}: {first_problem(error)}. Expected {FORMAT}.") from None
-    again = f"circuitkit plant {truth.name} --format gpt2 --seed {truth.seed} --out DIR"
+    again = (
+        f"circuitkit plant {truth.name} --format gpt2 --seed {truth.seed} --width {truth.width} "
+        f"--noise {truth.noise:g} --out DIR"
+    )
     for name in HASHED:
         file = regular_file(folder / name, MismatchError, "a file of a planted model")
         found = sha256_files(file) if file.exists() else "no file"

@@ -73,7 +73,8 @@ def check_roles(trial: SearchTrial) -> Finding:
     tap = gate_tap(gates_of(trial.nodes, trial.model.arch.widths), trial.values)
     model = _run(trial, trial.model, pairs, None)
     circuit = _run(trial, trial.circuit_model, pairs, tap)
-    nodes = list(trial.nodes)[:: max(1, len(trial.nodes) // MOST_NODES)][:MOST_NODES]
+    every, n = list(trial.nodes), min(MOST_NODES, len(trial.nodes))
+    nodes = [every[i * len(every) // n] for i in range(n)]
     effects = _effects(trial, pairs, nodes, (model, circuit))
     explained = jackknife(lambda chosen: _explained(effects[:, :, chosen]), pairs.templates)
     together = _correlations(pairs, nodes, model, circuit)

@@ -52,7 +52,7 @@ def find_backup(trial: Trial, *, against: bool = False) -> Backup:
     pairs = swapped(pairs) if against else pairs
     criterion = Criterion(
         model=trial.model, values=trial.values, pairs=pairs,
-        target_loss_nats=trial.circuit.target_loss_nats,
+        target_loss_nats=min(trial.circuit.target_loss_nats, _CHANCE_NATS),
     )  # fmt: skip
     own = criterion.bound(rest)
     if own > _CHANCE_NATS:
