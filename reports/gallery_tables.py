@@ -16,7 +16,7 @@ import numpy as np
 
 from circuitkit import Validation
 from circuitkit.findings import DEFAULT_CLAIMS
-from circuitkit.studies.study_plots import ratio_interval
+from circuitkit.studies.study_sizes import ratio_interval
 from circuitkit.validation.claims.interchange import F_LOW, FOLLOWS
 
 

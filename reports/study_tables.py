@@ -25,7 +25,8 @@ import pandas as pd
 from circuitkit import load_results, load_study
 from circuitkit.studies.cells import cells_of
 from circuitkit.studies.results import RESULTS, STUDY, StudyFolder, frame_of, to_parquet
-from circuitkit.studies.study_plots import draw, geometric_mean, on_frontier, ratio_interval, sizes
+from circuitkit.studies.study_plots import draw, on_frontier
+from circuitkit.studies.study_sizes import geometric_mean, ratio_interval, sizes
 
 STUDIES = Path(__file__).resolve().parent / "studies"
 NONE = "–"

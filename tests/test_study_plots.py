@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from circuitkit.studies.result_columns import row_of
 from circuitkit.studies.results import StudyResults, frame_of
 from circuitkit.studies.study_page import write_page
-from circuitkit.studies.study_plots import draw, geometric_mean, on_frontier, ratio_interval, sizes
+from circuitkit.studies.study_plots import draw, on_frontier
+from circuitkit.studies.study_sizes import geometric_mean, ratio_interval, sizes
 from circuitkit.studies.study_toml import PlotName, Study
 
 

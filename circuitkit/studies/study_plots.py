@@ -15,7 +15,12 @@ import numpy as np
 import pandas as pd
 
 from circuitkit.circuit.transfer import MECHANISMS
-from circuitkit.errors import ReportError
+from circuitkit.studies.study_sizes import (
+    NothingToDrawError,
+    geometric_mean,
+    ratio_interval,
+    sizes,
+)
 from circuitkit.studies.study_toml import PlotName
 
 if TYPE_CHECKING:
@@ -28,8 +33,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _MARKERS = "osD^vPX*"
 _GREY = "#888888"
 _OF_MECHANISMS = dict(zip(MECHANISMS, (*COLOURS[:4], "#CCCCCC"), strict=True))
-_N_DRAWS = 2000
-_GRID = ("checkpoint", "task", "method", "rung", "target_loss_nats")
 
 
 def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
@@ -40,7 +43,7 @@ def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
     def has_something(panel: _Panel) -> bool:
         try:
             _PLOTS[name].draw(panel.frame, Figure().subplots())
-        except _NothingToDrawError:
+        except NothingToDrawError:
             return False
         return True
 
@@ -94,28 +97,6 @@ def _finish(figure: FigureBase, ax: Axes) -> None:
             axis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
 
 
-class _NothingToDrawError(ReportError):
-    """No cell has what the plot shows."""
-
-
-def sizes(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The median edges over seeds of circuits that meet their target, by these columns."""
-    met: Any = frame[(frame["outcome"] == "target_met") & (frame["n_edges"] > 0)]
-    if met.empty:
-        raise _NothingToDrawError("no circuit meets its target")
-    mixed = [column for column in _GRID if column not in by and met[column].nunique() > 1]
-    assert not mixed, f"a size is a median over seeds alone, not over {mixed}"
-    return met.groupby(by, sort=True)["n_edges"].median().astype(float).reset_index()
-
-
-def geometric_mean(values: Any) -> float:
-    """The geometric mean of positive values, to nine places: that of 100 alone is 100.
-
-    matplotlib 3.11 finds no limits for a logarithmic axis around 100.00000000000004 alone.
-    """
-    return round(float(np.exp(np.log(np.asarray(values, float)).mean())), 9)
-
-
 def _pair(names: Any) -> tuple[Any, Any]:
     """The two values that a group of rows shares."""
     return names[0], names[1]
@@ -143,14 +124,14 @@ def _sparse_by_dense(frame: pd.DataFrame, ax: Axes) -> None:
     shares: Any = frame.assign(share=frame["n_nonzero"] / frame["n_parameters"])
     shares = shares.groupby("checkpoint")["share"].first().dropna().sort_values()
     if len(shares) < 2:
-        raise _NothingToDrawError("fewer than two checkpoints")
+        raise NothingToDrawError("fewer than two checkpoints")
     sparse, dense = shares.index[0], shares.index[-1]
     found = sizes(frame, ["rung", "target_loss_nats", "task", "checkpoint"])
     wide = found.pivot_table(
         index=["rung", "target_loss_nats", "task"], columns="checkpoint", values="n_edges"
     )
     if not {sparse, dense} <= set(wide.columns) or wide[[sparse, dense]].dropna().empty:
-        raise _NothingToDrawError("no task that both do")
+        raise NothingToDrawError("no task that both do")
     wide = wide[[sparse, dense]].dropna()
     for i, (names, group) in enumerate(wide.groupby(level=[0, 1], sort=True)):
         rung, target = _pair(names)
@@ -164,13 +145,6 @@ def _sparse_by_dense(frame: pd.DataFrame, ax: Axes) -> None:
     ax.set(xscale="log", yscale="log", xlabel=f"edges, {dense}", ylabel=f"edges, {sparse}")
     ax.set_title("Edges at matched loss, a point a task; below the line the sparse is smaller",
                  fontsize=9)  # fmt: skip
-
-
-def ratio_interval(ratios: np.ndarray) -> tuple[float, float]:
-    """The 90 % bootstrap interval of a geometric mean over tasks (percentiles, seed 0)."""
-    draws = np.random.default_rng(0).choice(np.log(ratios), (_N_DRAWS, len(ratios)))
-    low, high = np.exp(np.quantile(draws.mean(axis=1), [0.05, 0.95]))
-    return float(low), float(high)
 
 
 def _by_task(frame: Any, ax: Axes, column: str, title: str) -> None:
@@ -207,14 +181,14 @@ def _frontier(frame: pd.DataFrame, ax: Axes) -> None:
     table = found.pivot_table(index="checkpoint", columns="task", values="n_edges")
     common = table.dropna(axis="columns")
     if common.empty:
-        raise _NothingToDrawError("no task that every model does")
+        raise NothingToDrawError("no task that every model does")
     about = frame.groupby("checkpoint", sort=True)[
         ["n_parameters", "n_nonzero", "validation_loss_nats"]
     ].first()
     points = about.loc[common.index].assign(edges=common.apply(geometric_mean, axis="columns"))
     points = points.dropna().sort_values(["n_parameters", "n_nonzero"])
     if len(points) < 2:
-        raise _NothingToDrawError("fewer than two models whose validation loss is recorded")
+        raise NothingToDrawError("fewer than two models whose validation loss is recorded")
     for i, (n_parameters, line) in enumerate(points.groupby("n_parameters", sort=True)):
         label = f"{n_parameters:,} weights"
         ax.plot(line["validation_loss_nats"], line["edges"], "-", marker=_MARKERS[i % 8],
@@ -241,7 +215,7 @@ def _mechanisms(frame: pd.DataFrame, ax: Axes) -> None:
     """A row a task, a column a checkpoint and rung: the outcome, and the least overlap."""
     found: Any = frame[frame["mechanisms"].notna()]
     if found.empty:
-        raise _NothingToDrawError("no task whose families were compared")
+        raise NothingToDrawError("no task whose families were compared")
     columns = [*dict.fromkeys(zip(found["checkpoint"], found["rung"], strict=True))]
     tasks = sorted(set(found["task"]), reverse=True)
     for name, colour in _OF_MECHANISMS.items():
