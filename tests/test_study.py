@@ -118,17 +118,22 @@ def test_trained_models_come_first_and_are_named_after_what_varies():
     assert {cell.settings["run"]["matmul"] for cell in trainings} == {"float32"}
 
 
+def two_tasks(folder):
+    """Two tasks whose files have one name."""
+    lines = plant("closing_quote").task_lines.splitlines(keepends=True)
+    for n, name in enumerate("ab"):
+        (folder / name).mkdir()
+        (folder / name / "task.jsonl").write_text("".join(lines[n:]))
+    return tuple(str(folder / name / "task.jsonl") for name in "ab")
+
+
 def test_models_and_tasks_of_one_name_are_told_apart(tmp_path):
     """By their hashes, in the results and the plots."""
-    for name, n in (("a", 4), ("b", 5)):
-        (tmp_path / name).mkdir()
-        lines = plant("closing_quote").task_lines.splitlines(keepends=True)
-        (tmp_path / name / "task.jsonl").write_text("".join(lines[n % 2 :]))
     points = [{"architecture.d_model": 64, "sparsity.l0_fraction": x} for x in (0.1, 0.05)]
     axis = TrainAxis(values=tuple(points))
-    tasks = tuple(str(tmp_path / name / "task.jsonl") for name in "ab")
     study = Study(
-        format="circuitkit.study/1", name="x", question="?", tasks=(*tasks, "for_while"),
+        format="circuitkit.study/1", name="x", question="?",
+        tasks=(*two_tasks(tmp_path), "for_while"),
         train=(TrainGrid(config="tinypython-nano", axis=(axis,)),),
     )  # fmt: skip
     cells = cells_of(study)
@@ -266,6 +271,17 @@ def test_more_seeds_run_only_what_is_new(tmp_path, here):
     assert here.ran == [6, 7]
     small = tiny_study(tmp_path, TEXT.replace(", 6, 7]", "]"))
     assert len(run_study(small, tmp_path / "out", resume=True).frame) == 6
+
+
+def test_a_study_that_grew_has_the_table_of_one_run_at_once(tmp_path, here):
+    """A task is one task, whatever it was called when its first cells ran."""
+    first, second = two_tasks(tmp_path)
+    small = tiny_study(tmp_path, TEXT.replace('["for_while"]', f'["{first}"]'))
+    assert set(run_study(small, tmp_path / "out").frame["task"]) == {"task.jsonl"}
+    large = tiny_study(tmp_path, TEXT.replace('["for_while"]', f'["{first}", "{second}"]'))
+    grown = run_study(large, tmp_path / "out", resume=True)
+    assert grown.frame["task"].nunique() == 2
+    assert same(grown, run_study(large, tmp_path / "straight"))
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"format": "circuitkit.row/0", "rows": []}'])

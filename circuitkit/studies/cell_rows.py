@@ -31,9 +31,8 @@ def asked_of(cell: Cell) -> dict[str, Any]:
     return {
         "cell": cell.sha256,
         "kind": cell.kind,
-        "checkpoint": cell.model.label,
+        **cell.names,
         "checkpoint_sha256": None if cell.model.config else cell.model.identity,
-        "task": cell.task_name,
         "task_sha256": cell.task_sha256,
         "method": settings.get("method"),
         "seed": settings["seed"],

@@ -71,6 +71,11 @@ class Cell:
         return sha256(json.dumps(inputs, sort_keys=True).encode())
 
     @property
+    def names(self) -> dict[str, str | None]:
+        """What a table calls its checkpoint and its task; the hash does not hold them."""
+        return {"checkpoint": self.model.label, "task": self.task_name}
+
+    @property
     def label(self) -> str:
         """The cell in words, for progress and lists."""
         if self.kind == "training":

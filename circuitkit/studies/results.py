@@ -24,6 +24,8 @@ from circuitkit.studies.study_toml import Study
 if TYPE_CHECKING:
     import pandas as pd
 
+    from circuitkit.studies.cells import Cell
+
 STUDY, RESULTS, ROW = "study.json", "results.parquet", "row.json"
 ROW_FORMAT = "circuitkit.row/1"
 _EXPECTED = "a folder made by 'circuitkit study'"
@@ -126,13 +128,15 @@ class StudyFolder:
         text = json.dumps({"format": ROW_FORMAT, "cell": sha256, "rows": list(rows)}, indent=1)
         write_whole(folder / ROW, text + "\n")
 
-    def write_results(self, cells: Iterable[str]) -> pd.DataFrame:
+    def write_results(self, cells: Iterable[Cell]) -> pd.DataFrame:
         """Write ``results.parquet`` from the rows of these cells, in their order.
+
+        Checkpoints and tasks have the names of now: a study that grew may tell them apart.
 
         Raises:
             UsageError: if it cannot be written.
         """
-        frame = frame_of(row for sha256 in cells for row in self.rows(sha256) or ())
+        frame = frame_of(row | cell.names for cell in cells for row in self.rows(cell.sha256) or ())
         write_whole(self.path / RESULTS, to_parquet(frame))
         return frame
 

@@ -77,7 +77,7 @@ def run_study(
     folder = StudyFolder.claim(out, loaded, resume=resume)
     with shown(progress) as report:
         _Running(folder, cells, engine_of(engine, workers, address, device), report).run()
-    results = StudyResults(folder.path, folder.write_results(cell.sha256 for cell in cells))
+    results = StudyResults(folder.path, folder.write_results(cells))
     shutil.rmtree(folder.path / "work", ignore_errors=True)
     write_page(loaded, results)
     return results
