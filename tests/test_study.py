@@ -363,6 +363,15 @@ def test_the_page_holds_every_row_and_plot(tmp_path, here):
     assert not (results.path / "plots" / "frontier.svg").exists()
 
 
+def test_a_plot_that_the_study_names_no_more_goes(tmp_path, here):
+    """It would show the table of an earlier run."""
+    out = tmp_path / "out"
+    run_study(tiny_study(tmp_path), out)
+    assert [path.name for path in (out / "plots").iterdir()] == ["size_by_target.svg"]
+    run_study(tiny_study(tmp_path, TEXT.replace("_target", "_rung")), out, resume=True)
+    assert [path.name for path in (out / "plots").iterdir()] == ["size_by_rung.svg"]
+
+
 def test_a_dry_run_lists_cells_and_runs_none(tmp_path):
     """With a time for each, and for all with so many workers."""
     ran = cli("study", tiny_study(tmp_path), "--dry-run", "--workers", 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from circuitkit.errors import ReportError
 from circuitkit.files import remove, shipped_folder, write_whole
 from circuitkit.studies.results import RESULTS, StudyResults
 from circuitkit.studies.study_plots import draw
-from circuitkit.studies.study_toml import Study
+from circuitkit.studies.study_toml import PlotName, Study
 
 PAGE, PDF = "index.html", "study.pdf"
 _SHOWN = (
@@ -44,17 +44,17 @@ Drawn = Mapping[Any, str | None]
 
 
 def write_page(study: Study, results: StudyResults) -> None:
-    """Draw every plot that the study names, and write what holds them all.
+    """Draw every plot that the study names, and no other, and write what holds them all.
 
     Raises:
         UsageError: if a file cannot be written.
         ReportError: if the PDF cannot be typeset.
     """
     drawn = {name: draw(name, results.frame) for name in study.plots}
-    for name, svg in drawn.items():
+    for name in get_args(PlotName):
         path = results.path / "plots" / f"{name}.svg"
         remove(path)
-        if svg is not None:
+        if (svg := drawn.get(name)) is not None:
             write_whole(path, svg)
     write_whole(results.path / PAGE, _page(study, results.frame, drawn))
     write_whole(results.path / PDF, _pdf(study, results.frame, drawn))
