@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -31,7 +33,7 @@ from circuitkit.studies.cells import cells_of
 from circuitkit.studies.peak_memory import peak_bytes, start_counting
 from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
 from circuitkit.studies.results import frame_of, load_results, to_parquet
-from circuitkit.studies.run_cell import CellResult, Work, _of_validation, run_cell
+from circuitkit.studies.run_cell import CellResult, Work, _of_validation, _why, run_cell
 from circuitkit.studies.run_study import run_study
 from circuitkit.studies.study_toml import (
     Study,
@@ -552,6 +554,13 @@ def test_a_row_names_the_claim_that_keeps_the_grade_down(n_clusters, grade, weak
     )  # fmt: skip
     row = _of_validation(validation)
     assert (row["grade"], row["weakest"]) == (grade, weakest)
+
+
+@pytest.mark.parametrize("outcome", ["target_missed", "collapsed"])
+def test_a_rung_that_was_not_tried_says_what_came_of_the_smallest_circuit(outcome):
+    """The search climbs from a circuit that meets its target alone."""
+    extraction: Any = SimpleNamespace(ladder=(), circuit=SimpleNamespace(outcome=outcome))
+    assert f"the smallest circuit missed its target ({outcome})" in _why("trusted", extraction)
 
 
 def test_the_study_of_the_page_is_read(tmp_path):

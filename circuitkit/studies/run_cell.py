@@ -169,7 +169,10 @@ def _at(rung: str, extraction: Extraction) -> Circuit | None:
 
 def _why(rung: str, extraction: Extraction) -> str:
     step = next((step for step in extraction.ladder if step.rung == rung), None)
-    return step.failed if step else "the search did not try: the circuit is not 1-minimal"
+    if step is not None:
+        return step.failed
+    outcome = extraction.circuit.outcome
+    return f"the search did not try: the smallest circuit missed its target ({outcome})"
 
 
 def _validate(cell: Cell, rung: Any, folder: Path) -> Validation | None:
