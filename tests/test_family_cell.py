@@ -78,6 +78,13 @@ def test_a_cell_by_family_names_the_planted_outcome(ran):
     assert rows[0]["overlap_min"] == smallest.overlaps[0].jaccard
 
 
+def test_a_cell_names_no_folder_of_a_family(ran):
+    """It keeps their transfer alone."""
+    _, results = ran
+    transfer = kept(results, results.frame.to_dict("records")[0])
+    assert [family.folder for family in transfer.families] == [None, None]
+
+
 @pytest.mark.slow
 def test_a_cell_says_what_extract_by_family_says(ran):
     """The same circuits and matrix, but for the row of the whole task, which no cell searches."""

@@ -28,7 +28,7 @@ from circuitkit.task import load_task
 def transfers_of(
     cell: Cell, checkpoint: Checkpoint, config: ExtractConfig, folder: Path
 ) -> dict[str, Transfer]:
-    """What the families' circuits of each rung do on every family.
+    """What the families' circuits of each rung do on every family; their folders are not kept.
 
     The search for trusted circuits finds the smallest ones on its way.
     """
@@ -41,7 +41,15 @@ def transfers_of(
         where={"reference_tokens": settings["reference_tokens"], "device": device},
     )  # fmt: skip
     parts = search.run()
-    return {rung: search.transfer(circuits_at(rung, parts), None) for rung in settings["rungs"]}
+    return {
+        rung: _without_folders(search.transfer(circuits_at(rung, parts), None))
+        for rung in settings["rungs"]
+    }
+
+
+def _without_folders(transfer: Transfer) -> Transfer:
+    families = [family.model_copy(update={"folder": None}) for family in transfer.families]
+    return transfer.model_copy(update={"families": tuple(families)})
 
 
 def _means(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Means:
