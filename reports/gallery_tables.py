@@ -16,7 +16,7 @@ import numpy as np
 
 from circuitkit import Validation
 from circuitkit.findings import DEFAULT_CLAIMS
-from circuitkit.studies.study_sizes import ratio_interval
+from circuitkit.studies.study_sizes import in_brackets
 from circuitkit.validation.claims.interchange import F_LOW, FOLLOWS
 
 
@@ -128,9 +128,7 @@ def _twins(sparse: Path, dense: Path) -> Iterator[str]:
 
 
 def _mean(ratios: list[float]) -> str:
-    """A geometric mean with its 90 % bootstrap interval over tasks."""
-    found = f"{geometric_mean(ratios):.1f} ×" if ratios else NONE
-    if len(ratios) > 1:
-        low, high = ratio_interval(np.asarray(ratios))
-        found += f" [{low:.1f}, {high:.1f}]"
+    """A geometric mean with its 90 % bootstrap interval over tasks, unless they are too few."""
+    mean = f"{geometric_mean(ratios):.1f} ×" if ratios else NONE
+    found = f"{mean}{in_brackets(np.asarray(ratios))}"
     return f"{found} ({len(ratios)} task{'s' * (len(ratios) != 1)})"

@@ -1,8 +1,9 @@
 """The plots of a study, as SVG: the same table, the same bytes.
 
 In: the results. Out: SVG text. A size is the median over seeds of the edges of circuits that
-meet their target; a mean over tasks is geometric. Nothing else is brought together: where a plot
-does not show a column of the grid that varies, there is a panel for each of its values.
+meet their target; a mean over tasks is geometric, and what it leaves out is counted. Nothing else
+is brought together: where a plot does not show a column of the grid that varies, there is a panel
+for each of its values.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from circuitkit.circuit.transfer import MECHANISMS
 from circuitkit.studies.study_sizes import (
     NothingToDrawError,
     geometric_mean,
-    ratio_interval,
+    in_brackets,
+    n_tasks,
     sizes,
 )
 from circuitkit.studies.study_toml import PlotName
@@ -104,17 +106,18 @@ def _pair(names: Any) -> tuple[Any, Any]:
 
 def _size_by_target(frame: pd.DataFrame, ax: Axes) -> None:
     found = sizes(frame, ["checkpoint", "rung", "task", "target_loss_nats"])
+    asked = sorted(frame["target_loss_nats"].dropna().unique())
     groups = found.groupby(["checkpoint", "rung"], sort=True)
     for i, (names, group) in enumerate(groups):
         checkpoint, rung = _pair(names)
         table = group.pivot_table(index="target_loss_nats", columns="task", values="n_edges")
+        whole = table.reindex(asked).dropna(axis="columns")
+        kept = whole.loc[:, (whole > 0).all()]
         colour = COLOURS[i % len(COLOURS)]
-        ax.plot(table.index, table.to_numpy(), color=colour, lw=0.6, alpha=0.4)
-        whole = table.dropna(axis="columns")
-        if not whole.empty:
-            mean = whole.apply(geometric_mean, axis="columns")
-            label = f"{checkpoint}, {rung} ({whole.shape[1]} tasks)"
-            ax.plot(mean.index, mean, color=colour, marker=_MARKERS[i % 8], lw=2, label=label)
+        ax.plot(table.index, table.where(table > 0).to_numpy(), color=colour, lw=0.6, alpha=0.4)
+        mean = [geometric_mean(line) for line in kept.to_numpy() if len(line)]
+        label = f"{checkpoint}, {rung} ({n_tasks(kept.shape[1], whole.shape[1])})"
+        ax.plot(asked[: len(mean)], mean, color=colour, marker=_MARKERS[i % 8], lw=2, label=label)
     ax.set(xlabel="target loss (nats)", ylabel="edges", yscale="log")
     ax.set_title("Edges by target loss; thick: geometric mean of tasks found at every target",
                  fontsize=9)  # fmt: skip
@@ -123,45 +126,47 @@ def _size_by_target(frame: pd.DataFrame, ax: Axes) -> None:
 def _sparse_by_dense(frame: pd.DataFrame, ax: Axes) -> None:
     shares: Any = frame.assign(share=frame["n_nonzero"] / frame["n_parameters"])
     shares = shares.groupby("checkpoint")["share"].first().dropna().sort_values()
-    if len(shares) < 2:
-        raise NothingToDrawError("fewer than two checkpoints")
+    if len(set(shares)) < 2:
+        raise NothingToDrawError("no checkpoint is sparser than another")
     sparse, dense = shares.index[0], shares.index[-1]
     found = sizes(frame, ["rung", "target_loss_nats", "task", "checkpoint"])
     wide = found.pivot_table(
         index=["rung", "target_loss_nats", "task"], columns="checkpoint", values="n_edges"
     )
-    if not {sparse, dense} <= set(wide.columns) or wide[[sparse, dense]].dropna().empty:
+    wide: Any = wide.reindex(columns=[sparse, dense]).dropna()
+    with_edges = (wide > 0).all(axis="columns")
+    if not with_edges.any():
         raise NothingToDrawError("no task that both do")
-    wide = wide[[sparse, dense]].dropna()
     for i, (names, group) in enumerate(wide.groupby(level=[0, 1], sort=True)):
         rung, target = _pair(names)
-        ratio = np.asarray(group[dense] / group[sparse], float)
-        low, high = ratio_interval(ratio)
-        mean = geometric_mean(ratio)
-        label = f"{rung}, {target:g} nats: ×{mean:.1f} [{low:.1f}, {high:.1f}], {len(ratio)} tasks"
-        ax.plot(group[dense], group[sparse], _MARKERS[i % 8], color=COLOURS[i % 8], label=label)
-    line = [float(wide.min().min()), float(wide.max().max())]
+        kept = group[with_edges[group.index]]
+        ratio = np.asarray(kept[dense] / kept[sparse], float)
+        mean = f"×{geometric_mean(ratio):.1f}{in_brackets(ratio)}, " if len(ratio) else ""
+        label = f"{rung}, {target:g} nats: {mean}{n_tasks(len(kept), len(group))}"
+        ax.plot(kept[dense], kept[sparse], _MARKERS[i % 8], color=COLOURS[i % 8], label=label)
+    line = [float(wide[with_edges].min().min()), float(wide[with_edges].max().max())]
     ax.plot(line, line, color=_GREY, lw=0.8)
     ax.set(xscale="log", yscale="log", xlabel=f"edges, {dense}", ylabel=f"edges, {sparse}")
-    ax.set_title("Edges at matched loss, a point a task; below the line the sparse is smaller",
-                 fontsize=9)  # fmt: skip
+    without = sorted(set(frame["checkpoint"].dropna()) - {sparse, dense})
+    but = f"\n(but not {', '.join(without)}: the sparsest and the densest are drawn)"
+    ax.set_title("Edges at matched loss, a point a task; below the line the sparse is smaller"
+                 f"{but if without else ''}", fontsize=9)  # fmt: skip
 
 
 def _by_task(frame: Any, ax: Axes, column: str, title: str) -> None:
     """A row a task, a marker for every value of a column; its geometric mean in the legend."""
-    found = sizes(frame, ["checkpoint", "task", column])
-    rows = sorted({(c, t) for c, t in zip(found["checkpoint"], found["task"], strict=True)})
-    places = {row: i for i, row in enumerate(reversed(rows))}
-    for row, line in found.groupby(["checkpoint", "task"], sort=True):
+    found = sizes(frame, ["task", column])
+    tasks = sorted(set(found["task"]), reverse=True)
+    for task, line in found[found["n_edges"] > 0].groupby("task", sort=True):
         span = [line["n_edges"].min(), line["n_edges"].max()]
-        ax.plot(span, [places[_pair(row)]] * 2, color=_GREY, lw=0.8, zorder=0)
+        ax.plot(span, [tasks.index(task)] * 2, color=_GREY, lw=0.8, zorder=0)
     for i, (value, group) in enumerate(found.groupby(column, sort=True)):
-        y = [places[row] for row in zip(group["checkpoint"], group["task"], strict=True)]
-        mean = geometric_mean(group["n_edges"])
-        label = f"{value}: geometric mean {mean:.0f} edges, {len(group)} tasks"
-        ax.plot(group["n_edges"], y, _MARKERS[i % 8], color=COLOURS[i % 8], label=label)
-    several = len({checkpoint for checkpoint, _ in rows}) > 1
-    ax.set_yticks(range(len(rows)), [f"{t} ({c})" if several else t for c, t in reversed(rows)])
+        kept: Any = group[group["n_edges"] > 0]
+        mean = f"geometric mean {geometric_mean(kept['n_edges']):.0f} edges, " if len(kept) else ""
+        label = f"{value}: {mean}{n_tasks(len(kept), len(group))}"
+        y = [tasks.index(task) for task in kept["task"]]
+        ax.plot(kept["n_edges"], y, _MARKERS[i % 8], color=COLOURS[i % 8], label=label)
+    ax.set_yticks(range(len(tasks)), tasks)
     ax.tick_params(axis="y", labelsize=7)
     ax.set(xlabel="edges", xscale="log")
     ax.set_title(title, fontsize=9)
@@ -179,7 +184,8 @@ def _size_by_rung(frame: pd.DataFrame, ax: Axes) -> None:
 def _frontier(frame: pd.DataFrame, ax: Axes) -> None:
     found = sizes(frame, ["checkpoint", "task"])
     table = found.pivot_table(index="checkpoint", columns="task", values="n_edges")
-    common = table.dropna(axis="columns")
+    every = table.dropna(axis="columns")
+    common = every.loc[:, (every > 0).all()]
     if common.empty:
         raise NothingToDrawError("no task that every model does")
     about = frame.groupby("checkpoint", sort=True)[
@@ -201,8 +207,9 @@ def _frontier(frame: pd.DataFrame, ax: Axes) -> None:
     ax.set(xlabel="validation loss (nats a token)", ylabel="edges", yscale="log")
     without = sorted(set(frame["checkpoint"].dropna()) - set(points.index))
     but = f"\n(but not {', '.join(without)}, which have no point)" if without else ""
-    ax.set_title(f"Geometric mean of edges over {common.shape[1]} tasks that every model does; "
-                 f"numbers: weights that are not zero{but}", fontsize=9)  # fmt: skip
+    over = n_tasks(common.shape[1], every.shape[1])
+    ax.set_title("Geometric mean of edges over tasks that every model does "
+                 f"({over}); numbers: weights that are not zero{but}", fontsize=9)  # fmt: skip
 
 
 def on_frontier(points: pd.DataFrame) -> list[bool]:
@@ -245,8 +252,8 @@ class _Plot(NamedTuple):
 _PLOTS: Mapping[PlotName, _Plot] = {
     "size_by_target": _Plot(_size_by_target, ("method",)),
     "sparse_by_dense": _Plot(_sparse_by_dense, ("method",)),
-    "size_by_method": _Plot(_size_by_method, ("target_loss_nats",)),
-    "size_by_rung": _Plot(_size_by_rung, ("method", "target_loss_nats")),
+    "size_by_method": _Plot(_size_by_method, ("checkpoint", "target_loss_nats")),
+    "size_by_rung": _Plot(_size_by_rung, ("checkpoint", "method", "target_loss_nats")),
     "frontier": _Plot(_frontier, ("method", "rung", "target_loss_nats")),
     "mechanisms": _Plot(_mechanisms, ("method", "target_loss_nats", "seed")),
 }
