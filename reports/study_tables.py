@@ -13,48 +13,20 @@ NAME is trust, methods, targets, sparse-against-dense, frontier or families.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from keep_study import STUDIES, keep
+
 import pandas as pd
 
-from circuitkit import load_results, load_study
-from circuitkit.studies.cells import cells_of
-from circuitkit.studies.results import RESULTS, STUDY, StudyFolder, frame_of, to_parquet
-from circuitkit.studies.study_plots import draw, on_frontier
+from circuitkit import load_results
+from circuitkit.studies.study_plots import on_frontier
 from circuitkit.studies.study_sizes import geometric_mean, ratio_interval, sizes
 
-STUDIES = Path(__file__).resolve().parent / "studies"
 NONE = "–"
-
-
-def keep(out: Path) -> Path:
-    """Keep the cells of a shipped study that are in this folder, beside those kept, and plot all.
-
-    Rows of another version of circuitkit go.
-    """
-    study = load_study(json.loads((out / STUDY).read_text(encoding="utf-8"))["study"]["name"])
-    folder = STUDIES / study.name
-    new = StudyFolder(out)
-    cells = [cell.sha256 for cell in cells_of(study)]
-    rows = {cell: new.rows(cell) for cell in cells if new.is_done(cell)}
-    if (folder / RESULTS).exists():
-        kept = load_results(folder).frame.astype(object)
-        kept = kept.where(kept.notna(), None)
-        rows = {cell: of_cell.to_dict("records") for cell, of_cell in kept.groupby("cell")} | rows
-    frame = frame_of(row for cell in cells for row in rows.get(cell) or ())
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    StudyFolder.claim(folder, study, resume=False)
-    (folder / RESULTS).write_bytes(to_parquet(frame))
-    for name in study.plots:
-        if (svg := draw(name, frame)) is not None:
-            (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-    return folder
 
 
 def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from circuitkit.studies.study_toml import shipped_studies
 
 ROOT = Path(__file__).parents[1]
 KEPT = sorted((ROOT / "reports" / "studies").iterdir())
+sys.path.append(str(ROOT / "reports"))
 study_tables = runpy.run_path(str(ROOT / "reports" / "study_tables.py"))
 
 every_study = pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
