@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from collections.abc import Container
 from pathlib import Path
+from typing import Any
 
 from circuitkit import load_results, load_study
 from circuitkit.studies.cells import cells_of
@@ -21,18 +24,16 @@ STUDIES = Path(__file__).resolve().parent / "studies"
 def keep(out: Path) -> Path:
     """Keep the cells of a shipped study that are in this folder, beside those kept, and plot all.
 
-    Rows of another version of circuitkit go.
+    Rows of another version of circuitkit or torch go, but never all of them.
     """
     study = load_study(json.loads((out / STUDY).read_text(encoding="utf-8"))["study"]["name"])
     folder = STUDIES / study.name
     new = StudyFolder(out)
-    cells = [cell.sha256 for cell in cells_of(study)]
+    cells = {cell.sha256: cell for cell in cells_of(study)}
     rows = {cell: new.rows(cell) for cell in cells if new.is_done(cell)}
     if (folder / RESULTS).exists():
-        kept = load_results(folder).frame.astype(object)
-        kept = kept.where(kept.notna(), None)
-        rows = {cell: of_cell.to_dict("records") for cell, of_cell in kept.groupby("cell")} | rows
-    frame = frame_of(row for cell in cells for row in rows.get(cell) or ())
+        rows = _kept_rows(folder / RESULTS, cells) | rows
+    frame = frame_of(row | cells[cell].names for cell in cells for row in rows.get(cell) or ())
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     StudyFolder.claim(folder, study, resume=False)
@@ -41,3 +42,19 @@ def keep(out: Path) -> Path:
         if (svg := draw(name, frame)) is not None:
             (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     return folder
+
+
+def _kept_rows(path: Path, cells: Container[str]) -> dict[str, Any]:
+    """The rows of each kept cell that is in the study; how many are in none is said."""
+    frame = load_results(path).frame.astype(object)
+    frame = frame.where(frame.notna(), None)
+    rows = {cell: of_cell.to_dict("records") for cell, of_cell in frame.groupby("cell")}
+    found = {cell: of_cell for cell, of_cell in rows.items() if cell in cells}
+    if rows and not found:
+        raise SystemExit(
+            f"{path}: no kept cell is in the study, whose cells are named by the versions of "
+            "circuitkit and torch too. Take those of the kept rows, or remove the file to lose them."
+        )
+    if n := len(frame) - sum(map(len, found.values())):
+        sys.stderr.write(f"{n} kept row{'s' * (n != 1)} dropped: of other versions or cells\n")
+    return found

@@ -12,7 +12,7 @@ import pytest
 import circuitkit as ck
 from circuitkit.studies.cells import cells_of
 from circuitkit.studies.result_columns import row_of
-from circuitkit.studies.results import StudyFolder, frame_of
+from circuitkit.studies.results import RESULTS, StudyFolder, frame_of, to_parquet
 from circuitkit.studies.study_toml import shipped_studies
 
 ROOT = Path(__file__).parents[1]
@@ -149,3 +149,39 @@ def test_a_new_run_of_a_cell_replaces_what_was_kept_and_one_that_failed_does_not
     found, _ = kept_in(kept)
     assert list(found["seconds"]) == [7.0] * len(one)
     assert list(found["outcome"]) == list(one["outcome"])
+
+
+def renamed(folder, names):
+    """Give kept cells other names, as those of another version have."""
+    frame = ck.load_results(folder).frame
+    (folder / RESULTS).write_bytes(to_parquet(frame.assign(cell=frame["cell"].replace(names))))
+
+
+def test_cells_of_another_version_are_dropped_aloud_and_never_all(tmp_path, monkeypatch, capsys):
+    """Their names hold the versions of circuitkit and torch, so none is in the study any more."""
+    monkeypatch.setitem(study_tables["keep"].__globals__, "STUDIES", tmp_path / "studies")
+    study = ck.load_study(KEPT[0].name)
+    frame, _ = kept_in(KEPT[0])
+    first, second = frame["cell"].unique()[:2]
+    two = frame[frame["cell"].isin([first, second])]
+    folder = study_tables["keep"](cells_in(tmp_path / "a", study, two))
+    nothing = cells_in(tmp_path / "b", study, two[:0])
+    assert capsys.readouterr().err == ""
+    renamed(folder, {first: "0" * 64})
+    study_tables["keep"](nothing)
+    assert "1 kept row dropped" in capsys.readouterr().err
+    assert list(kept_in(folder)[0]["cell"].unique()) == [second]
+    renamed(folder, {second: "0" * 64})
+    with pytest.raises(SystemExit, match="no kept cell is in the study"):
+        study_tables["keep"](nothing)
+    assert len(kept_in(folder)[0]) == 1
+
+
+def test_kept_cells_have_the_names_of_now(tmp_path, monkeypatch):
+    """A task is one task, whatever it was called when its cell ran."""
+    monkeypatch.setitem(study_tables["keep"].__globals__, "STUDIES", tmp_path / "studies")
+    study = ck.load_study(KEPT[0].name)
+    frame, _ = kept_in(KEPT[0])
+    one = frame[frame["cell"] == frame["cell"][0]]
+    kept = study_tables["keep"](cells_in(tmp_path / "a", study, one.assign(task="earlier")))
+    assert list(kept_in(kept)[0]["task"]) == list(one["task"])
