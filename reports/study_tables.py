@@ -3,7 +3,7 @@
 Of a study the repository keeps ``study.json``, ``results.parquet`` and the plots. ``--keep`` makes
 them of a folder that ``circuitkit study`` has written, run to its end or not, and of the cells that
 are kept already: a study may be run in parts, each with some of its checkpoints, tasks or methods.
-An interval of a geometric mean is 90 %, by bootstrap over tasks.
+An interval of a geometric mean is 90 %, by bootstrap over tasks; fewer than five have none.
 
 Usage: python reports/study_tables.py [NAME ...]
        python reports/study_tables.py --keep OUT
@@ -24,7 +24,7 @@ import pandas as pd
 
 from circuitkit import load_results
 from circuitkit.studies.study_plots import on_frontier
-from circuitkit.studies.study_sizes import geometric_mean, ratio_interval, sizes
+from circuitkit.studies.study_sizes import geometric_mean, in_brackets, n_tasks, sizes
 
 NONE = "–"
 
@@ -52,9 +52,14 @@ def about(frame: pd.DataFrame) -> str:
 
 def ratio(values: Any, what: str) -> str:
     """A geometric mean over tasks with its interval."""
-    low, high = ratio_interval(values := values.astype(float).to_numpy())
-    n = f"{len(values)} task{'s' * (len(values) != 1)}"
-    return f"{what}: {geometric_mean(values):.1f} × [{low:.1f}, {high:.1f}], {n}"
+    known = values.dropna().astype(float).to_numpy()
+    mean = f"{geometric_mean(known):.1f} ×{in_brackets(known)}, " if len(known) else ""
+    return f"{what}: {mean}{n_tasks(len(known), len(values))}"
+
+
+def quotient(above: Any, below: Any) -> Any:
+    """The ratio of each task; none where a circuit has 0 edges."""
+    return (above / below).where((above > 0) & (below > 0))
 
 
 def edges(frame: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -67,16 +72,21 @@ def number(value: Any, how: str = ",.0f") -> str:
     return NONE if pd.isna(value) else f"{value:{how}}"
 
 
+def times(value: Any, how: str) -> str:
+    """A ratio, or a dash where there is none."""
+    return NONE if pd.isna(value) else f"{value:{how}} ×"
+
+
 def trust(frame: pd.DataFrame) -> Iterator[str]:
     """The price of a circuit that is to be trusted."""
     by_rung = {rung: rows.set_index("task") for rung, rows in frame.groupby("rung")}
     small, large = by_rung["smallest"], by_rung["trusted"]
-    price = (large["n_edges"] / small["n_edges"])[large["outcome"] == "target_met"]
+    price = quotient(large["n_edges"], small["n_edges"])[large["outcome"] == "target_met"]
     yield from table(
         ("task", "smallest: nodes / edges", "F_x", "grade", "trusted: nodes / edges", "F_x",
          "grade", "price"),
         ([task, *_circuit(small.loc[task]), *_circuit(large.loc[task]),
-          f"{price[task]:.1f} ×"] for task in price.index),
+          times(price[task], ".1f")] for task in price.index),
     )  # fmt: skip
     yield f"\n{ratio(price, 'Price of trust, in edges')}.\n"
 
@@ -89,16 +99,17 @@ def _circuit(row: Any) -> tuple[str, str, str]:
 def methods(frame: pd.DataFrame) -> Iterator[str]:
     """Edges at the same target loss, by where the ranking of nodes comes from."""
     found = edges(frame, "method")
+    met = frame[frame["outcome"] == "target_met"]
+    grades = {name: _counts(rows["grade"]) for name, rows in met.groupby("method")}
     names = ["pruning", *(name for name in found.columns if name != "pruning")]
     yield from table(
         ("task", *names), ([task, *map(number, row[names])] for task, row in found.iterrows())
     )
     for name in names[1:]:
         both = found[["pruning", name]].dropna()
-        grades = frame.loc[(frame["method"] == name) & (frame["outcome"] == "target_met"), "grade"]
-        yield f"\n{ratio(both[name] / both['pruning'], f'{name} against pruning, in edges')}"
-        yield f"; grades {_counts(grades)}."
-    yield f"\n\npruning: grades {_counts(frame.loc[frame['method'] == 'pruning', 'grade'])}.\n"
+        against = quotient(both[name], both["pruning"])
+        yield f"\n{ratio(against, f'{name} against pruning, in edges')}; grades {grades[name]}."
+    yield f"\n\npruning: grades {grades['pruning']}.\n"
 
 
 def _counts(grades: Any) -> str:
@@ -118,7 +129,7 @@ def targets(frame: pd.DataFrame) -> Iterator[str]:
     for name, wide in found.items():
         both: Any = wide[[losses[0], losses[-1]]].dropna()
         what = f"{name}, edges at {losses[0]:g} against {losses[-1]:g} nats"
-        yield f"\n{ratio(both[losses[0]] / both[losses[-1]], what)}.\n"
+        yield f"\n{ratio(quotient(both[losses[0]], both[losses[-1]]), what)}.\n"
 
 
 def sparse_against_dense(frame: pd.DataFrame) -> Iterator[str]:
@@ -129,22 +140,24 @@ def sparse_against_dense(frame: pd.DataFrame) -> Iterator[str]:
         if not {sparse, dense} <= set(found.columns):
             continue
         found = found[[sparse, dense]].dropna()
-        times = found[dense] / found[sparse]
+        fewer = quotient(found[dense], found[sparse])
         grades = rows.pivot_table(
             index="task", columns="checkpoint", values="grade", aggfunc="first"
         )
         yield from table(
             ("task", f"{sparse}, {rung}", "grade", f"{dense}, {rung}", "grade", "ratio"),
             ([task, number(row[sparse]), grades.loc[task, sparse], number(row[dense]),
-              grades.loc[task, dense], f"{times[task]:.0f} ×"] for task, row in found.iterrows()),
+              grades.loc[task, dense], times(fewer[task], ".0f")]
+             for task, row in found.iterrows()),
         )  # fmt: skip
-        yield f"\n{ratio(times, f'Ratio of edges, {rung}')}.\n"
+        yield f"\n{ratio(fewer, f'Ratio of edges, {rung}')}.\n"
 
 
 def frontier(frame: pd.DataFrame) -> Iterator[str]:
     """Validation loss and edges of every model that the study trained."""
     found = sizes(frame, ["checkpoint", "task"])
-    common = found.pivot(index="checkpoint", columns="task", values="n_edges").dropna(axis=1)
+    every = found.pivot(index="checkpoint", columns="task", values="n_edges").dropna(axis=1)
+    common = every.loc[:, (every > 0).all()]
     models = frame[frame["kind"] == "training"].set_index("checkpoint")
     done: Any = found.groupby("checkpoint")["task"].count()
     points = models.loc[common.index].assign(edges=common.apply(geometric_mean, axis=1))
@@ -158,7 +171,8 @@ def frontier(frame: pd.DataFrame) -> Iterator[str]:
           number(row["edges"], ",.1f"), "yes" if is_best else "no"]
          for (name, row), is_best in zip(points.iterrows(), best, strict=True)),
     )  # fmt: skip
-    yield f"\nEdges: geometric mean over {common.shape[1]} tasks: {', '.join(common.columns)}.\n"
+    over = n_tasks(common.shape[1], every.shape[1])
+    yield f"\nEdges: geometric mean over {', '.join(common.columns)}: {over}.\n"
 
 
 def families(frame: pd.DataFrame) -> Iterator[str]:

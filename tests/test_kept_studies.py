@@ -63,29 +63,30 @@ SHOWN = {
     "trust": (
         [made("a", 10), made("a", 40, rung="trusted", grade="B", f_interchange=0.8)],
         ["| a | 9 / 10 | – | C | 9 / 40 | 0.80 | B | 4.0 × |",
-         "Price of trust, in edges: 4.0 × [4.0, 4.0], 1 task."],
+         "Price of trust, in edges: 4.0 ×, 1 task."],
     ),
     "methods": (
-        [made("a", 10), made("a", 20, method="random"), made("b", 5)],
+        [made("a", 10), made("a", 20, method="random"), made("b", 5),
+         made("c", 9, outcome="target_missed", grade="F")],
         ["| a | 10 | 20 |", "| b | 5 | – |",
-         "random against pruning, in edges: 2.0 × [2.0, 2.0], 1 task; grades C 1.",
+         "random against pruning, in edges: 2.0 ×, 1 task; grades C 1.",
          "pruning: grades C 2."],
     ),
     "targets": (
         [made("a", 1200, target_loss_nats=0.05), made("a", 400)],
         ["| tinypython-sparse | a | 1,200 | 400 |",
-         "tinypython-sparse, edges at 0.05 against 0.15 nats: 3.0 × [3.0, 3.0], 1 task."],
+         "tinypython-sparse, edges at 0.05 against 0.15 nats: 3.0 ×, 1 task."],
     ),
     "sparse-against-dense": (
         [made("a", 10), made("a", 80, **DENSE), made("b", 10)],
-        ["| a | 10 | C | 80 | F | 8 × |", "Ratio of edges, smallest: 8.0 × [8.0, 8.0], 1 task."],
+        ["| a | 10 | C | 80 | F | 8 × |", "Ratio of edges, smallest: 8.0 ×, 1 task."],
     ),
     "frontier": (
         [made(None, None, kind="training", outcome="trained", d_model=64, n_parameters=1000,
               n_nonzero=100, validation_loss_nats=1.39),
          made("a", 10), made("b", 40)],
         ["| 64 | 1,000 | 100 | 1.390 | 2 | 20.0 | yes |",
-         "Edges: geometric mean over 2 tasks: a, b."],
+         "Edges: geometric mean over a, b: 2 tasks."],
     ),
     "families": (
         [made("a", None, mechanisms="one", n_families=6, overlap_min=0.5, f_transfer_min=0.75),
@@ -102,6 +103,34 @@ def test_every_study_that_ships_has_a_table(name):
     rows, lines = SHOWN[name]
     printed = "".join(study_tables["TABLES"][name](frame_of(rows))).splitlines()
     assert [line for line in lines if line not in printed] == []
+
+
+EMPTY = {
+    "trust": [made("z", 0), made("z", 9, rung="trusted")],
+    "methods": [made("z", 0), made("z", 9, method="random")],
+    "targets": [made("z", 0), made("z", 9, target_loss_nats=0.05)],
+    "sparse-against-dense": [made("z", 0), made("z", 9, **DENSE)],
+    "frontier": [made("z", 0)],
+}
+"""Rows of one more task, with a circuit of 0 edges."""
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_task_with_a_circuit_without_edges_is_in_no_ratio(name):
+    """The others are as they were, and it is said how many are left out."""
+    rows, lines = SHOWN[name]
+    printed = "".join(study_tables["TABLES"][name](frame_of([*rows, *EMPTY[name]])))
+    means = [line.rstrip(".").partition(";")[0] for line in lines]
+    assert any(f"{mean}; left out: 1 with a circuit of 0 edges" in printed for mean in means)
+    assert "inf" not in printed
+
+
+def test_a_ratio_over_five_tasks_or_more_has_an_interval():
+    """Fewer bound nothing."""
+    rows = [made(task, n, rung=rung)
+            for task in "abcde" for rung, n in (("smallest", 10), ("trusted", 40))]  # fmt: skip
+    for some, said in ((rows, "4.0 × [4.0, 4.0], 5 tasks."), (rows[:-2], "4.0 ×, 4 tasks.")):
+        assert said in "".join(study_tables["TABLES"]["trust"](frame_of(some)))
 
 
 def kept_in(folder):
