@@ -13,11 +13,12 @@ from example_explanation import CONSTANT, example, example_explanation, note, ru
 from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.explanation import Context
 from circuitkit.errors import CircuitError
-from circuitkit.findings import Claim, Validation
+from circuitkit.findings import Claim, FormLoss, NodeUse, Validation
 from circuitkit.views import intervals_section
 from circuitkit.views.attention_section import attention
 from circuitkit.views.findings_section import GRADES, finding_row
 from circuitkit.views.flow_section import MAX_NODES, node_cards
+from circuitkit.views.forms_section import forms_section
 from circuitkit.views.heatmap import heatmap
 from circuitkit.views.intervals_section import intervals, pass_region
 from circuitkit.views.ladder_section import ladder, read_rungs
@@ -102,6 +103,36 @@ def test_a_threshold_on_p_is_not_drawn_over_another_effect():
         Validation(grade="A", weakest=Claim.SEARCH_NULL, circuit_sha256="x", findings=(found,))
     )
     assert row["passes"] is None
+
+
+FORMS = tuple(
+    FormLoss(form=form, n_pairs=n, n_templates=n, loss_nats=0.1, low=low, high=high)
+    for form, n, low, high in (("x", 9, 0.05, 0.2), ("y", 9, 0.05, 0.2), ("few", 4, None, None))
+)
+
+
+def by_form(**uses: tuple[str, ...]) -> dict:
+    """The section of a validation with three forms, one of them of too few templates."""
+    named = tuple(NodeUse(node=node, forms=forms) for node, forms in uses.items())
+    validation = example_validation(example_circuit())
+    found = forms_section(validation.model_copy(update={"forms": FORMS, "uses": named}))
+    assert found
+    return found
+
+
+def test_a_form_that_was_not_tested_has_no_number_of_nodes():
+    """A form of too few templates has a dash, and so has every form where no node was tried."""
+    found = by_form(n1=("x", "y"), n2=("x",))
+    assert [row["n_nodes"] for row in found["rows"]] == ["2", "1", "–"]
+    assert found["n_everywhere"] == 1
+    assert [row["n_nodes"] for row in by_form()["rows"]] == ["–", "–", "–"]
+
+
+def test_a_tested_form_on_which_nothing_matters_counts_among_all_forms():
+    """What matters on one of two tested forms does not matter on every form."""
+    found = by_form(n1=("x",), n2=("x",), n3=())
+    assert [row["n_nodes"] for row in found["rows"]] == ["2", "0", "–"]
+    assert (found["n_everywhere"], found["groups"]) == (0, [("x", "n1, n2")])
 
 
 def test_a_note_is_shown_whole():
