@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from example_circuit import example_circuit, example_validation, finding, random_circuit
@@ -32,7 +33,12 @@ from circuitkit.views.mechanism_section import mechanism
 from circuitkit.views.report import typeset, write_report
 from circuitkit.views.report_data import page
 from circuitkit.views.reported import Reported
-from circuitkit.views.trust_section import CLAIMS, SCALE, claim_words, trust
+from circuitkit.views.trust_section import _F, CLAIMS, SCALE, claim_words, trust
+
+GALLERY = [
+    path.parent
+    for path in sorted((Path(__file__).parents[1] / "reports").glob("gallery/*/*/validation.json"))
+]
 
 ODD = st.text(max_size=60) | st.sampled_from(
     [
@@ -216,6 +222,59 @@ def test_a_claim_that_was_added_is_named():
         update={"claim": "added_later"}
     )
     assert claim_words(added) == "added later"
+
+
+FAILURES = {
+    "ANTI-CHANCE: x; mean: accuracy 0.1": "without it the model prefers the wrong answer",
+    "REDUNDANT: x; mean: accuracy 0.9": "the model does the task without it",
+    "mean: accuracy 0.600, Nec 0.5": "without it the model keeps part of its ability",
+}
+
+
+@pytest.mark.parametrize(("said", "words"), FAILURES.items())
+def test_what_is_not_necessary_is_said_as_it_was_measured(said, words):
+    """A model that prefers the wrong answer without the circuit does not do the task without it."""
+    found = finding(Claim.NECESSARY, ("fail", 0.1, 0.05, 0.2, "", "interval inside [0.35, 0.65]"))
+    assert claim_words(found.model_copy(update={"note": said})) == words
+
+
+@pytest.mark.parametrize(
+    ("low", "said", "words"),
+    [
+        (0.01, "F = 1.240 [1.150, 1.310]", "it does better than its model"),
+        (0.01, "F = 0.600 [0.550, 0.650]", "it does not do the task alone"),
+        (0.01, "F = -0.600 [-0.750, -0.450]", "it does not do the task alone"),
+        (0.30, "F = 1.240 [1.150, 1.310]", "it does not do the task alone"),
+        (
+            0.01,
+            "near alone misses the target; F = 1.2 [1, 1]",
+            "it does not do the task alone",
+        ),
+    ],
+)
+def test_what_is_not_sufficient_is_said_as_it_was_measured(low, said, words):
+    """A circuit that fails by nothing but a large F does better than its model."""
+    limits = "upper bound ≤ 0.200 nats, no form's lower bound above, F in [0.70, 1.10]"
+    found = finding(Claim.SUFFICIENT, ("fail", low, low, low, "nats", limits))
+    assert claim_words(found.model_copy(update={"note": said})) == words
+
+
+@pytest.mark.parametrize("folder", GALLERY, ids=lambda folder: folder.name)
+def test_the_note_of_sufficient_begins_as_it_is_read(folder):
+    """In every validation of the gallery; but where a form misses the target, that comes first."""
+    found = Validation.load(folder)["sufficient"]
+    is_named = " alone misses the target: " in found.note
+    assert _F.match(found.note) or is_named or found.outcome == "not_run"
+
+
+@pytest.mark.parametrize(
+    ("low", "words"),
+    [(0.30, "other tasks need it too"), (0.05, "its own task needs it too little")],
+)
+def test_what_is_not_specific_is_said_as_it_was_measured(low, words):
+    """It harms other tasks, or harms its own too little."""
+    limits = "upper bound ≤ 0.2, its own task at least 0.8"
+    assert claim_words(finding(Claim.SPECIFIC, ("fail", low, low, low, "", limits))) == words
 
 
 def n_pages(reported: Reported) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from circuitkit.findings import Finding, Validation
+from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.views.findings_section import GRADES, effect_words, words
+from circuitkit.views.intervals_section import pass_region
 from circuitkit.views.safe_text import prose
 
 CLAIMS: dict[str, tuple[str, str]] = {
@@ -50,6 +52,9 @@ CLAIMS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 """What each claim says when it passes and when it fails, the most important first."""
 
+_F = re.compile(r"F = (-?[\d.]+) ")
+"""How the note of ``sufficient`` begins where no form of the task misses the target."""
+
 MAX_PHRASES = 2
 SCALE = "best first: A, B, C, C-redundant, F"
 _IN_THE_GRADE = ("sufficient", "necessary", "integrity", "competent")
@@ -68,7 +73,32 @@ def trust(validation: Validation) -> dict[str, Any]:
 def claim_words(finding: Finding) -> str:
     """What a finding says of its claim, as a clause."""
     passed, failed = CLAIMS.get(finding.claim, (words(finding.claim),) * 2)
-    return failed if finding.outcome == "fail" else passed
+    return (_other_failure(finding) or failed) if finding.outcome == "fail" else passed
+
+
+def _other_failure(finding: Finding) -> str:
+    """How a claim that asks for several things fails, where it is not as usual; else empty."""
+    match finding.claim:
+        case Claim.NECESSARY if finding.note.startswith("ANTI-CHANCE"):
+            return "without it the model prefers the wrong answer"
+        case Claim.NECESSARY if not finding.note.startswith("REDUNDANT"):
+            return "without it the model keeps part of its ability"
+        case Claim.SUFFICIENT if not _is_above(finding) and _beats_its_model(finding):
+            return "it does better than its model"
+        case Claim.SPECIFIC if not _is_above(finding):
+            return "its own task needs it too little"
+    return ""
+
+
+def _is_above(finding: Finding) -> bool:
+    """Whether the interval lies above the first limit; where there is no limit, it does."""
+    _, limit = pass_region(finding.threshold)
+    return limit is None or (finding.low is not None and finding.low > limit)
+
+
+def _beats_its_model(finding: Finding) -> bool:
+    found = _F.match(finding.note)
+    return found is not None and float(found[1]) > 1
 
 
 def _found(validation: Validation) -> str:
