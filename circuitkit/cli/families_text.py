@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from circuitkit.circuit.transfer import WHOLE, Transfer
+from circuitkit.views.safe_text import shorten, told_apart
 
 if TYPE_CHECKING:
     from circuitkit.families.find_families import FoundFamilies
@@ -18,11 +19,13 @@ def families_lines(found: FoundFamilies, title: str) -> Iterator[str]:
     families = found.families.families
     n = len(families)
     yield f"{title}: {n} {'family' if n == 1 else 'families'} by {found.families.by}"
-    yield f"{'family':<{_NAME}}  templates (train, select, test)  pairs  loss    accuracy"
+    names = told_apart((family.name for family in families), _NAME, shorten)
+    width = max(_NAME, *map(len, names.values()))
+    yield f"{'family':<{width}}  templates (train, select, test)  pairs  loss    accuracy"
     for family in families:
         counts = [len(family.templates(split)) for split in ("train", "select", "test")]
         yield (
-            f"{_cut(family.name):<{_NAME}}  {counts[0]:>9} {counts[1]:>7} {counts[2]:>5}"
+            f"{names[family.name]:<{width}}  {counts[0]:>9} {counts[1]:>7} {counts[2]:>5}"
             f"{'':<9} {sum(map(len, family.pairs.values())):>5}  "
             f"{found.loss_nats[family.name]:.4f}  {found.accuracy[family.name]:.3f}"
         )
@@ -43,16 +46,14 @@ def transfer_lines(transfer: Transfer) -> Iterator[str]:
     yield f"mechanisms: {transfer.outcome}: {transfer.reason}"
     if len(transfer.names) < 2:
         return
-    width = max(9, *(len(_cut(name)) for name in transfer.names))
-    heads = "  ".join(f"{_cut(name):>{width}}" for name in transfer.names)
-    yield f"{'F of the circuit of':<{_NAME}}  on {heads}"
-    sizes = {family.name: f"{family.n_nodes} nodes" for family in transfer.families}
+    names = told_apart(transfer.names, _NAME, shorten)
+    width = max(9, *map(len, names.values()))
+    heads = "  ".join(f"{names[name]:>{width}}" for name in transfer.names)
+    rows = {f.name: f"{names[f.name]}, {f.n_nodes} nodes" for f in transfer.families}
+    rows[WHOLE] = "the whole task"
+    left = max(_NAME, *map(len, rows.values()))
+    yield f"{'F of the circuit of':<{left}}  on {heads}"
     for row in transfer.rows:
         cells = (transfer.cell(row, name).f.effect for name in transfer.names)
         shown = "  ".join(f"{f:>{width}.2f}" for f in cells)
-        name = "the whole task" if row == WHOLE else f"{_cut(row)}, {sizes[row]}"
-        yield f"{name:<{_NAME}}     {shown}"
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+        yield f"{rows[row]:<{left}}     {shown}"

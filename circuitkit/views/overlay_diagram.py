@@ -19,7 +19,7 @@ from circuitkit.nodes import Edge, Node, NodeSet
 from circuitkit.views import dot
 from circuitkit.views.diagram import drawable, edges, placeholder
 from circuitkit.views.palette import FILLS, HUES
-from circuitkit.views.safe_text import prose
+from circuitkit.views.safe_text import prose, told_apart
 from circuitkit.views.site_rows import heads, lanes, rows
 from circuitkit.views.svg import render
 
@@ -88,9 +88,10 @@ def _parts(circuits: Mapping[str, Circuit], union: Circuit) -> Iterator[str]:
 
 
 def _legend(colours: Mapping[str, str]) -> Iterator[str]:
-    shown = {prose(name, 30): colour for name, colour in colours.items()} | {"all": _ALL}
+    labels = told_apart(colours, 30, prose)
+    shown = [*((labels[name], colour) for name, colour in colours.items()), ("all", _ALL)]
     boxes = [f"legend {i}" for i in range(len(shown))]
-    for box, (label, colour) in zip(boxes, shown.items(), strict=True):
+    for box, (label, colour) in zip(boxes, shown, strict=True):
         yield dot.box(box, label, colour, fontsize="8", height="0.18")
     yield dot.margin(_KEY_ROW, "circuits")
     yield dot.same_row([_KEY_ROW, *boxes])

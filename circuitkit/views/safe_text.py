@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 from shlex import quote
 
@@ -27,6 +27,8 @@ numbers and brackets in another order than the file."""
 _ATOM = re.compile(r"\\U[0-9a-f]{8}|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|\\.|.", re.DOTALL)
 """One character as it is shown, or the whole escape that stands for one."""
 
+_LONGEST_ESCAPE = 10
+
 
 def token_text(token: str, limit: int = 16) -> str:
     r"""A token as a Python-like literal in ASCII, but for ``␣``, which stands for a space.
@@ -41,10 +43,7 @@ def token_text(token: str, limit: int = 16) -> str:
 
 def token_texts(tokens: Iterable[str], limit: int = 16) -> dict[str, str]:
     """Several tokens as literals, no two the same: those that begin alike are cut later."""
-    shown = {token: token_text(token, limit) for token in tokens}
-    times = Counter(shown.values())
-    alike = [token for token, literal in shown.items() if times[literal] > 1]
-    return shown | token_texts(alike, 2 * limit) if alike else shown
+    return told_apart(tokens, limit, token_text)
 
 
 def prose(text: str, limit: int = 400) -> str:
@@ -85,6 +84,19 @@ def shorten(text: str, limit: int) -> str:
         return text
     ends = accumulate(len(atom) for atom in _ATOM.findall(text))
     return text[: max((end for end in ends if end < limit), default=0)] + "…"
+
+
+def told_apart(texts: Iterable[str], limit: int, cut: Callable[[str, int], str]) -> dict[str, str]:
+    """Several texts, each cut; those that begin alike are cut later, so that they differ.
+
+    What ``cut`` shows alike even whole, as ``prose`` does spaces, stays alike.
+    """
+    shown = {text: cut(text, limit) for text in texts}
+    times = Counter(shown.values())
+    alike = [text for text, words in shown.items() if times[words] > 1]
+    if limit > max(map(len, alike), default=0) * _LONGEST_ESCAPE:
+        return shown
+    return shown | told_apart(alike, 2 * limit, cut)
 
 
 def _settable(character: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.transfer import WHOLE, Cell, Transfer
 from circuitkit.views.overlay_diagram import overlay_diagram
-from circuitkit.views.safe_text import prose
+from circuitkit.views.safe_text import prose, told_apart
 from circuitkit.views.svg import render, sized
 
 N_STEPS = 10
@@ -32,16 +32,17 @@ def transfer_section(
     """The outcome with its reason, the matrix and the picture; None where nothing was compared."""
     if transfer is None or len(transfer.names) < 2:
         return None
+    shown = told_apart(transfer.names, 20, prose)
     nodes = {family.name: f"{family.n_nodes:,} nodes" for family in transfer.families}
     return {
         "title": TITLES[transfer.outcome],
         "reason": prose(transfer.reason, 1000),
         "by": prose(transfer.by, 40),
         "limit": f"{transfer.f_limit:.2f}",
-        "columns": [prose(name, 20) for name in transfer.names],
+        "columns": [shown[name] for name in transfer.names],
         "rows": [
             {
-                "name": "the whole task" if row == WHOLE else prose(row, 20),
+                "name": "the whole task" if row == WHOLE else shown[row],
                 "size": nodes.get(row, ""),
                 "cells": [_cell(transfer, transfer.cell(row, name)) for name in transfer.names],
             }
