@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from example_circuit import example_circuit, example_validation
+from example_circuit import example_circuit, example_validation, finding
 from test_cli import cli
 
 import circuitkit as ck
 from circuitkit.circuit import Circuit, CircuitFolder, Reference, SearchSettings
 from circuitkit.extraction import PAPER, extract_config
+from circuitkit.findings import Claim, Finding, Validation
 from circuitkit.planted import plant
 from circuitkit.views.report_data import page, summary_row
 from circuitkit.views.reported import Reported
@@ -134,6 +135,39 @@ def test_names_alone_are_said_to_be_names():
     assert "# REFERENCE is the sample that was given" in lines
     assert "--reference REFERENCE --reference-tokens 400" in lines[-2]
     assert "earlier version" in commands(example_circuit(), None)[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "arguments"),
+    [
+        (None, " --reference-tokens 400 --out", ", reference_tokens=400)"),
+        ("a b.txt", " --reference 'a b.txt' --reference-tokens 400 --out",
+         ", reference='a b.txt', reference_tokens=400)"),
+    ],
+)  # fmt: skip
+def test_the_sample_is_asked_for_as_it_was(path, words, arguments):
+    """With its path and its length, in both languages; a part of the checkpoint's own has none."""
+    sample = Reference(sha256="ab" * 32, n_tokens=400, is_own=False)
+    origin = Origin(checkpoint="c", task="t", reference=path)
+    circuit = example_circuit(reference=sample)
+    assert words in commands(circuit, None, origin)[-2]
+    pruned = SearchSettings(restarts=1, pruning={"n_steps": 30})
+    in_python = circuit.model_copy(update={"search": pruned})
+    assert f"(checkpoint, task, config{arguments}." in commands(in_python, None, origin)[-2]
+    by_family = commands(in_python, None, origin, by="kind")[-2]
+    assert f"(checkpoint, task, config{arguments[:-1]}, by='kind'," in by_family
+
+
+def test_a_verdict_that_ended_early_is_asked_for_on_as_many_pairs():
+    """A model that does not do the task has no later finding to tell how many they were."""
+    circuit = example_circuit()
+    one = finding(Claim.COMPETENT, ("fail", 0.5, 0.4, 0.6, "accuracy", "≥ 0.90"))
+    two = Finding(claim=Claim.SUFFICIENT, outcome="not_run", note="the model does not do this task")
+    found = Validation(
+        grade="F", weakest=Claim.COMPETENT, circuit_sha256=circuit.sha256,
+        findings=(one.model_copy(update={"n_pairs": 32}), two),
+    )  # fmt: skip
+    assert commands(circuit, found)[-2] == "circuitkit validate DIR --pairs 32"
 
 
 def test_the_verdict_is_asked_for_as_it_was():

@@ -76,10 +76,8 @@ def _extract(
     words = ["circuitkit", "extract", origin.checkpoint, "--task", origin.task]
     for name, value in settings.items():
         words += [_OPTIONS[name]] if isinstance(value, bool) else [_OPTIONS[name], _plain(value)]
-    if reference := _reference(circuit, origin):
-        words += ["--reference", reference]
-    if circuit.reference and not circuit.reference.is_own:
-        words += ["--reference-tokens", str(circuit.reference.n_tokens)]
+    for name, value in _sample(circuit, origin).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
     words += ["--by-family", "--families", by] if by else []
     return [" ".join(map(shell_word, [*words, "--out", "DIR"]))]
 
@@ -97,7 +95,7 @@ def _python(
         chosen["pruning"] = f"ck.PruningConfig({inside})"
     given = ["checkpoint", "task", "config"]
     given += ["within=NODES"] if "n_within" in settings else []
-    given += ["reference=REFERENCE"] if _reference(circuit, origin) else []
+    given += [f"{name}={value!a}" for name, value in _sample(circuit, origin).items()]
     run = f"ck.run_extraction({', '.join(given)}).save('DIR')"
     if by:
         run = f"ck.extract_by_family({', '.join(given)}, by={by!a}, out='DIR')"
@@ -113,17 +111,21 @@ def _python(
 def _import(circuit: Circuit, origin: Origin) -> list[str]:
     """For a circuit that was released and not searched for; its file is not in the folder."""
     given = {"target_loss_nats": circuit.target_loss_nats, "n_test": circuit.n_pairs}
-    given |= {"seed": circuit.seed}
-    if reference := _reference(circuit, origin):
-        given |= {"reference": reference}
-    if circuit.reference and not circuit.reference.is_own:
-        given |= {"reference_tokens": circuit.reference.n_tokens}
+    given |= {"seed": circuit.seed, **_sample(circuit, origin)}
     options = ", ".join(f"{name}={value!a}" for name, value in given.items())
     return [
         "import circuitkit as ck",
         f"ck.import_circuit('viz_data.pt', {origin.checkpoint!a}, {origin.task!a}, {options}, "
         "out='DIR')",
     ]
+
+
+def _sample(circuit: Circuit, origin: Origin) -> dict[str, Any]:
+    """Where the sample is, and how much of it was read unless it is the checkpoint's own."""
+    given: dict[str, Any] = {"reference": _reference(circuit, origin)}
+    if circuit.reference and not circuit.reference.is_own:
+        given["reference_tokens"] = circuit.reference.n_tokens
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _reference(circuit: Circuit, origin: Origin) -> str | None:
@@ -150,7 +152,7 @@ def _notes(circuit: Circuit, origin: Origin, beyond: list[str]) -> list[str]:
 def _validate(circuit: Circuit, validation: Validation) -> str:
     """``circuitkit validate``, with the options that the findings show were used."""
     tested = {finding.claim: finding.n_pairs for finding in validation.findings}
-    n_pairs = tested.get(Claim.SUFFICIENT, 0)
+    n_pairs = tested.get(Claim.SUFFICIENT) or tested.get(Claim.COMPETENT, 0)
     pairs = ["--pairs", str(n_pairs)] if n_pairs not in (0, circuit.n_pairs) else []
     thorough = ["--thorough"] if any(claim not in DEFAULT_CLAIMS for claim in tested) else []
     return " ".join(["circuitkit", "validate", "DIR", *pairs, *thorough])
