@@ -135,8 +135,9 @@ def test_a_node_taken_from_the_file_is_noticed(circuit, planted):
     told["edges"] = [edge for edge in told["edges"] if str(gone) not in edge[:2]]
     told["n_nodes"], told["n_edges"] = len(nodes), len(told["edges"])
     (circuit / "circuit.json").write_text(json.dumps(told))
-    ran = judged(circuit)
+    ran = judged(circuit, "--pairs", 1000)
     assert ran.code == 1
+    assert "distinct pairs" not in ran.err  # how many there are was not seen
     assert "the stored circuit loss" in ran.out
     assert "grade F; weakest finding: integrity" in ran.out
 

@@ -77,7 +77,7 @@ def validate(
             opened, checkpoint=model, reference=reference, n_pairs=n_pairs, rung=rung,
             thorough=thorough, device=device, progress=progress,
         )  # fmt: skip
-    if n_pairs is not None and (had := validation["competent"].n_pairs) < n_pairs:
+    if n_pairs is not None and 0 < (had := validation["competent"].n_pairs) < n_pairs:
         print_notes([f"--pairs {n_pairs}: the test split holds {had} distinct pairs"])
     if as_json:
         click.echo(validation.model_dump_json(indent=1))
