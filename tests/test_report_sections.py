@@ -22,6 +22,7 @@ from circuitkit.views.forms_section import forms_section
 from circuitkit.views.heatmap import heatmap
 from circuitkit.views.intervals_section import intervals, pass_region
 from circuitkit.views.ladder_section import ladder, read_rungs
+from circuitkit.views.page_nodes import node_cards as page_cards
 from circuitkit.views.prompt_section import examples, prompt
 from circuitkit.views.report_data import page
 from circuitkit.views.reported import Reported
@@ -165,7 +166,19 @@ def test_a_write_says_where_along_its_channel_it_is_read():
     by_label = {card["label"]: card for card in cards}
     assert by_label["0.attn.resid_delta:88"]["writes"] == "0.mlp.act_in:88"
     assert "']]' × 1.50" in by_label["final_resid:9"]["writes"]
-    assert by_label["1.attn.q h5.c3"]["writes"] == "nothing that is kept"
+
+
+def test_a_query_or_key_decides_where_its_head_looks():
+    """So say the report and the page; the head is named where it is known."""
+    circuit = example_circuit()
+    for told in (circuit, circuit.model_copy(update={"surroundings": None})):
+        explained = example_explanation(circuit)
+        report, page_ = node_cards(told, explained)["cards"], page_cards(told, explained)
+        for node, *cards in zip(told.nodes, report, page_, strict=True):
+            head = " 1.5" if told.surroundings else ""
+            decides = f"decides where head{head} looks"
+            said = {card["writes"] == decides for card in cards}
+            assert said == {node.site.place in ("q", "k")}
 
 
 def test_a_context_fits_its_line_and_is_cut_between_tokens():

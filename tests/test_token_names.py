@@ -19,6 +19,7 @@ from circuitkit.extraction import ExtractConfig, run_extraction
 from circuitkit.planted import plant
 from circuitkit.task import load_task
 from circuitkit.views.diagram import diagram
+from circuitkit.views.page_text import circuit_text
 from circuitkit.views.report_data import ALIKE, page
 from circuitkit.views.reported import Reported
 from circuitkit.views.svg import render
@@ -125,8 +126,6 @@ def test_answers_that_decode_alike_are_two_tokens_everywhere(twins):
 
 
 def test_a_file_that_does_not_tell_its_answers_apart_says_so():
-    """Files of earlier versions hold decoded text; the report does not call it two answers."""
-    assert (
-        page(Reported(circuit=example_circuit(around={"answers": ("on", "on")})))["warning"]
-        == ALIKE
-    )
+    """Files of earlier versions hold decoded text; neither report nor page calls it two answers."""
+    reported = Reported(circuit=example_circuit(around={"answers": ("on", "on")}))
+    assert page(reported)["warning"] == circuit_text(reported)["warning"] == ALIKE

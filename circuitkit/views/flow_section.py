@@ -11,6 +11,7 @@ from typing import Any
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Context, Explanation
 from circuitkit.nodes import Node
+from circuitkit.views.head_looks import decides
 from circuitkit.views.safe_text import number, signed, token_text
 
 MAX_NODES = 200
@@ -67,9 +68,10 @@ class _Neighbours:
     def __init__(self, circuit: Circuit) -> None:
         self.graph = circuit.graph()
         self.around = circuit.surroundings
+        self.d_head = self.around.d_head if self.around else None
 
     def label(self, node: Node) -> str:
-        return node.label(self.around.d_head if self.around else None)
+        return node.label(self.d_head)
 
     def reads(self, node: Node) -> str:
         """The tokens, writes and weights that go into a node, the largest first."""
@@ -78,7 +80,9 @@ class _Neighbours:
         return _listed([*tokens, *((self._named(s), w) for s, w in self._ends(name, "in"))])
 
     def writes(self, node: Node) -> str:
-        """The nodes and answers that a node goes into, the largest weight first."""
+        """The nodes and answers that a node goes into, or the head that looks by it."""
+        if said := decides(node, self.d_head):
+            return said
         name = str(node)
         answers = [(token_text(t), w) for n, t, w in self._entries("unembedding") if n == name]
         return _listed([*answers, *((self._named(t), w) for t, w in self._ends(name, "out"))])

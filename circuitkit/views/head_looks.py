@@ -18,6 +18,14 @@ def part_of(circuit: Circuit, node: Node) -> str:
     return f"neurons {node.site.layer}" if node.site.place == "post_act" else ""
 
 
+def decides(node: Node, d_head: int | None) -> str:
+    """What a query or a key does, in words; nothing for other nodes."""
+    if node.site.place not in ("q", "k"):
+        return ""
+    head = f" {node.site.layer}.{node.channel // d_head}" if d_head else ""
+    return f"decides where head{head} looks"
+
+
 def looks(example: Example) -> dict[str, Look]:
     """Where each head looks on the strongest path through it, in its stronger prompt."""
     found: dict[str, Look] = {}

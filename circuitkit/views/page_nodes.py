@@ -12,6 +12,7 @@ from typing import Any
 from circuitkit.circuit import Circuit, Surroundings
 from circuitkit.circuit.explanation import Context, Explanation, NodeNote
 from circuitkit.nodes import Node
+from circuitkit.views.head_looks import decides
 from circuitkit.views.page_mechanism import adds_text
 from circuitkit.views.page_svg import joins
 from circuitkit.views.palette import kind_of
@@ -38,7 +39,7 @@ def node_cards(circuit: Circuit, explanation: Explanation | None) -> list[dict[s
             "kind": kind_of(node.site),
             "reads": _named(into[str(node)]) or "no kept node and none of the example's tokens",
             "fires": _fires(str(node), circuit.surroundings),
-            "writes": _writes(node, out[str(node)], d_head),
+            "writes": decides(node, d_head) or _named(out[str(node)]) or "to no kept node",
             **_note(notes.get(str(node))),
         }
         for node in circuit.nodes
@@ -61,14 +62,6 @@ def _context(context: Context) -> dict[str, str]:
         "after": "".join(texts[at + 1 : at + 1 + AFTER]),
         "activation": number(context.activation),
     }
-
-
-def _writes(node: Node, out: Iterable[Link], d_head: int | None) -> str:
-    """Where a node writes; queries and keys decide where their head looks."""
-    if node.site.place in ("q", "k"):
-        head = f" {node.site.layer}.{node.channel // d_head}" if d_head else ""
-        return f"decides where head{head} looks"
-    return _named(out) or "to no kept node"
 
 
 def _links(circuit: Circuit) -> tuple[defaultdict[str, list[Link]], defaultdict[str, list[Link]]]:

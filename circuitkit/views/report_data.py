@@ -67,7 +67,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "task": prose(circuit.task.name, 80),
         "checkpoint": prose(circuit.checkpoint.name, 80),
         "method": method(circuit),
-        "warning": _warning(circuit),
+        "warning": warning(circuit),
         "trust": trust(validation) if validation else None,
         "facts": _facts(circuit),
         "pair": _pair(reported),
@@ -115,7 +115,7 @@ def _explained(circuit: Circuit, explanation: Explanation | None) -> dict[str, A
     }
 
 
-def _warning(circuit: Circuit) -> str:
+def warning(circuit: Circuit) -> str:
     """Warnings, shown before anything else."""
     around = circuit.surroundings
     alike = "" if around is None or around.a.answer != around.b.answer else ALIKE
