@@ -13,7 +13,7 @@ from example_circuit import (
     tiny_circuit,
 )
 
-from circuitkit.findings import Finding
+from circuitkit.findings import Finding, NodeUse
 from circuitkit.views.tables import (
     edges_frame,
     findings_frame,
@@ -59,6 +59,19 @@ def test_attention_channels_are_labelled_by_head():
     assert frame.loc["1.attn.q:83", "label"] == "1.attn.q h5.c3"
     assert frame.loc["1.attn.q:83", "head"] == 5
     assert frame["head"].notna().sum() == 6
+
+
+def test_a_node_that_matters_on_no_form_is_not_one_that_was_not_tried(tmp_path):
+    """Both would be empty; of a validation without forms there is no column."""
+    circuit = tiny_circuit()
+    first, second, *others = map(str, circuit.nodes)
+    uses = (NodeUse(node=first, forms=("form1", "form2")), NodeUse(node=second, forms=()))
+    validation = example_validation(circuit)
+    assert "matters_on" not in nodes_frame(circuit, validation)
+    write_tables(circuit, tmp_path, validation.model_copy(update={"uses": uses}))
+    _, *rows = (tmp_path / "nodes.csv").read_text().splitlines()
+    said = [row.rpartition(",")[2] for row in rows]
+    assert said == ["form1 form2", "none", *("" for _ in others)]
 
 
 def test_without_surroundings_means_and_heads_are_missing():

@@ -71,11 +71,13 @@ def nodes_frame(circuit: Circuit, validation: Validation | None = None) -> pd.Da
     """One row a node, in the order of the forward pass.
 
     Given a validation that tells the forms of the task apart, the last column, ``matters_on``,
-    holds the forms on which leaving the node out raises a loss, with spaces between.
+    holds the forms on which leaving the node out raises a loss, with spaces between: ``none``
+    if there is none, nothing if the node was not tried.
     """
     frame = _frame(NODE_COLUMNS, _node_rows(circuit))
-    uses = {use.node: " ".join(use.forms) for use in validation.uses} if validation else {}
-    return frame.assign(matters_on=[uses.get(node) for node in frame["node"]]) if uses else frame
+    uses = validation.uses if validation else ()
+    forms = {use.node: " ".join(use.forms) or "none" for use in uses}
+    return frame.assign(matters_on=[forms.get(node) for node in frame["node"]]) if uses else frame
 
 
 def edges_frame(circuit: Circuit) -> pd.DataFrame:
