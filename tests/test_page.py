@@ -24,7 +24,7 @@ from random_explanation import random_explanation
 
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.circuit.comparison import compare
-from circuitkit.circuit.explanation import FILE, Adds, Explanation
+from circuitkit.circuit.explanation import FILE, MOST_NODES, Adds, Explanation
 from circuitkit.circuit.folder import REPORT_HTML
 from circuitkit.cli import main
 from circuitkit.errors import CircuitError, MismatchError, ReportError
@@ -274,6 +274,13 @@ def test_without_an_explanation_the_page_says_what_writes_it():
     assert 'class="evidence"' in html
     assert len(re.findall("data-card=", html)) == example_circuit().n_nodes
     assert data_of(html)[0]["examples"][0]["a"]["activations"]
+
+
+def test_of_a_circuit_too_large_to_be_explained_the_page_says_that():
+    """No command is named: none writes the file."""
+    html = page_html([shown(random_circuit(MOST_NODES + 1), explanation=None)])
+    assert f"Circuits of more than {MOST_NODES} nodes are not explained." in html
+    assert "writes it" not in html
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitkit.circuit import Circuit
-from circuitkit.circuit.explanation import Explanation, Hop, Look, TokenPath
+from circuitkit.circuit.explanation import MOST_NODES, Explanation, Hop, Look, TokenPath
 from circuitkit.errors import MismatchError
 from circuitkit.files import shipped_folder
 from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
 from circuitkit.views.findings_section import GRADES
 from circuitkit.views.mechanism_section import mechanism
 from circuitkit.views.report import typeset, write_report
-from circuitkit.views.report_data import page
+from circuitkit.views.report_data import page, too_large
 from circuitkit.views.reported import Reported
 from circuitkit.views.trust_section import _F, CLAIMS, SCALE, claim_words, trust
 
@@ -332,8 +332,19 @@ def test_without_an_explanation_the_report_says_how_to_get_one(tmp_path):
     assert shown["pair"]
     template = (shipped_folder("templates") / "page_one.typ").read_text()
     assert '#mono("circuitkit validate DIR") writes it' in template
+    assert shown["too_large"] == ""
     path = write_report(tmp_path / "out", circuit)
     assert not (path.parent / "paths.svg").exists()
+
+
+@pytest.mark.parametrize(("more", "is_said"), [(0, False), (1, True)])
+def test_a_circuit_too_large_to_be_explained_says_so(more, is_said):
+    """The report and its documentation name the limit."""
+    circuit = random_circuit(MOST_NODES + more)
+    said = f"Circuits of more than {MOST_NODES} nodes are not explained"
+    assert too_large(circuit) == (f"{said}." if is_said else "")
+    assert said in (Path(__file__).parents[1] / "docs" / "reports.md").read_text()
+    assert typeset([Reported(circuit=circuit)]).startswith(b"%PDF-")
 
 
 def test_an_explanation_without_examples_is_as_none():

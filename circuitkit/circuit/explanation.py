@@ -21,6 +21,9 @@ from circuitkit.provenance import STRICT, first_problem
 FORMAT = "circuitkit.explanation/1"
 FILE = "explanation.json"
 
+MOST_NODES = 500
+"""Circuits of more nodes are not explained: nobody can follow their paths."""
+
 Role = Literal["cue", "offset", "constant"]
 """``cue``: it turns with the answer. ``offset``: it favours the same token in both prompts.
 ``constant``: neither."""

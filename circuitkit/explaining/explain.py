@@ -18,6 +18,7 @@ from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.token_names import token_names
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import (
+    MOST_NODES,
     Adds,
     Example,
     Explanation,
@@ -54,9 +55,6 @@ _LOOKED_AT = 256
 
 N_DECIMALS = 6
 """What things add is rounded to so many decimals, in nats."""
-
-MOST_NODES = 500
-"""Circuits of more nodes are not explained: nobody can follow their paths."""
 
 A_PART = 0.02
 """A node takes part if it moves the logit difference by this share of it."""

@@ -18,7 +18,7 @@ from circuitkit.views.page_evidence import asked, evidence, trust
 from circuitkit.views.page_mechanism import mechanism
 from circuitkit.views.page_nodes import node_cards
 from circuitkit.views.prompt_section import KINDS, both_ways, prompt, title
-from circuitkit.views.report_data import warning
+from circuitkit.views.report_data import too_large, warning
 from circuitkit.views.reported import Reported
 from circuitkit.views.safe_text import number, prose, token_texts
 from circuitkit.views.search_section import made, method, target
@@ -43,6 +43,7 @@ def circuit_text(reported: Reported) -> dict[str, Any]:
         "warning": warning(circuit),
         "examples": _examples(reported),
         "explained": explanation is not None,
+        "too_large": too_large(circuit),
         "trust": trust(validation),
         "nodes": node_cards(circuit, explanation),
         "n_pairs": f"{explanation.n_pairs:,}" if explanation else "",

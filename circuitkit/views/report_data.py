@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from circuitkit.circuit import Circuit
-from circuitkit.circuit.explanation import Explanation
+from circuitkit.circuit.explanation import MOST_NODES, Explanation
 from circuitkit.findings import Validation
 from circuitkit.views.attention_section import attention
 from circuitkit.views.dense_section import dense_section
@@ -72,6 +72,7 @@ def page(reported: Reported) -> dict[str, Any]:
         "facts": _facts(circuit),
         "pair": _pair(reported),
         "explained": _explained(circuit, reported.explanation),
+        "too_large": too_large(circuit),
         "figure": _figure(circuit),
         "heat": heatmap(circuit, reported.constant),
         "scores": [_score(circuit, name) for name in SCORED],
@@ -120,6 +121,12 @@ def warning(circuit: Circuit) -> str:
     around = circuit.surroundings
     alike = "" if around is None or around.a.answer != around.b.answer else ALIKE
     return " ".join(filter(None, (OUTCOMES[circuit.outcome], alike)))
+
+
+def too_large(circuit: Circuit) -> str:
+    """That a circuit has no explanation because of its size."""
+    is_so = circuit.n_nodes > MOST_NODES
+    return f"Circuits of more than {MOST_NODES} nodes are not explained." if is_so else ""
 
 
 def summary_row(circuit: Circuit, validation: Validation | None) -> list[str]:
