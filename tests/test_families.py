@@ -304,7 +304,7 @@ NO = -0.5
          "that of a does not; of that of c it is open"),
         (matrix([[0.62, NO, NO], [NO, 1, NO], [NO, NO, 1]]), "undecided",
          "1 of 9 intervals include the limit of 0.6, such as F of a's circuit on a"),
-        (matrix([[0.62, NO, NO], [0.9, 1, 0.9], [NO, NO, 1]]), "undecided", "of a's circuit on a"),
+        (matrix([[0.62, NO, NO], [0.9, 1, 0.9], [NO, NO, 1]]), "nested", "that of a, c does not"),
         (matrix([[1, 0.58, 0.9], [0.9, 1, 0.9], [0.9, 0.9, 1]]), "undecided",
          "1 of 9 intervals include the limit of 0.6, such as F of a's circuit on b"),
         (matrix([[0.5, 0.5], [0.5, 0.5]]), "undecided",

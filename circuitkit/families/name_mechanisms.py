@@ -113,10 +113,10 @@ def _named(matrix: Matrix) -> tuple[Mechanisms, str]:
             f"the circuit of {', '.join(weak)} does not do its own family, F "
             f"{matrix.f[weak[0], weak[0]]} on {weak[0]}: a lower target loss may find one that does"
         )
-    is_fair = all(matrix.does(c, c) for c in matrix.names)
-    if is_fair and len(matrix.does_part) == len(matrix.names):
-        return "several", _union(matrix)
-    if is_fair and matrix.does_all and matrix.does_part:
+    if len(matrix.does_part) == len(matrix.names):
+        each_its_own = all(matrix.does(c, c) for c in matrix.names)
+        return ("several", _union(matrix)) if each_its_own else ("undecided", _undecided(matrix))
+    if matrix.does_all and matrix.does_part:
         return "nested", _nested(matrix)
     if len(matrix.does_all) < len(matrix.names):
         return "undecided", _undecided(matrix)
