@@ -193,9 +193,9 @@ def _by_label(
 
     Among every pair of a file the rare families are whole. Effects take a run of the model.
     """
-    some = task.up_to(split, MAX_PAIRS if every else n, seed)
-    n_labels = len(set(labels_of(some)))
-    pairs = some if every or n_labels < 2 else task.up_to(split, n * n_labels, seed)
+    pairs = task.up_to(split, MAX_PAIRS if every else n, seed)
+    if not every and (n_labels := len(set(labels_of(pairs)))) > 1:
+        pairs = task.up_to(split, n * n_labels, seed)
     found: dict[str, list[Pair]] = {}
     for pair, label in zip(pairs, labels_of(pairs), strict=True):
         found.setdefault(label, []).append(pair)
