@@ -10,7 +10,7 @@ from tiny import nodes
 from circuitkit.checkpoints import load_checkpoint
 from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.folder import SEARCH as FILE
-from circuitkit.errors import SavedInterrupt
+from circuitkit.errors import SavedInterrupt, UsageError
 from circuitkit.extraction import ExtractConfig, PruningConfig, SavedSearch, run_extraction
 from circuitkit.extraction.mask_learning import Scores
 from circuitkit.extraction.restarts import single_threaded
@@ -91,6 +91,25 @@ def test_what_another_extraction_left_is_not_taken_up(tmp_path, inputs):
     assert saved.means(widths) is None
 
 
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("stage", ["masks 2", "diagram"], ids=["stopped", "finished"])
+def test_resume_refuses_another_extraction_and_or_replace_does_not(tmp_path, inputs, stage):
+    """Nothing of what was found is lost to another seed."""
+    killed_at(stage, inputs, tmp_path)
+    if stage == "diagram":
+        run_extraction(*inputs, CONFIG, out=tmp_path, resume=True)
+    before = files_of(tmp_path)
+    other = replace(CONFIG, seed=1, restarts=1)
+    with pytest.raises(UsageError, match="with other settings, or by another version"):
+        run_extraction(*inputs, other, out=tmp_path, resume=True)
+    assert files_of(tmp_path) == before
+    found = run_extraction(*inputs, other, out=tmp_path, resume="or_replace")
+    assert content(found) == content(run_extraction(*inputs, other))
+
+
 def stopped_at(stage, inputs, folder, config):
     """Ctrl-C while a stage runs."""
 
@@ -99,7 +118,7 @@ def stopped_at(stage, inputs, folder, config):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        run_extraction(*inputs, config, out=folder, resume=True, progress=progress)
+        run_extraction(*inputs, config, out=folder, resume="or_replace", progress=progress)
     return stopped.type
 
 

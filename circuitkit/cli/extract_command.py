@@ -91,13 +91,11 @@ def extract(
       circuitkit extract tinypython-nano --task with_open --by-family --out out/with_open
     """
     from circuitkit.checkpoints import load_checkpoint
-    from circuitkit.circuit.folder import CIRCUIT, SEARCH
     from circuitkit.cli.circuit_text import in_words, summary
     from circuitkit.cli.families_text import transfer_lines
     from circuitkit.errors import UsageError
     from circuitkit.extraction import ExtractConfig, run_extraction
     from circuitkit.extraction.asks import check_asks
-    from circuitkit.extraction.extraction_inputs import read_inputs
     from circuitkit.extraction.ladder import price_in_words
     from circuitkit.families import extract_by_family
     from circuitkit.task import load_task
@@ -120,8 +118,6 @@ def extract(
         "reference": reference, "reference_tokens": reference_tokens, "out": out,
         "resume": resume, "device": device,
     }  # fmt: skip
-    if resume and any((out / name).exists() for name in (SEARCH, CIRCUIT)):
-        _check_same(out, read_inputs(opened, asked, config, reference, reference_tokens, None).key)
     transfer = None
     with goes_on("--resume", at=SavedInterrupt), progress_bar(quiet=quiet) as progress:
         if by_family:
@@ -140,24 +136,6 @@ def extract(
             click.echo("\n".join(transfer_lines(transfer)))
         click.echo(in_words(circuit, out, price_in_words(extraction.ladder)))
     ctx.exit(0 if circuit.outcome == "target_met" else 1)
-
-
-def _check_same(out: Path, key: str) -> None:
-    """Refuse to go on with another search: what it found would be lost."""
-    from circuitkit.circuit import CircuitFolder
-    from circuitkit.errors import UsageError
-    from circuitkit.extraction.resume import SavedSearch
-
-    folder = CircuitFolder(out)
-    begun = SavedSearch(folder).key_in_folder
-    held = begun or folder.sources.get("search")
-    if held != key:
-        what = "the finished parts of a search" if begun else "a circuit that was found"
-        raise UsageError(
-            f"{out} holds {what} with other settings, or by another version, and --resume goes on "
-            "with the same alone. Repeat the command that made it, or leave --resume out to "
-            "begin anew, in its place."
-        )
 
 
 def _replaced(out: Path, *asked: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -23,7 +24,7 @@ from circuitkit.circuit import (
     Granularity,
     Rung,
 )
-from circuitkit.errors import SavedInterrupt
+from circuitkit.errors import SavedInterrupt, UsageError
 from circuitkit.extraction.asks import DEFAULT_ASKS, AskName
 from circuitkit.extraction.circuit_record import Extraction
 from circuitkit.extraction.extract_config import DEFAULT, ExtractConfig, Method, Schedule
@@ -112,7 +113,7 @@ def run_extraction(
     within: NodeSet | None = None,
     means: Means | None = None,
     out: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["or_replace"] = False,
     brief: bool = False,
     begun: Sequence[Restart] = (),
     device: str | torch.device = "cpu",
@@ -131,7 +132,8 @@ def run_extraction(
         means: the ablation values, where they were measured over this reference already.
         out: the folder to write, with diagram and tables; None for no folder.
         resume: go on with a search that was stopped in ``out``; where this very extraction is
-            finished there, read it.
+            finished there, read it. One of other settings is refused, or with ``or_replace``
+            replaced.
         brief: leave out ladder, explanation and drawings, for many circuits of which the nodes
             are wanted.
         begun: the restarts of the same extraction with fewer of them, which are not run again.
@@ -142,8 +144,8 @@ def run_extraction(
         TaskError: if the task cannot be asked of this checkpoint, or the checkpoint does not
             do it and no target was asked for.
         CheckpointError: if weights or reference are wrong.
-        UsageError: if ``out`` holds something else, an argument is of the wrong kind, or the
-            device is not there.
+        UsageError: if ``out`` holds something else, or with ``resume`` another extraction, an
+            argument is of the wrong kind, or the device is not there.
         SavedInterrupt: at Ctrl-C, once ``out`` holds finished parts to go on with.
 
     Examples:
@@ -159,11 +161,13 @@ def run_extraction(
     inputs = read_inputs(checkpoint, task, config, reference, reference_tokens, within)
     inputs = replace(inputs, means=means, brief=brief, begun=begun)
     folder = None if out is None else CircuitFolder.claim(out)
+    if folder and resume is True:
+        _check_same(folder, inputs.key)
     with shown(progress) as report:
         if folder and resume and (done := _finished(folder, inputs, report)):
             return done
         saved = SavedSearch(folder)
-        saved.begin(inputs.key, resume=resume)
+        saved.begin(inputs.key, resume=bool(resume))
         try:
             with repeatable(place):
                 extraction = find_circuit(inputs, saved, report, place)
@@ -176,6 +180,18 @@ def run_extraction(
                 _draw(folder, extraction.circuit, extraction.explanation, report)
             saved.end()
     return extraction
+
+
+def _check_same(folder: CircuitFolder, key: str) -> None:
+    """Refuse to go on with another search: what it found would be lost."""
+    begun = SavedSearch(folder).key_in_folder
+    if (begun or folder.holds_one) and (begun or folder.sources.get("search")) != key:
+        what = "the finished parts of a search" if begun else "a circuit that was found"
+        raise UsageError(
+            f"{folder.path} holds {what} with other settings, or by another version, and resume "
+            "goes on with the same alone. Ask as before, or leave resume out to begin anew, in "
+            "its place."
+        )
 
 
 def _finished(

@@ -155,8 +155,8 @@ class FamilySearch:
         out = None if self.out is None else self.out / PARTS_FOLDER / family.folder
         return run_extraction(
             self.checkpoint, family.task_of(self.task), self.settings(restarts), within=within,
-            means=self.means, out=out, resume=self.resume, brief=self.brief, begun=begun,
-            progress=progress, **self.where,
+            means=self.means, out=out, resume="or_replace" if self.resume else False,
+            brief=self.brief, begun=begun, progress=progress, **self.where,
         )  # fmt: skip
 
     def settings(self, restarts: int) -> ExtractConfig:

@@ -105,8 +105,8 @@ def _extract(work: Work) -> CellResult:
     assert cell.task is not None
     folder = work.folder / "circuit"
     extraction = run_extraction(
-        checkpoint, cell.task, config_of(settings), out=folder, resume=True, progress=silent,
-        reference_tokens=settings["reference_tokens"], device=settings["device"],
+        checkpoint, cell.task, config_of(settings), out=folder, resume="or_replace",
+        reference_tokens=settings["reference_tokens"], device=settings["device"], progress=silent,
     )  # fmt: skip
     rows = [_row(cell, about, rung, extraction, folder) for rung in settings["rungs"]]
     return CellResult(rows=rows, files={f.name: _read(f) for f in _files(folder)})
