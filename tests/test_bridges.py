@@ -17,7 +17,7 @@ from circuitkit.bridges.crossings import crossing_names, crossing_of, logits_fro
 from circuitkit.bridges.cue_nodes import cue_nodes
 from circuitkit.bridges.perturb_pairs import perturb_pairs
 from circuitkit.bridges.same_norm import along_means, mean_differences, rotated, rotations
-from circuitkit.checkpoints import load_checkpoint
+from circuitkit.checkpoints import convert_checkpoint, load_checkpoint
 from circuitkit.checkpoints.native import BRIDGES, WEIGHTS
 from circuitkit.errors import CheckpointError, MismatchError
 from circuitkit.extraction.masked_model import tapped_differences
@@ -315,3 +315,15 @@ def test_cue_nodes_are_those_whose_interchange_moves_the_answer():
     silent = tiny_model()
     silent.lm_head.weight.zero_()
     assert cue_nodes(silent, batch, chosen) == chosen
+
+
+def test_converting_a_bridged_checkpoint_keeps_its_bridges(tmp_path):
+    """And the table of tasks; both are bound to weights that are the same."""
+    source = load_checkpoint("tinypython-bridged")
+    written = convert_checkpoint(source, tmp_path / "out")
+    assert written.sha256 == source.sha256
+    for name in ("bridges.safetensors", "competence.json"):
+        there = (source.path / name).exists()
+        assert (written.path / name).exists() == there
+        assert not there or (written.path / name).read_bytes() == (source.path / name).read_bytes()
+    assert read_record(written) == read_record(source)

@@ -27,7 +27,10 @@ from circuitkit.checkpoints import (
 )
 from circuitkit.checkpoints.bundled import recorded_checkpoint
 from circuitkit.checkpoints.inspection import inspect_checkpoint
+from circuitkit.checkpoints.native import checked_sample
+from circuitkit.checkpoints.reference import load_reference
 from circuitkit.errors import CheckpointError, TaskError
+from circuitkit.extraction import measure_means
 from circuitkit.model import Architecture
 from circuitkit.task import Pair, Prompt
 
@@ -376,13 +379,13 @@ def test_a_foreign_tokenizer_is_refused(folder):
         ),
         (
             {"tokens": torch.ones(2, 3)},
-            r"of integers \(n, length ≤ 9\), got tokens with torch\.float32",
+            r"integers \(n, length ≤ 9\), got float32",
         ),
-        ({"tokens": torch.ones(2, 3, dtype=torch.bool)}, r"got tokens with torch\.bool \(2, 3\)"),
+        ({"tokens": torch.ones(2, 3, dtype=torch.bool)}, r"got bool \(2, 3\)"),
         ({"tokens": torch.ones(2, 10, dtype=torch.long)}, r"length ≤ 9\), got .*\(2, 10\)"),
-        ({"tokens": torch.ones(6, dtype=torch.long)}, r"of integers .*\(6,\)"),
-        ({"tokens": torch.ones(0, 3, dtype=torch.long)}, r"of integers .*\(0, 3\)"),
-        ({"ids": torch.ones(2, 3, dtype=torch.long)}, r"one tensor 'tokens' .*, got ids with"),
+        ({"tokens": torch.ones(6, dtype=torch.long)}, r"integers .*\(6,\)"),
+        ({"tokens": torch.ones(0, 3, dtype=torch.long)}, r"integers .*\(0, 3\)"),
+        ({"ids": torch.ones(2, 3, dtype=torch.long)}, r"one tensor 'tokens', got ids"),
     ],
 )
 def test_a_wrong_reference_is_refused(folder, tensors, match):
@@ -390,6 +393,38 @@ def test_a_wrong_reference_is_refused(folder, tensors, match):
     save_file(tensors, folder / "reference.safetensors")
     with pytest.raises(CheckpointError, match=rf"reference\.safetensors.*{match}"):
         load_checkpoint(folder).load_reference()
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool), torch.ones(6, dtype=torch.long),
+        torch.ones(0, 3, dtype=torch.long), torch.ones(2, 10, dtype=torch.long),
+        torch.full((2, 3), 11), torch.full((2, 3), -1), torch.full((2, 3), 2**16 + 5),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_tokens_in_memory_are_refused_as_those_of_a_file_are(folder, tokens):
+    """Wherever a sample is taken: to measure over, to extract with, to save."""
+    checkpoint = load_checkpoint(folder)
+    model = checkpoint.load_model()
+    takers = [lambda: checked_sample(tokens, model.arch)]
+    if tokens.ndim == 2 and tokens.dtype == torch.long:  # what the shapes of these tests let by
+        takers += [
+            lambda: load_reference(checkpoint, tokens),
+            lambda: measure_means(model, tokens),
+            lambda: save_checkpoint(folder.parent / "other", model, name="x", reference=tokens),
+        ]
+    for take in takers:
+        with pytest.raises(CheckpointError, match=r"^reference"):
+            take()
+    assert not (folder.parent / "other").exists()
+
+
+def test_a_start_token_outside_the_vocabulary_is_not_saved(folder):
+    """One message."""
+    with pytest.raises(CheckpointError, match="start_token 11 lies outside the vocabulary"):
+        save_checkpoint(folder, tiny_model(), name="x", start_token=11)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32, torch.int64])
@@ -455,3 +490,9 @@ def test_the_architecture_survives_as_it_was_given(tmp_path):
     folder = tiny_checkpoint(tmp_path, "everything")
     raw = json.loads((folder / "config.json").read_text())["architecture"]
     assert set(raw) == set(Architecture.model_fields)
+
+
+def test_no_pairs_are_nothing_to_encode(folder):
+    """One message."""
+    with pytest.raises(TaskError, match="no pairs to ask"):
+        load_checkpoint(folder).encode([])

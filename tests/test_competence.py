@@ -26,7 +26,7 @@ from circuitkit.competence import ability
 from circuitkit.competence import measure as measuring
 from circuitkit.competence.measure import measure_competence
 from circuitkit.competence.task_check import check_task
-from circuitkit.errors import CheckpointError, TaskError
+from circuitkit.errors import CheckpointError, TaskError, UsageError
 from circuitkit.task import builtin_tasks, load_task
 
 NANO = "tinypython-nano"
@@ -268,7 +268,8 @@ def test_the_table_is_printed_and_saved_as_json(tmp_path, two_tasks):
     """The same bytes in ``competence.json``, and again the next time."""
     folder = shutil.copytree(bundled_checkpoints()[NANO], tmp_path / "mine")
     ran = cli("checkpoints", folder, "--pairs", 16, "--json", "--save", "-q")
-    assert (ran.code, ran.err) == (0, "")
+    told = "note: replaced: a table of up to 512 test pairs a task\n"
+    assert (ran.code, ran.err) == (0, told)
     assert ran.out == (folder / FILE).read_text()
     assert list(ran.json) == ["format", "checkpoint", "sha256", "n_pairs", "tasks"]
     assert list(ran.json["tasks"][0]) == [
@@ -309,6 +310,26 @@ def test_the_list_says_which_tasks_are_done(library):
     assert "  does 2 of 3 tasks; not b\n" in cli("checkpoints").out
     (listed,) = cli("checkpoints", "--json").json
     assert (listed["tasks_done"], listed["tasks_not_done"]) == (["a", "c"], ["b"])
+
+
+def test_what_is_not_known_is_in_neither_list(library):
+    """Text and JSON say so of each; a smaller table in place of a larger one is told."""
+    checkpoint = load_checkpoint(library)
+    unknown = row("b", accuracy=Interval(mean=1.0, low=None, high=None), does=False)
+    table(row("a"), unknown, row("c", 0.5), sha256=checkpoint.sha256).save(library)
+    assert "  does 1 of 3 tasks; not c; not known: b\n" in cli("checkpoints").out
+    (listed,) = cli("checkpoints", "--json").json
+    lists = [listed[f"tasks_{kind}"] for kind in ("done", "not_done", "not_known")]
+    assert lists == [["a"], ["c"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tasks": []}, {"n_pairs": 0}, {"tasks": ["if_equals", "if_equals"]}], ids=str
+)
+def test_nothing_to_measure_is_refused_before_any_work(wrong):
+    """No task, no pair, one name twice."""
+    with pytest.raises(UsageError, match="expected at least one pair, and tasks of different"):
+        measure_competence(load_checkpoint("tinypython-nano"), **wrong)
 
 
 @pytest.mark.parametrize("measured", [True, False])

@@ -438,3 +438,11 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
         CheckpointError, match=r"expected it once\. Are the files of two saves mixed"
     ):
         load_checkpoint(folder)
+
+
+def test_a_tensor_of_the_engine_that_the_format_has_not_is_refused(tmp_path):
+    """``final_logits_bias`` in a GPT-2 folder: by its name, when the folder is opened."""
+    tensors = gpt2_tensors(GPT2) | {"final_logits_bias": torch.zeros(11)}
+    folder = write_gpt2(tmp_path / "model", tensors=tensors)
+    with pytest.raises(CheckpointError, match="final_logits_bias"):
+        load_checkpoint(folder)

@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from circuitkit.checkpoints import convert_checkpoint, load_checkpoint
 from circuitkit.checkpoints.foreign.gao_release import SPLIT
-from circuitkit.checkpoints.reference import load_reference
+from circuitkit.checkpoints.reference import load_reference, reference_notes
 from circuitkit.cli import circuitkit
 from circuitkit.errors import CheckpointError, TaskError, UsageError
 from circuitkit.extraction import ExtractConfig
@@ -163,7 +163,8 @@ def test_a_start_token_begins_prompts_and_the_sample(tmp_path):
     native = convert_checkpoint(folder, tmp_path / "a", reference=text, start_token=end)
     assert native.start_token == end
     ids = native.load_reference().flatten().tolist()
-    assert ids == [end, *native.tokenizer.encode(TEXT * 3).ids][: len(ids)]
+    plain = TEXT.replace("\r\n", "\n").replace("\r", "\n")  # as a folder of text is read
+    assert ids == [end, *native.tokenizer.encode(plain * 3).ids][: len(ids)]
     again = convert_checkpoint(native, tmp_path / "b")
     assert again.sha256 == native.sha256
 
@@ -306,3 +307,38 @@ def test_text_without_a_tokenizer_is_refused_with_what_to_do(tmp_path):
         load_reference(checkpoint)
     ids = Pair(a=Prompt(tokens=(1,), answer=2), b=Prompt(tokens=(3,), answer=4), template="t")
     assert len(checkpoint.encode([ids])) == 1
+
+
+@pytest.mark.parametrize("key", ["add_bos_token", "add_eos_token"])
+def test_a_token_that_transformers_would_put_around_texts_is_told(tmp_path, key):
+    """Beside a vocabulary and merges; beside a tokenizer.json transformers leaves it out too."""
+    folder = write_gpt2(tmp_path / "model", CONFIGS["GPT-2"])
+    write_pair(folder, trained("GPT-2"))
+    settings = folder / "tokenizer_config.json"
+    for asked in (True, False):
+        settings.write_text(json.dumps({key: asked}))
+        assert any(key in warning for warning in load_checkpoint(folder).warnings) == asked
+
+
+def test_a_reference_that_is_not_read_to_its_end_is_told(tmp_path, monkeypatch):
+    """How many tokens are read; nothing where all are."""
+    monkeypatch.setattr("circuitkit.checkpoints.reference.MAX_TOKENS", 1000)
+    checkpoint = load_checkpoint("tinypython-nano")
+    text = tmp_path / "text.txt"
+    for times, cut in ((20, False), (2000, True)):
+        text.write_text("while True:\n    name = 1\n" * times)
+        notes = reference_notes(checkpoint, text, load_reference(checkpoint, text))
+        assert notes == (
+            ("of the reference the first 896 tokens are read, which is the most",) * cut
+        )
+
+
+def test_line_ends_of_a_reference_are_those_of_a_folder(tmp_path):
+    """A file of Windows reads as the same file in a folder does."""
+    checkpoint = load_checkpoint("tinypython-nano")
+    (tmp_path / "ref").mkdir()
+    path = tmp_path / "ref" / "a.txt"
+    path.write_bytes(b"while True:\r\n    name = 1\r\n" * 100)
+    found = load_reference(checkpoint, path)
+    assert torch.equal(found, load_reference(checkpoint, path.parent))
+    assert "\r" not in checkpoint.tokenizer.decode(found.flatten().tolist())

@@ -612,3 +612,14 @@ def test_a_carriage_return_in_a_prompt_is_said(tmp_path):
     plain = as_csv([(a.strip(), *rest) for a, *rest in rows]).replace("\n", "\r\n")
     found = load_task(written(tmp_path, plain, "plain.csv"))
     assert not any("carriage return" in note for note in found.notes)
+
+
+def test_quotes_after_a_blank_are_refused_and_doubled_ones_are_text(tmp_path):
+    """``a, "b"`` by hand has the blank and the quotes in its second value, which nobody means."""
+    head = ",".join(HEADER)
+    by_hand = f'{head}\n"for item", in, "item", =\n'
+    with pytest.raises(TaskError, match=r"line 2: in ' \"item\"' the quotes come after a blank"):
+        load_task(written(tmp_path, by_hand))
+    rows = [('say "a" or', " x", ' "item"', " y"), (" 'a'", " x", ' "', " y")]
+    found = pair_rows.read_rows(as_csv(rows).encode(), tmp_path / "mine.csv")
+    assert [row.fields.b.prompt for row in found] == [' "item"', ' "']

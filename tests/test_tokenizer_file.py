@@ -4,14 +4,16 @@ import json
 from shutil import copytree
 
 import pytest
-from tiny import tiny_checkpoint, tiny_tokenizer
+import torch
+from tiny import tiny_checkpoint, tiny_model, tiny_tokenizer
 from tokenizers import Tokenizer, models, processors
 
-from circuitkit.checkpoints import load_checkpoint
+from circuitkit.checkpoints import load_checkpoint, save_checkpoint
 from circuitkit.checkpoints.bundled import bundled_checkpoints
 from circuitkit.checkpoints.inspection import inspect_checkpoint
 from circuitkit.checkpoints.reference import load_reference
-from circuitkit.task import builtin_tasks, load_task
+from circuitkit.errors import PairError
+from circuitkit.task import Pair, Prompt, builtin_tasks, load_task
 
 START = "<|endoftext|>"
 
@@ -129,3 +131,17 @@ def test_bundled_tokenizers_read_as_they_always_did(name):
         for side in (*(pair.a for pair in pairs), *(pair.b for pair in pairs))
     ]
     assert [prompt for prompt, _ in checkpoint.encode(pairs).sides()] == expected
+
+
+def test_a_prompt_that_is_no_token_is_refused_behind_a_start_token_too(tmp_path):
+    """The start token alone would be asked, on whatever side was written."""
+    alphabet = Tokenizer(models.BPE({"a": 1, "b": 2, "c": 3, "[S]": 0}, []))
+    save_checkpoint(
+        tmp_path / "m", tiny_model(), name="m", tokenizer=alphabet, start_token=0,
+        reference=torch.ones(4, 9, dtype=torch.int32),
+    )  # fmt: skip
+    pair = Pair(
+        a=Prompt(text="é", answer="a"), b=Prompt(text="c", answer="b"), template="t"
+    )  # fmt: skip
+    with pytest.raises(PairError, match="the prompt 'é' is no token at all"):
+        load_checkpoint(tmp_path / "m").encode([pair])

@@ -4,7 +4,9 @@ import errno
 import json
 import math
 import os
+import signal
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -13,11 +15,19 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_run import Stopped, contents, stopping_after, tiny_config
 
-from circuitkit.checkpoints import load_checkpoint
-from circuitkit.errors import CheckpointError, ConfigError, TrainingError, UsageError
+from circuitkit.checkpoints import convert_checkpoint, load_checkpoint, save_checkpoint
+from circuitkit.corpora.tokenizer import START
+from circuitkit.errors import (
+    CheckpointError,
+    ConfigError,
+    SavedInterrupt,
+    TrainingError,
+    UsageError,
+)
 from circuitkit.training import load_config, run_folder, run_state, train, trainer
 from circuitkit.training.initialisation import initial_model
 from circuitkit.training.objective import next_token_loss, validation_loss
+from circuitkit.training.shards import build_tokenizer
 from circuitkit.training.weight_sparsity import l0_fraction
 
 
@@ -344,3 +354,60 @@ def test_a_run_without_its_weights_is_no_checkpoint(straight, tmp_path):
         (tmp_path / name).write_bytes((straight / name).read_bytes())
     with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
         load_checkpoint(tmp_path)
+
+
+# What another command or the corpus may do to a run
+
+
+def test_another_checkpoint_is_not_written_over_a_run_nor_taken_for_its_result(
+    config, straight, tmp_path
+):
+    """``convert`` refuses the folder; ``train --resume`` refuses what else came to lie there."""
+    folder = tmp_path / "run"
+    copytree(straight, folder)
+    before = contents(folder)
+    with pytest.raises(UsageError, match="holds a training run, which is not replaced"):
+        convert_checkpoint("tinypython-nano", folder)
+    assert contents(folder) == before
+    assert train(config, folder, resume=True).sha256 == load_checkpoint(straight).sha256
+    nano = load_checkpoint("tinypython-nano")
+    save_checkpoint(folder, nano.load_model(), name="nano", training=nano.training)
+    with pytest.raises(UsageError, match="is not the result of the run there"):
+        train(config, folder, resume=True)
+
+
+def test_a_run_that_lies_in_its_own_corpus_is_refused(tmp_path):
+    """It would learn from its own record; nothing is written."""
+    path = tiny_config(tmp_path)
+    config = load_config(path)
+    for source in (f"folder:{tmp_path}", f"0.5*tinypython + 0.5*folder:{tmp_path}"):
+        corpus = config.corpus.model_copy(update={"source": source})
+        with pytest.raises(UsageError, match=r"lies in .*, which corpus\.source reads"):
+            train(config.model_copy(update={"corpus": corpus}), tmp_path / "out" / "run")
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_name_of_the_start_token_is_text_to_learn_from(config, tmp_path):
+    """As it is for the checkpoint's tokenizer, and for a reference: the token is put, not read."""
+    tokenizer = build_tokenizer(tmp_path / "tokenizer.json", config)
+    ids = tokenizer.encode(f"x {START} y", add_special_tokens=False).ids
+    assert tokenizer.token_to_id(START) not in ids
+    assert tokenizer.decode(ids) == f"x {START} y"
+
+
+def test_an_interrupt_is_told_as_saved_only_where_it_saved(config, tmp_path):
+    """Ctrl-C between two steps saves; before the first there is nothing to save."""
+
+    def interrupting(stage):
+        def report(progress):
+            if progress.stage == stage:
+                signal.raise_signal(signal.SIGINT)
+
+        return report
+
+    with pytest.raises(KeyboardInterrupt) as early:
+        train(config, tmp_path / "a", report=interrupting("tokens"))
+    assert early.type is KeyboardInterrupt
+    with pytest.raises(SavedInterrupt):
+        train(config, tmp_path / "b", report=interrupting("steps"))
+    assert run_state.last_save(tmp_path / "b") != run_state.last_save(tmp_path / "a")

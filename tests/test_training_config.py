@@ -49,6 +49,10 @@ def test_overrides_reach_any_key(config_path):
         ("run.n_tokens=0", r"run\.n_tokens: .*; got 0"),
         ("run.n_tokens=1.5", r"run\.n_tokens: .*integer.*; got 1\.5"),
         ("sparsity.l0_fraction=0", r"sparsity\.l0_fraction: .*greater than 0"),
+        (
+            "corpus.n_reference_tokens=15",
+            r"n_reference_tokens is 15, less than one sequence of architecture\.n_ctx = 16",
+        ),
         ("corpus=3", r"corpus: Input should be .*; got 3"),
         ("architecture=3", r"architecture: Input should be .*; got 3"),
         ("corpus.vocab_size=65537", r"corpus\.vocab_size: .*; got 65537"),

@@ -103,7 +103,15 @@ class Competence(BaseModel):
     @property
     def not_done(self) -> list[str]:
         """The tasks that it does not do, or cannot be asked."""
-        return [row.task for row in self.tasks if not row.does]
+        open_ = self.not_known
+        return [row.task for row in self.tasks if not row.does and row.task not in open_]
+
+    @property
+    def not_known(self) -> list[str]:
+        """The tasks of which too few templates were asked to say."""
+        return [
+            row.task for row in self.tasks if row.accuracy is not None and row.accuracy.low is None
+        ]
 
     def to_json(self) -> str:
         """The content of ``competence.json``."""

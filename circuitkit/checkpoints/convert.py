@@ -10,10 +10,28 @@ from pathlib import Path
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from circuitkit.checkpoints.native import CONFIG, REFERENCE, is_native, save_checkpoint
+from circuitkit.checkpoints.competence_json import Competence
+from circuitkit.checkpoints.native import (
+    BRIDGES,
+    CONFIG,
+    REFERENCE,
+    RUN,
+    WEIGHTS,
+    is_native,
+    save_checkpoint,
+    weights_bytes,
+)
 from circuitkit.checkpoints.reference import load_reference
-from circuitkit.errors import UsageError
-from circuitkit.files import as_path, claim_folder
+from circuitkit.errors import CheckpointError, UsageError
+from circuitkit.files import (
+    MAX_TENSORS_BYTES,
+    as_path,
+    claim_folder,
+    read_bounded,
+    sha256,
+    sha256_file,
+)
+from circuitkit.model import Transformer
 
 
 @checked_call
@@ -25,6 +43,8 @@ def convert_checkpoint(
     start_token: int | None = None,
 ) -> Checkpoint:
     """Write a checkpoint in our own format: float32 weights, tokenizer, sample of text.
+
+    Of one that is in it already, bridges and the table of tasks come along, as far as they hold.
 
     Args:
         checkpoint: a folder of any format that is read.
@@ -50,6 +70,10 @@ def convert_checkpoint(
             f"{folder} holds a checkpoint of another format, which is not replaced. Choose another "
             "--out."
         )
+    if (folder / RUN).exists():
+        raise UsageError(
+            f"{folder} holds a training run, which is not replaced. Choose another --out."
+        )
     has_sample = reference is not None or (found.path / REFERENCE).exists()
     sample = load_reference(found, reference) if has_sample else None
     if sample is not None and start_token is not None and not (sample == start_token).any():
@@ -57,16 +81,30 @@ def convert_checkpoint(
             f"start_token {start_token} is nowhere in the sample of token ids; put it where a text "
             "begins, or give a text as --reference."
         )
+    model = found.load_model()
     save_checkpoint(
         folder,
-        found.load_model(),
+        model,
         name=found.name,
         tokenizer=found.tokenizer,
         start_token=found.start_token,
         reference=sample,
         training=found.training,
+        bridges=_bridges(found, model),
     )
-    return load_checkpoint(folder)
+    written = load_checkpoint(folder)
+    measured = Competence.load(found.path)
+    if measured is not None and measured.sha256 == written.sha256:
+        measured.save(folder)
+    return written
+
+
+def _bridges(checkpoint: Checkpoint, model: Transformer) -> bytes | None:
+    """The bridges of a checkpoint, which are bound to the bytes of its weights."""
+    path = checkpoint.path / BRIDGES
+    if not path.exists() or sha256_file(checkpoint.path / WEIGHTS) != sha256(weights_bytes(model)):
+        return None
+    return read_bounded(path, CheckpointError, "bridges", MAX_TENSORS_BYTES)
 
 
 def _starting_with(checkpoint: Checkpoint, start_token: int) -> Checkpoint:

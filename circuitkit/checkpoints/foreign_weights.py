@@ -144,7 +144,9 @@ def _check(
         for name, shape in expected_shapes(layout.architecture).items()
     }
     complete = {n: torch.empty(expected[n], device="meta") for n in layout.zeros}
-    complete |= {n if n in expected else sources[n].name: t for n, t in found.items()}
+    for name, tensor in found.items():  # one that is not expected is named as in the file
+        own = sources[name].name
+        complete[name if name in expected or own in expected else own] = tensor
     if layout.architecture.tied_unembedding:
         for one, other in ((HEAD, EMBEDDING), (EMBEDDING, HEAD)):
             if one in found:

@@ -45,6 +45,7 @@ def summarise_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "sha256": checkpoint.sha256,
         "tasks_done": current and current.done,
         "tasks_not_done": current and current.not_done,
+        "tasks_not_known": current and current.not_known,
     }
 
 

@@ -38,6 +38,9 @@ FORMAT = "circuitkit.checkpoint/1"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER, REFERENCE = "tokenizer.json", "reference.safetensors"
 TRAINING = "training.json"
+RUN = "run.json"
+"""In the folder of a training run: its configuration."""
+
 BRIDGES = "bridges.safetensors"
 
 _TENSORS = "a safetensors file"
@@ -137,18 +140,34 @@ def read_reference(path: Path, arch: Architecture) -> Int[Tensor, "n length"]:
             tokens = file.get_tensor("tokens") if names == ["tokens"] else torch.empty(0)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}.") from None
+    if names != ["tokens"]:
+        raise CheckpointError(
+            f"{path}: expected one tensor 'tokens', got {', '.join(names) or 'none'}."
+        )
+    return checked_sample(tokens, arch, str(path))
+
+
+def checked_sample(
+    tokens: Tensor, arch: Architecture, where: str = "reference"
+) -> Int[Tensor, "n length"]:
+    """Token ids as a sample for this model, int32; ``where`` begins the message of an error.
+
+    Raises:
+        CheckpointError: if they are no whole numbers ``[n, length]``, none, too long, or outside
+            the vocabulary.
+    """
     whole = (
         not tokens.is_floating_point() and not tokens.is_complex() and tokens.dtype != torch.bool
     )
     if tokens.ndim != 2 or not whole or 0 in tokens.shape or tokens.shape[1] > arch.n_ctx:
         raise CheckpointError(
-            f"{path}: expected one tensor 'tokens' of integers (n, length ≤ {arch.n_ctx}), got "
-            f"{', '.join(names)} with {tokens.dtype} {tuple(tokens.shape)}."
+            f"{where}: expected token ids, integers (n, length ≤ {arch.n_ctx}), got "
+            f"{str(tokens.dtype).removeprefix('torch.')} {tuple(tokens.shape)}."
         )
     tokens = tokens.to(torch.int64)
     if int(tokens.min()) < 0 or int(tokens.max()) >= arch.vocab_size:
         raise CheckpointError(
-            f"{path} holds token ids from {int(tokens.min())} to {int(tokens.max())}, expected 0 "
+            f"{where} holds token ids from {int(tokens.min())} to {int(tokens.max())}, expected 0 "
             f"to {arch.vocab_size - 1}. Is it another model's sample?"
         )
     return tokens.to(torch.int32)
@@ -180,6 +199,7 @@ def save_checkpoint(
     ``bridges.safetensors``, which is made by training.
 
     Raises:
+        CheckpointError: if the start token or the reference is not of this model.
         UsageError: if the folder cannot be written to.
 
     Examples:
@@ -190,15 +210,19 @@ def save_checkpoint(
         'copy'
     """
     folder = Path(folder)
-    config = CheckpointConfig(
-        format=FORMAT, name=name, start_token=start_token, architecture=model.arch
-    )
+    try:
+        config = CheckpointConfig(
+            format=FORMAT, name=name, start_token=start_token, architecture=model.arch
+        )
+    except ValidationError as error:
+        raise CheckpointError(f"not saved: {first_problem(error)}.") from None
     files: dict[str, bytes | str] = {WEIGHTS: weights_bytes(model)}
     if tokenizer is not None:
         files[TOKENIZER] = tokenizer.to_str(pretty=True)
     if reference is not None:
         small = torch.uint16 if model.arch.vocab_size <= 2**16 else torch.int32
-        files[REFERENCE] = save({"tokens": reference.cpu().to(small).contiguous()})
+        sample = checked_sample(reference, model.arch)
+        files[REFERENCE] = save({"tokens": sample.cpu().to(small).contiguous()})
     if training is not None:
         files[TRAINING] = json.dumps(training, indent=1) + "\n"
     if bridges is not None:

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from circuitkit.checkpoints.checkpoint import Checkpoint
-from circuitkit.checkpoints.native import REFERENCE, read_reference
+from circuitkit.checkpoints.native import REFERENCE, checked_sample, read_reference
 from circuitkit.circuit import Reference
 from circuitkit.corpora.text_files import files_below, pieces_of
 from circuitkit.errors import CheckpointError, CorpusError
@@ -35,7 +35,8 @@ def load_reference(
         n_tokens: at most so many tokens.
 
     Raises:
-        CheckpointError: if the checkpoint has no sample, or no tokenizer for text.
+        CheckpointError: if the checkpoint has no sample, or no tokenizer for text, or tokens are
+            not of this model.
         CorpusError: if there is no text, or less than one sequence of it.
     """
     sample = _read(checkpoint, reference)
@@ -47,7 +48,7 @@ def _read(checkpoint: Checkpoint, reference: Tensor | str | Path | None) -> Int[
     if reference is None:
         return checkpoint.load_reference()
     if isinstance(reference, Tensor):
-        return reference
+        return checked_sample(reference, checkpoint.architecture)
     path = as_path(reference, "reference: tokens, or the path of a text or .safetensors")
     if path.suffix == ".safetensors":
         return read_reference(path, checkpoint.architecture)
@@ -64,7 +65,9 @@ def reference_notes(
         return ()
     assert checkpoint.tokenizer is not None
     text = checkpoint.tokenizer.decode(sample.flatten().tolist())  # special tokens are left out
-    return tuple(
+    is_cut = sample.numel() + sample.shape[1] > MAX_TOKENS
+    cut = f"of the reference the first {sample.numel():,} tokens are read, which is the most"
+    return (cut,) * is_cut + tuple(
         f"the reference holds {name!r}, the name of a special token: it is read as text, not as "
         "that token; give token ids if the token is meant"
         for name in special_texts(checkpoint.tokenizer)
@@ -108,9 +111,9 @@ def _documents(path: Path) -> Iterator[str]:
     if path.is_dir():
         yield from chain.from_iterable(map(pieces_of, files_below(path)))
         return
-    yield read_text(
-        path, CorpusError, "a text file, a folder of text or .safetensors", _MAX_TEXT_BYTES
-    )
+    expected = "a text file, a folder of text or .safetensors"
+    text = read_text(path, CorpusError, expected, _MAX_TEXT_BYTES)
+    yield text.replace("\r\n", "\n").replace("\r", "\n")  # as files of a folder are read
 
 
 def _tokens(checkpoint: Checkpoint, documents: Iterator[str]) -> Iterator[int]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from circuitkit.checkpoints.byte_level_bpe import find_pair, read_byte_level_bpe
-from circuitkit.checkpoints.tokenizer_settings import refuse_settings
+from circuitkit.checkpoints.tokenizer_settings import ignored_settings, refuse_settings
 from circuitkit.errors import CheckpointError
 from circuitkit.files import read_text
 
@@ -59,7 +59,8 @@ def find_tokenizer(folder: Path, vocab_size: int, split: str | None) -> Tokenize
         found = read_tokenizer(path, vocab_size)
     else:
         path = pair[0]
-        found = _fitted(path, read_byte_level_bpe(*pair, split), vocab_size)._replace(files=pair)
+        found = _fitted(path, read_byte_level_bpe(*pair, split), vocab_size)
+        found = TokenizerFile(found.tokenizer, (*found.warnings, *ignored_settings(folder)), pair)
     if found.tokenizer is not None:
         refuse_settings(folder, found.tokenizer)
     return _of_this_model(path, found, vocab_size)

@@ -57,6 +57,19 @@ def refuse_settings(folder: Path, tokenizer: Tokenizer) -> None:
             )
 
 
+def ignored_settings(folder: Path) -> list[str]:
+    """Tokens that a file asks to be put around every text, which ``transformers`` then puts."""
+    path = folder / _CONFIG
+    held = read_object(path) if path.exists() else {}
+    places = {"add_bos_token": "before", "add_eos_token": "after"}
+    return [
+        f"{_CONFIG}: asks to put a token {where} every text ({key}), which is not put there"
+        + (": convert --start-token ID does" if where == "before" else "")
+        for key, where in places.items()
+        if held.get(key) is True
+    ]
+
+
 def _why_not(added: _Added, tokenizer: Tokenizer) -> str | None:
     """How the tokenizer differs; None where it has the token as the file says."""
     known = tokenizer.token_to_id(added.text)

@@ -30,11 +30,12 @@ def bundled_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _does(row: Mapping[str, Any]) -> str:
-    done, missing = row["tasks_done"], row["tasks_not_done"]
+    done, missing, unknown = (row[f"tasks_{kind}"] for kind in ("done", "not_done", "not_known"))
     if done is None:
         return f"tasks not measured for these weights: circuitkit checkpoints {row['name']} --save"
     rest = f"; not {', '.join(missing)}" if missing else ""
-    return f"does {len(done)} of {len(done) + len(missing)} tasks{rest}"
+    rest += f"; not known: {', '.join(unknown)}" if unknown else ""
+    return f"does {len(done)} of {len(done) + len(missing) + len(unknown)} tasks{rest}"
 
 
 def competence_lines(competence: Competence) -> Iterator[str]:
@@ -49,7 +50,7 @@ def competence_lines(competence: Competence) -> Iterator[str]:
     for row in competence.tasks:
         yield f"{row.task:<{width}}  {_answered(row)}"
     yield ""
-    open_ = sum(row.accuracy is not None and row.accuracy.low is None for row in competence.tasks)
+    open_ = len(competence.not_known)
     rest = f"; of {open_} it is not known" if open_ else ""
     yield f"does {len(competence.done)} of {len(competence.tasks)}{rest}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from circuitkit.cli.completion import checkpoint_names
-from circuitkit.cli.console import as_json, print_json, progress_bar, quiet
+from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
 from circuitkit.errors import UsageError
 
 _PAIRS = 512
@@ -44,6 +44,7 @@ def checkpoints(
 
 def _measure(name: str, n_pairs: int, *, save: bool, as_json: bool, quiet: bool) -> None:
     from circuitkit.checkpoints import load_checkpoint
+    from circuitkit.checkpoints.competence_json import Competence
     from circuitkit.cli.checkpoint_text import competence_lines
     from circuitkit.competence.measure import measure_competence
 
@@ -53,6 +54,9 @@ def _measure(name: str, n_pairs: int, *, save: bool, as_json: bool, quiet: bool)
     lines = [competence.to_json().rstrip()] if as_json else competence_lines(competence)
     click.echo("\n".join(lines))
     if save:
+        before = Competence.load(loaded.path)
+        if before is not None and before.sha256 == loaded.sha256 and before.n_pairs > n_pairs:
+            print_notes([f"replaced: a table of up to {before.n_pairs} test pairs a task"])
         competence.save(loaded.path)
 
 

@@ -11,7 +11,7 @@ import click
 
 from circuitkit.cli.completion import checkpoint_names, config_names, folders
 from circuitkit.cli.console import as_json, goes_on, print_json, progress_bar, quiet
-from circuitkit.errors import TrainingError
+from circuitkit.errors import SavedInterrupt, TrainingError
 
 if TYPE_CHECKING:
     from circuitkit.training import TrainingConfig
@@ -53,7 +53,7 @@ def train(
     if not first_process():
         _help(loaded, out, bridge_to)
         return
-    with goes_on("--resume"), progress_bar(quiet=quiet) as bar:
+    with goes_on("--resume", at=SavedInterrupt), progress_bar(quiet=quiet) as bar:
         checkpoint = run(
             loaded, out, bridge_to=bridge_to, resume=resume, report=shown_by(bar, loaded)
         )

@@ -13,7 +13,7 @@ from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.competence_json import Competence, Interval, TaskCompetence, does_task
 from circuitkit.competence.ability import measure_ability
-from circuitkit.errors import TaskError
+from circuitkit.errors import TaskError, UsageError
 from circuitkit.files import shipped_folder
 from circuitkit.model import Transformer
 from circuitkit.progress import Progress, silent
@@ -40,13 +40,20 @@ def measure_competence(
     Raises:
         CheckpointError: if the weights are wrong.
         TaskError: if a task's file is wrong.
+        UsageError: if there is no task, no pair, or two tasks have one name.
     """
-    names = builtin_tasks() if tasks is None else tasks
+    asked = [load_task(name) for name in (builtin_tasks() if tasks is None else tasks)]
+    names = [task.name for task in asked]
+    if n_pairs < 1 or not asked or len(set(names)) < len(names):
+        raise UsageError(
+            f"measure_competence: got n_pairs={n_pairs} and tasks {', '.join(names) or 'none'}; "
+            "expected at least one pair, and tasks of different names."
+        )
     model, rows = checkpoint.load_model(), []
-    for name in names:
-        progress("tasks", len(rows), len(names))
-        rows.append(_put(load_task(name), checkpoint, model, n_pairs))
-    progress("tasks", len(rows), len(names))
+    for task in asked:
+        progress("tasks", len(rows), len(asked))
+        rows.append(_put(task, checkpoint, model, n_pairs))
+    progress("tasks", len(rows), len(asked))
     return Competence(
         checkpoint=checkpoint.name, sha256=checkpoint.sha256, n_pairs=n_pairs, tasks=tuple(rows)
     )

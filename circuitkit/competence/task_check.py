@@ -26,6 +26,7 @@ from circuitkit.competence.task_problems import (
     side_problems,
     unusable_pairs,
 )
+from circuitkit.errors import UsageError
 from circuitkit.model import EncodedPairs
 from circuitkit.statistics.intervals import Estimate
 from circuitkit.task import SPLITS, Leaks, Pair, Split, Task
@@ -45,7 +46,10 @@ def check_task(checkpoint: Checkpoint, task: Task, n_pairs: int = 512) -> dict[s
         TaskError: if a template of any split cannot be asked (a prompt does not fit, an answer
             is not one token of its own after its prompt), or no test pair of a file can; with
             file, key and value.
+        UsageError: if no pair is asked for.
     """
+    if n_pairs < 1:
+        raise UsageError(f"check_task: got n_pairs={n_pairs}, expected at least one.")
     task = checkpoint.usable(task)
     every = _ask(checkpoint, task, n_pairs)
     leaks = _leaks(checkpoint, task)

@@ -15,7 +15,7 @@ from circuitkit.corpora.text_files import read_folder, read_stdlib
 from circuitkit.corpora.tinypython import VALIDATION_SEED, tinypython
 from circuitkit.errors import CorpusError
 
-__all__ = ["VALIDATION_SEED", "open_corpus"]
+__all__ = ["VALIDATION_SEED", "folders_of", "open_corpus"]
 
 
 def open_corpus(spec: str, *, seed: int, held_out: bool = False) -> Iterator[str]:
@@ -41,6 +41,17 @@ def open_corpus(spec: str, *, seed: int, held_out: bool = False) -> Iterator[str
         return mix(parts, partial(_open_one, seed=seed, held_out=held_out))
     except CorpusError as error:
         raise CorpusError(f"in {spec!r}: {error}") from None
+
+
+def folders_of(spec: str) -> list[Path]:
+    """The folders that a corpus reads.
+
+    Raises:
+        CorpusError: if it is a mixture with a wrong weight, or of one corpus twice.
+    """
+    sources = [part.source for part in parse_mixture(spec)] if is_mixture(spec) else [spec]
+    split = (source.partition(":") for source in sources)
+    return [Path(path) for kind, _, path in split if kind == "folder" and path]
 
 
 def _open_one(spec: str, *, seed: int, held_out: bool) -> Iterator[str]:

@@ -46,7 +46,7 @@ def parse_mixture(spec: str) -> list[Part]:
         CorpusError: if a weight is not positive, or a corpus comes twice.
     """
     parts = [_parse_part(text, spec) for text in _PLUS.split(spec)]
-    sources = [part.source for part in parts]
+    sources = [part.source.rstrip("/") for part in parts]
     for source in sources:
         if sources.count(source) > 1:
             raise CorpusError(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.native import checked_sample
 from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit.folder import MEANS as FILE
 from circuitkit.errors import CircuitError
@@ -170,6 +171,9 @@ def measure_means(
 
     Activations are streamed: one batch at a time is held.
 
+    Raises:
+        CheckpointError: if the reference is not token ids of this model.
+
     Examples:
         >>> import circuitkit as ck
         >>> checkpoint = ck.load_checkpoint("tinypython-nano")
@@ -177,6 +181,7 @@ def measure_means(
         >>> means.n_tokens
         1024
     """
+    reference = checked_sample(reference, model.arch)
     widths, device = model.arch.widths, model.device
     moments = {
         site: _Moments(*torch.zeros(3, width, dtype=torch.float64, device=device))

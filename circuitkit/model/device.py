@@ -44,7 +44,7 @@ def _why_not(name: str | torch.device) -> str:
     """Why a device cannot be used; empty if it can."""
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         small = str(name).lower()
         is_known = small.partition(":")[0] in KINDS and small != name
         return f"it is written in small letters: {small}" if is_known else "there is no such device"

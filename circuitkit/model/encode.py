@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from circuitkit.errors import TaskError
 from circuitkit.model.encoded_pairs import EncodedPairs
 from circuitkit.model.pair_reader import PairReader
 from circuitkit.model.repeated_pairs import refuse_contradictions
@@ -26,8 +27,10 @@ def encode_pairs(
 
     Raises:
         TaskError: from the first pair that cannot be asked, as ``PairReader`` has it, or if two
-            pairs contradict each other.
+            pairs contradict each other, or there is none.
     """
+    if not pairs:
+        raise TaskError("no pairs to ask; expected at least one.")
     reader = PairReader(
         pairs, tokenizer, start_token=start_token, vocab_size=vocab_size, n_ctx=n_ctx
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from circuitkit.errors import PairError, TaskError
 from circuitkit.task import Pair, Prompt
-from circuitkit.task.pairs import naming_place
+from circuitkit.task.pairs import EMPTY, naming_place
 
 _SPACE = "▁"
 """How some normalisers write a space."""
@@ -142,7 +142,14 @@ def _short(text: str) -> str:
 def _prompt(side: Prompt, texts: _Texts, vocab_size: int) -> list[int]:
     if side.text is None:
         return [_checked(token, vocab_size) for token in side.tokens or ()]
-    return texts.encoded[side.text].ids
+    ids = texts.encoded[side.text].ids
+    if not ids:  # a start token before it would be all that is asked
+        raise PairError(
+            f"the prompt {_short(side.text)} is no token at all for this checkpoint; expected at "
+            "least one. Write what its tokenizer can read.",
+            EMPTY,
+        )
+    return ids
 
 
 def _answer(side: Prompt, texts: _Texts, vocab_size: int) -> int:

@@ -116,7 +116,8 @@ def _csv_rows(text: str, path: Path) -> Iterator[Row]:
     """
     if text.count("\r\n") == text.count("\n"):
         text = text.replace("\r\n", "\n")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(lines, strict=True)
     parts: dict[int, str] = {}
     names: list[str] = []
     while True:
@@ -142,8 +143,21 @@ def _csv_rows(text: str, path: Path) -> Iterator[Row]:
                 'quote a value that holds a comma or a line break, "like, this"'
             )
         else:
+            _refuse_late_quotes(values, "".join(lines[line - 1 : reader.line_num]), where)
             given = {part: values[i] for i, part in parts.items()}
             yield _row(_nested(given, where), line, where)
+
+
+def _refuse_late_quotes(values: list[str], written: str, where: str) -> None:
+    """Quotes after a blank quote nothing in CSV: they, and the blank, would be part of the text."""
+    for value in values:
+        late = re.fullmatch(r'\s+("[^"]*")\s*', value)
+        if late and re.search(rf"(^|,){re.escape(value)}", written):
+            raise TaskError(
+                f"{where}: in {value[:60]!r} the quotes come after a blank, and would be part of "
+                f"the text; expected {late[1][:60]} right behind the comma, or every quote doubled "
+                "within quotes if they are meant"
+            )
 
 
 def _places(names: list[str], where: str) -> dict[int, str]:

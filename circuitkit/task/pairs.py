@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Literal, get_args
 
 from circuitkit.errors import PairError, TaskError
@@ -65,6 +66,8 @@ class Prompt:
         kind = str if self.tokens is None else int
         if not isinstance(self.answer, kind):
             raise TaskError(f"answer {self.answer!r}: expected {kind.__name__}, as the prompt is")
+        if any(not isinstance(token, Integral) for token in self.tokens or ()):
+            raise TaskError(f"tokens {self.tokens!s:.60}: expected ids, whole numbers")
         if self.answer == "":
             raise PairError("the answer is empty; expected one token of text", EMPTY)
         if not self.text and not self.tokens:

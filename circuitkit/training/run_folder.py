@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from circuitkit.checkpoints.native import RUN
+from circuitkit.corpora import folders_of
 from circuitkit.errors import UsageError
 from circuitkit.files import claim_folder, read_text, remove, sha256, write_whole
 from circuitkit.training.matmul import faster_in_bfloat16
 from circuitkit.training.train_config import TrainingConfig
 
-RUN = "run.json"
 _EXPECTED = "the configuration of a run"
 
 
@@ -23,8 +24,15 @@ def claim(config: TrainingConfig, folder: Path, *, resume: bool) -> None:
 
     Raises:
         UsageError: if it holds something else, a run of another configuration, or a run
-            and ``resume`` is off.
+            and ``resume`` is off; or if it lies in a folder that the corpus reads.
+        CorpusError: if the corpus is no right mixture.
     """
+    for corpus in folders_of(config.corpus.source):
+        if folder.resolve().is_relative_to(corpus.resolve()):
+            raise UsageError(
+                f"{folder} lies in {corpus}, which corpus.source reads: the run would learn from "
+                "files of its own. Choose an --out outside it."
+            )
     claim_folder(folder, RUN, "a training run")
     if not (folder / RUN).exists():
         write_whole(folder / RUN, _text(config))

@@ -39,9 +39,11 @@ def build_tokenizer(
         write_whole(path, (given or learn_tokenizer(config)).to_str(pretty=True))
     text = read_text(path, TrainingError, "the tokenizer of this run")
     try:
-        return Tokenizer.from_str(text)
+        tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise TrainingError(f"{path} is not a tokenizer: {error}. Choose another --out.") from None
+    tokenizer.encode_special_tokens = True  # as a checkpoint's: the start token's name is text
+    return tokenizer
 
 
 def learn_tokenizer(config: TrainingConfig) -> Tokenizer:

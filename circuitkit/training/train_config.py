@@ -158,6 +158,16 @@ class TrainingConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _the_sample_has_a_row(self) -> TrainingConfig:
+        kept, length = self.corpus.n_reference_tokens, self.architecture.n_ctx
+        if kept < length:
+            raise ValueError(
+                f"corpus.n_reference_tokens is {kept}, less than one sequence of "
+                f"architecture.n_ctx = {length}: means could be measured over nothing; raise it"
+            )
+        return self
+
     @property
     def tokens_per_step(self) -> int:
         """Tokens learned from in one step."""

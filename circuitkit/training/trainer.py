@@ -8,6 +8,7 @@ multiply in bfloat16; weights, and the validation loss, are float32.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from contextlib import nullcontext
@@ -23,7 +24,7 @@ from torch import Tensor
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint, load_checkpoint
 from circuitkit.checkpoints.native import CONFIG
-from circuitkit.errors import TrainingError
+from circuitkit.errors import SavedInterrupt, TrainingError, UsageError
 from circuitkit.model.device import repeatable
 from circuitkit.progress import shown, silent
 from circuitkit.training.coupling import Coupling, coupled
@@ -65,7 +66,7 @@ def train(
 
     An interrupted run goes on with ``resume=True`` and ends with the same bytes; a
     finished one gives its checkpoint again. Ctrl-C finishes the step under way and
-    saves before it raises ``KeyboardInterrupt``.
+    saves before it raises ``SavedInterrupt``, a ``KeyboardInterrupt``.
 
     With ``run.devices`` above 1 the script that calls this is run once more for each
     further device, and every process returns the same checkpoint.
@@ -102,7 +103,7 @@ def _train(
         config = settled(config, folder)
         claim(config, folder, resume=resume)
     if (folder / CONFIG).exists():  # written last, so the run is finished
-        return load_checkpoint(folder)
+        return _finished(settled(config, folder), folder)
     if devices.first:
         _read_corpus(config, folder, dense, report)
     with devices.started(), repeatable(devices.device):
@@ -111,6 +112,17 @@ def _train(
         first = load_state(folder, run.learner, run.optimizer, config_sha256(run.config))
         _run_steps(run, first)
         return write_checkpoint(run, time.monotonic() - began, resumed_at=first)
+
+
+def _finished(config: TrainingConfig, folder: Path) -> Checkpoint:
+    """The checkpoint in a folder, if it is what this configuration gave."""
+    checkpoint = load_checkpoint(folder)
+    if (checkpoint.training or {}).get("config") != json.loads(config.model_dump_json()):
+        raise UsageError(
+            f"the checkpoint in {folder} is not the result of the run there: something else was "
+            "written over it. Choose another --out, and train again."
+        )
+    return checkpoint
 
 
 def _run_steps(run: Run, first: int) -> None:
@@ -122,7 +134,7 @@ def _run_steps(run: Run, first: int) -> None:
             _step(run, run.done)
             if run.devices.agree(interrupted.is_set()):
                 _save(run)
-                raise KeyboardInterrupt
+                raise SavedInterrupt
 
 
 def _prepare(
