@@ -42,6 +42,17 @@ def checked_call(verb: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def check_fields(noun: object) -> None:
+    """Check the fields of a dataclass against its own hints, as ``checked_call`` does arguments.
+
+    Raises:
+        UsageError: if one is of a wrong type.
+    """
+    kind = type(noun)
+    for name, hint in _hints(kind).items():
+        _check(f"{kind.__name__}: {name}", getattr(noun, name), hint)
+
+
 def _meant(signature: inspect.Signature, given: Mapping[str, object]) -> str:
     names = list(signature.parameters)
     wrong = [name for name in given if name not in names]

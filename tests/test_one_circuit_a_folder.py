@@ -16,7 +16,7 @@ import circuitkit as ck
 from circuitkit.checkpoints.reference import describe_reference, load_reference, sample_sha256
 from circuitkit.circuit import FILE, Circuit, CircuitFolder
 from circuitkit.circuit.folder import MADE_FROM_CIRCUIT
-from circuitkit.errors import MismatchError
+from circuitkit.errors import MismatchError, UsageError
 from circuitkit.extraction import Means
 from circuitkit.planted import plant
 
@@ -190,16 +190,18 @@ def test_progress_says_that_a_diagram_is_drawn(copy):
     assert "reports: 0 of 1" in cli("report", copy / "new").err
 
 
-def test_a_report_of_another_circuit_takes_the_folder_whole(tmp_path):
-    """No verdict, table or task of the circuit before is left; of the same one all is."""
+def test_a_report_of_another_circuit_is_refused_with_nothing_lost(tmp_path):
+    """Nothing of the circuit that is there goes; of the same one all stays; a PDF is no folder."""
     circuit = example_circuit()
     ck.write_report(tmp_path, circuit, example_validation(circuit))
     (tmp_path / "task.toml").write_text("of the same circuit")
     ck.write_report(tmp_path, circuit, example_validation(circuit))
     assert (tmp_path / "task.toml").exists()
-    ck.write_report(tmp_path, tiny_circuit())
-    left = {path.name for path in tmp_path.iterdir()}
-    assert not left & {"validation.json", "findings.csv", "task.toml"}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match="holds another circuit, and what was found of it"):
+        ck.write_report(tmp_path, tiny_circuit())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert ck.write_report(tmp_path / "tiny.pdf", tiny_circuit()).exists()
 
 
 def test_a_circuit_that_cannot_be_read_is_another(tmp_path):

@@ -153,7 +153,8 @@ def test_the_sample_is_asked_for_as_it_was(path, words, arguments):
     assert words in commands(circuit, None, origin)[-2]
     pruned = SearchSettings(restarts=1, pruning={"n_steps": 30})
     in_python = circuit.model_copy(update={"search": pruned})
-    assert f"(checkpoint, task, config{arguments}." in commands(in_python, None, origin)[-2]
+    run = commands(in_python, None, origin)[-2]
+    assert f"(checkpoint, task, config{arguments[:-1]}, out='DIR')" in run
     by_family = commands(in_python, None, origin, by="kind")[-2]
     assert f"(checkpoint, task, config{arguments[:-1]}, by='kind'," in by_family
 

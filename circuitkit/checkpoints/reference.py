@@ -14,7 +14,7 @@ from circuitkit.checkpoints.checkpoint import Checkpoint
 from circuitkit.checkpoints.native import REFERENCE, checked_sample, read_reference
 from circuitkit.circuit import Reference
 from circuitkit.corpora.text_files import files_below, pieces_of
-from circuitkit.errors import CheckpointError, CorpusError
+from circuitkit.errors import CheckpointError, CorpusError, UsageError
 from circuitkit.files import as_path, read_text, sha256
 from circuitkit.model.tokenise import special_texts
 
@@ -38,10 +38,17 @@ def load_reference(
         CheckpointError: if the checkpoint has no sample, or no tokenizer for text, or tokens are
             not of this model.
         CorpusError: if there is no text, or less than one sequence of it.
+        UsageError: if fewer tokens than one sequence are asked for.
     """
     sample = _read(checkpoint, reference)
-    rows = len(sample) if n_tokens is None else max(1, n_tokens // sample.shape[1])
-    return sample[:rows]
+    if n_tokens is None:
+        return sample
+    if n_tokens < sample.shape[1]:
+        raise UsageError(
+            f"{n_tokens} tokens of a reference were asked for, expected at least one sequence of "
+            f"it, {sample.shape[1]}."
+        )
+    return sample[: n_tokens // sample.shape[1]]
 
 
 def _read(checkpoint: Checkpoint, reference: Tensor | str | Path | None) -> Int[Tensor, "n length"]:

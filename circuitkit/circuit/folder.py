@@ -45,6 +45,9 @@ FAMILIES_SVG = "families.svg"
 
 SMALLEST_VALIDATION = "smallest.validation.json"
 _SOURCES = "sources.json"
+GIVEN = "REFERENCE"
+"""Stands there for a sample that was given as token ids, and in commands for any not known."""
+
 _TASK_COPIES = ("task.toml", "task.jsonl", "task.csv")
 _DRAWN = ("nodes.csv", "edges.csv", "circuit.dot", "circuit.svg")
 MADE_FROM_CIRCUIT = (
@@ -329,17 +332,30 @@ class CircuitFolder:
         with suppress(OSError):
             folder.rmdir()
 
+    def holds(self, circuit: Circuit) -> bool:
+        """Whether this very circuit is in it."""
+        try:
+            return self.holds_one and self.circuit.sha256 == circuit.sha256
+        except CircuitError:
+            return False
+
     def forget_other(self, circuit: Circuit) -> None:
         """Remove all that the folder holds of another circuit than this one."""
-        if not self.holds_one:
-            return
-        try:
-            is_same = self.circuit == circuit
-        except CircuitError:
-            is_same = False
-        if not is_same:
+        if self.holds_one and not self.holds(circuit):
             self.forget_circuit()
             remove(self.path / MEANS)
+
+    def refuse_other(self, circuit: Circuit) -> None:
+        """Refuse to write a circuit where another one is, with all that was made from it.
+
+        Raises:
+            UsageError: if the folder holds another circuit.
+        """
+        if self.holds_one and not self.holds(circuit):
+            raise UsageError(
+                f"{self.path} holds another circuit, and what was found of it; it is not "
+                "replaced. Choose another folder."
+            )
 
 
 def as_circuit(given: Circuit | CircuitFolder | str | Path) -> Circuit:

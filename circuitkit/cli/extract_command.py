@@ -113,7 +113,7 @@ def extract(
             "smallest. Use --rung trusted, or leave --asks out."
         )
     opened, asked = load_checkpoint(checkpoint), load_task(task)
-    print_notes((*opened.warnings, *asked.notes, *_replaced(out, opened.sha256, asked.sha256)))
+    print_notes((*opened.warnings, *asked.notes, *(() if resume else _replaced(out))))
     given = {
         "reference": reference, "reference_tokens": reference_tokens, "out": out,
         "resume": resume, "device": device,
@@ -138,17 +138,20 @@ def extract(
     ctx.exit(0 if circuit.outcome == "target_met" else 1)
 
 
-def _replaced(out: Path, *asked: str) -> tuple[str, ...]:
-    """What the folder holds of another checkpoint or task, and will not hold any longer."""
+def _replaced(out: Path) -> tuple[str, ...]:
+    """What the folder holds, and will not hold any longer."""
     from circuitkit.circuit import CircuitFolder
+    from circuitkit.circuit.folder import SEARCH
     from circuitkit.errors import CircuitError
 
     folder = CircuitFolder(out)
+    if (out / SEARCH).exists():
+        return (f"{out} holds the finished parts of a search, which are dropped without --resume",)
     try:
         held = folder.circuit if folder.holds_one else None
     except CircuitError:
         return (f"{out} holds a circuit that cannot be read; it is replaced",)
-    if held is None or (held.checkpoint.sha256, held.task.sha256) == asked:
+    if held is None:
         return ()
     was = f"{held.task.name} in {held.checkpoint.name}"
-    return (f"{out} holds the circuit of {was}; it is replaced, with its validation and report",)
+    return (f"{out} holds a circuit of {was}; it is replaced, with its validation and report",)

@@ -62,11 +62,13 @@ def plant(
     from circuitkit.files import claim_folder
     from circuitkit.planted import plant as wire
     from circuitkit.planted import save_gpt2
-    from circuitkit.planted.planted_model import TABLE, TASK
+    from circuitkit.planted.planted_model import TABLE, TASK, TRUTH
 
     is_gpt2 = variation["format"] == "gpt2"
     planted = wire(name, **variation)
-    claim_folder(out, TABLE if is_gpt2 else TASK, "a planted model of this format")
+    claim_folder(out, TRUTH, "a planted model")
+    if (out / TRUTH).exists() and not (out / (TABLE if is_gpt2 else TASK)).exists():
+        raise UsageError(f"{out} holds a planted model of another format. Choose another --out.")
     if not quiet:
         click.echo(f"searching all circuits of {name} by brute force", err=True)
     found = save_gpt2(planted, out) if is_gpt2 else planted.save(out)

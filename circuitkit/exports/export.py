@@ -45,13 +45,14 @@ def export(
         folder: as ``extract`` leaves it.
         out: the file to write.
         format: ``program``, ``graphml``, ``node-link`` or ``mask``.
-        checkpoint: where the model is, if it is no longer where it was; graphs need none.
+        checkpoint: where the model is, if it is no longer where it was; not for a graph.
         rung: which circuit, if the folder holds two; None for the highest.
 
     Raises:
         CircuitError: if the folder holds no circuit, or it cannot be written as a program.
         MismatchError: if checkpoint, task or means are not those of the circuit.
-        UsageError: if the file cannot be written, or is one of a circuit folder.
+        UsageError: if the file cannot be written, or is one of a circuit folder, or a graph is
+            asked for and a checkpoint given.
 
     Examples:
         >>> import circuitkit as ck
@@ -70,10 +71,10 @@ def _content(
     opened: CircuitFolder, circuit: Circuit, format: Format,
     checkpoint: Checkpoint | str | Path | None,
 ) -> str | bytes:  # fmt: skip
-    if format == "graphml":
-        return graphml(circuit)
-    if format == "node-link":
-        return node_link(circuit)
+    if format in ("graphml", "node-link"):
+        if checkpoint is not None:
+            raise UsageError(f"format {format!r} needs no checkpoint. Leave it out.")
+        return graphml(circuit) if format == "graphml" else node_link(circuit)
     if format == "mask":
         found = checkpoint_of(opened, circuit, checkpoint)
         return mask_bytes(circuit, found.architecture.widths)

@@ -95,7 +95,8 @@ class AskMaker:
     """Makes the asks of one model.
 
     ``values`` are what ablated nodes are under ``mean``, ``sample`` is the reference (None: no
-    ``background`` can be asked), ``pairs`` are what it is decided on.
+    ``background`` can be asked), ``pairs`` are what it is decided on. ``cut`` is the model
+    without the edges that a circuit dropped, which then runs in its place.
     """
 
     model: Transformer
@@ -104,6 +105,7 @@ class AskMaker:
     pairs: EncodedPairs
     target_loss_nats: float
     seed: int
+    cut: Transformer | None = None
 
     @cached_property
     def own_losses(self) -> Float[Tensor, " pairs"]:
@@ -134,6 +136,10 @@ class AskMaker:
         return _Worst(
             units.worst_form(own) + ABOVE_MODEL_NATS, units.worst_template(own) + ABOVE_MODEL_NATS
         )
+
+    def known(self, names: Sequence[AskName]) -> list[AskName]:
+        """Those of the asks that can be asked."""
+        return [name for name in names if name != "background" or self.sample is not None]
 
     def criteria(self, names: Sequence[AskName]) -> list[Ask]:
         """The criteria, the cheapest first."""
@@ -188,7 +194,7 @@ class AskMaker:
 
     def folded(self, name: AskName, pairs: EncodedPairs, index: int = 0) -> FoldedBackground:
         """What a circuit is put into by an ask; ``index`` is the number of the batch."""
-        return FoldedBackground(self.model, self._background(name, pairs, index))
+        return FoldedBackground(self.cut or self.model, self._background(name, pairs, index))
 
     def _background(self, name: AskName, pairs: EncodedPairs, index: int) -> Background:
         if name == "interchange":

@@ -84,9 +84,12 @@ class Extraction:
 
 def describe(
     checkpoint: Checkpoint, task: Task, config: ExtractConfig, criterion: Criterion, means: Means,
-    test: EncodedPairs, found: Found, target: Target,
+    test: EncodedPairs, found: Found, target: Target, split: str,
 ) -> Circuit:  # fmt: skip
-    """Score the circuit on the test split and record everything about it."""
+    """Score the circuit on the test split and record everything about it.
+
+    ``split`` names the pairs that it was found on.
+    """
     model, nodes, edges = criterion.model, found.kept.nodes, found.kept.edges
     cut = cut_model(model, nodes, edges, criterion.values)
     scored = four_differences(model, test, nodes, criterion.values, circuit_model=cut)
@@ -113,7 +116,7 @@ def describe(
         n_pairs=len(test),
         minimality=Minimality(
             nodes_1_minimal=refined, edges_1_minimal=refined and config.granularity == "edge",
-            split="select and train" if criterion.asks else "select",
+            split=split,
             n_pairs=len(criterion.pairs), n_templates=criterion.n_templates,
             max_drift_nats=DRIFT_NATS if criterion.is_strict and criterion.pushed else None,
         ),

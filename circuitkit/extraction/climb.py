@@ -115,13 +115,13 @@ class Climb:
         name, model = f"trusted {attempt}", self.criterion.model
         scores = self.saved.scores(name, model.arch.widths)
         if scores is None:
-            seed = 1000 * self.config.seed
+            seed, asks = 1000 * self.config.seed, self.maker.known(self.config.asks)
             scores = learn_masks(
                 model, self.train, self.criterion.values,
                 target_loss_nats=self.criterion.target_loss_nats,
                 config=self.config.learning.of_restart(attempt), seed=seed,
                 within=self.candidates, progress=self._named,
-                terms=self.maker.terms(self.config.asks, self.train, self.candidates, seed),
+                terms=self.maker.terms(asks, self.train, self.candidates, seed),
             )  # fmt: skip
             self.saved.keep_scores(name, scores)
         return scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from circuitkit.arguments import check_fields
 from circuitkit.circuit import Ablation, Granularity, Rung
 from circuitkit.errors import UsageError
 from circuitkit.extraction.asks import DEFAULT_ASKS, AskName, check_asks
@@ -61,6 +62,7 @@ class ExtractConfig:
     asks: tuple[AskName, ...] = DEFAULT_ASKS
 
     def __post_init__(self) -> None:
+        check_fields(self)
         target = self.target_loss_nats
         if target is not None and not 0 < target < float("inf"):
             raise UsageError(f"target loss {target}: expected a positive number of nats.")

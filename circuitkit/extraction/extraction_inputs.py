@@ -13,7 +13,10 @@ from torch import Tensor
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.native import REFERENCE
 from circuitkit.checkpoints.pair_remarks import remarks
-from circuitkit.checkpoints.reference import load_reference, reference_notes
+from circuitkit.checkpoints.reference import load_reference, reference_notes, sample_sha256
+from circuitkit.circuit.folder import GIVEN
+from circuitkit.errors import UsageError
+from circuitkit.extraction.asks import DEFAULT_ASKS
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.means import Means
 from circuitkit.extraction.resume import search_key
@@ -76,16 +79,61 @@ def read_inputs(
 
     Raises:
         TaskError: if a pair cannot be asked of this checkpoint.
+        UsageError: if ``within`` names a node that is not there, an ask needs a sample, or how to
+            learn masks is given to a method that learns none.
         CheckpointError, CorpusError: if the sample is wrong or not there.
     """
+    if config.method != "pruning" and config.pruning is not None:
+        raise UsageError(
+            f"method {config.method!r} learns no masks, so pruning means nothing to it. Use "
+            "method 'pruning', or leave it out."
+        )
     sample = _sample(checkpoint, config, reference, reference_tokens)
-    notes = () if sample is None else reference_notes(checkpoint, reference, sample)
+    notes = _no_sample(config) if sample is None else (
+        reference_notes(checkpoint, reference, sample)
+    )  # fmt: skip
+    if within is not None:
+        _check_within(within, checkpoint)
     return ExtractionInputs(
         checkpoint=checkpoint, task=task, config=config, sample=sample,
-        reference=str(Path(reference).resolve()) if isinstance(reference, str | Path) else None,
+        reference=_named(checkpoint, reference, sample),
         within=within, splits=_encode(checkpoint, task, config, notes),
         key=search_key(checkpoint, task, config, sample, within),
     )  # fmt: skip
+
+
+def _named(
+    checkpoint: Checkpoint, reference: Sample | str | Path | None, sample: Sample | None
+) -> str | None:
+    """Where the sample was read from; a placeholder for tokens that are not the checkpoint's."""
+    if isinstance(reference, str | Path):
+        return str(Path(reference).resolve())
+    if reference is None or sample is None:
+        return None
+    has_own = (checkpoint.path / REFERENCE).exists()
+    own = checkpoint.load_reference()[: len(sample)] if has_own else None
+    return None if own is not None and sample_sha256(own) == sample_sha256(sample) else GIVEN
+
+
+def _no_sample(config: ExtractConfig) -> tuple[str, ...]:
+    """What cannot be asked without a sample of text."""
+    if not config.climbs or "background" not in config.asks:
+        return ()
+    if config.asks != DEFAULT_ASKS:
+        raise UsageError(
+            "the ask 'background' puts a circuit among activations on a sample of text, and the "
+            "checkpoint has none. Give one as --reference, or leave that ask out."
+        )
+    return ("there is no sample of text, so it was not asked what the circuit does among its "
+            "activations (background)",)  # fmt: skip
+
+
+def _check_within(within: NodeSet, checkpoint: Checkpoint) -> None:
+    """The nodes that a circuit may have are nodes of the model."""
+    widths = checkpoint.architecture.widths
+    for node in within:
+        if node.channel >= widths.get(node.site, 0):
+            raise UsageError(f"within: {checkpoint.name} has no node {node}.")
 
 
 def _encode(

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.reference import describe_reference
+from circuitkit.errors import MismatchError
 from circuitkit.explaining import explain
 from circuitkit.extraction.ask_maker import AskMaker
-from circuitkit.extraction.asks import AskName
 from circuitkit.extraction.candidates import find_candidates, nodes_to_learn
 from circuitkit.extraction.circuit_record import (
     Extraction,
@@ -59,7 +59,7 @@ def find_circuit(
     target = choose_target(model, splits.select, config.target_loss_nats, about)
     means = saved.means(model.arch.widths)
     if means is None:
-        means = inputs.means or _means(checkpoint, model, config, sample, progress)
+        means = _known_means(inputs) or _means(checkpoint, model, config, sample, progress)
         saved.keep_means(means)
     is_pushed = config.ablation == "mean" and sample is not None and halves_differ(sample)
     criterion = _criterion(model, means, splits, target, config, is_pushed=is_pushed)
@@ -111,15 +111,17 @@ def _describe(
         "reference": None if sample is None else describe_reference(inputs.checkpoint, sample),
     }
     about = (inputs.checkpoint, inputs.task, config)
-    smallest = describe(*about, criterion, means, test, search.found, target)
+    smallest = describe(*about, criterion, means, test, search.found, target, "select")
     smallest = smallest.model_copy(update={**common, "rung": "smallest"})
-    few = _maker(inputs, criterion, test[:N_PAIRS])
+    cut = cut_model(criterion.model, smallest.nodes, smallest.edges, criterion.values)
+    few = replace(_maker(inputs, criterion, test[:N_PAIRS]), cut=cut)
     ladder = [] if inputs.brief else [measure_step(smallest, few, "smallest")]
     record = search_record(config, search.restarts, search.found, inputs.splits.remarks)
     circuit = smallest
     if search.climb and search.climbed:
         asked, climbed = search.climb.criterion, search.climbed
-        trusted = describe(*about, asked, means, test, climbed.found(asked.model), target)
+        found, split = climbed.found(asked.model), "select and train"
+        trusted = describe(*about, asked, means, test, found, target, split)
         more = {"rung": "trusted", "asks": asked_of(asked, climbed.nodes)}
         trusted = trusted.model_copy(update={**common, **more})
         if not inputs.brief:
@@ -151,17 +153,40 @@ def _climb(
     """The climb from these circuits; it is decided on selection and training pairs."""
     train, config = inputs.splits.train, inputs.config
     maker = _maker(inputs, criterion, pairs_to_decide(train, inputs.splits.select))
-    names: list[AskName] = [
-        name for name in config.asks if name != "background" or inputs.sample is not None
-    ]
     asked = replace(
-        criterion, pairs=maker.pairs, asks=maker.criteria(names),
+        criterion,
+        pairs=maker.pairs,
+        asks=maker.criteria(maker.known(config.asks)),
         limits=maker.mean_limits,
-    )  # fmt: skip
+    )
     return Climb(
         known=known, train=train, criterion=asked, maker=maker, config=config, within=within,
         saved=saved, progress=progress,
     )  # fmt: skip
+
+
+def _known_means(inputs: ExtractionInputs) -> Means | None:
+    """The ablation values that were given, if they are of this checkpoint, ablation and sample.
+
+    Raises:
+        MismatchError: if not.
+    """
+    means, config, checkpoint = inputs.means, inputs.config, inputs.checkpoint
+    if means is None:
+        return None
+    n_tokens = 0 if config.ablation == "zero" or inputs.sample is None else inputs.sample.numel()
+    widths = {site: len(value) for site, value in means.values.items()}
+    given = (means.checkpoint_sha256, means.ablation, means.n_tokens)
+    if given != (checkpoint.sha256, config.ablation, n_tokens) or (
+        widths != checkpoint.architecture.widths
+    ):
+        raise MismatchError(
+            f"means of ablation {means.ablation!r} over {means.n_tokens:,} tokens of checkpoint "
+            f"{means.checkpoint_sha256[:12]}… were given, expected {config.ablation!r} "
+            f"over {n_tokens:,} tokens of {checkpoint.sha256[:12]}…. Leave them out to measure "
+            "them."
+        )
+    return means
 
 
 def _means(

@@ -181,7 +181,7 @@ def _measured(
 
 def _save(folder: CircuitFolder, circuit: Circuit, means: Means, losses: PublishedLosses) -> None:
     """All but the circuit itself, which comes last: without it the folder holds none."""
-    folder.forget_other(circuit)
+    folder.refuse_other(circuit)
     means.save(folder.path)
     losses.save(folder.path)
 

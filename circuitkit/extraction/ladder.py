@@ -22,6 +22,9 @@ from circuitkit.model import LN2
 
 N_PAIRS = 128
 
+_LEAST_NATS = 0.01
+"""A model that is no further below a guess, in nats, has no share of its performance to keep."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -30,17 +33,18 @@ class Step:
     ``follows`` is the share of prompts whose answer follows the circuit in the run on the other
     prompt, ``cue_kept`` the share of pairs whose cue keeps its sign under a random background,
     ``gain`` what the final norm amplifies by. ``failed`` names the asks that were not met, with
-    how far they went, as a share of their limit.
+    how far they went, as a share of their limit. F is None where the model itself is no better
+    than a guess.
     """
 
     rung: str
     outcome: str
     n_nodes: int
     n_edges: int
-    f_mean: float
-    f_interchange: float
+    f_mean: float | None
+    f_interchange: float | None
     follows: float
-    f_norms: float
+    f_norms: float | None
     gain: float
     cue_kept: float | None
     failed: str = ""
@@ -53,15 +57,16 @@ def measure_step(
     names: list[AskName] = ["interchange", "norms"]
     if maker.sample is not None:
         names.append("background")
-    own = float(maker.own_losses.mean())
+    own, scored = float(maker.own_losses.mean()), circuit.loss_nats
     found: dict[tuple[str, str], float] = {}
     for ask in maker.criteria(names):
         for measure, values in zip(ask.measures, ask.values(circuit.nodes), strict=True):
             found[ask.name, measure.name] = float(values.double().mean())
     missed = {name: x for name, x in (excesses or {}).items() if x > 1}
 
-    def f(loss_nats: float) -> float:
-        return round((LN2 - loss_nats) / (LN2 - own), 4)
+    def f(loss_nats: float, of_model: float = own) -> float | None:
+        better = LN2 - of_model
+        return round((LN2 - loss_nats) / better, 4) if better > _LEAST_NATS else None
 
     cue = found.get(("background", "share_cue_lost"))
     return Step(
@@ -69,7 +74,7 @@ def measure_step(
         outcome="not_reached" if missed else circuit.outcome,
         n_nodes=circuit.n_nodes,
         n_edges=circuit.n_edges,
-        f_mean=f(circuit.loss_nats.circuit),
+        f_mean=f(scored.circuit, scored.model),
         f_interchange=f(found["interchange", "loss_nats"]),
         follows=round(1 - found["interchange", "share_wrong"], 4),
         f_norms=f(found["norms", "loss_nats"]),
@@ -95,9 +100,9 @@ def read_ladder(folder: Path) -> tuple[Step, ...]:
 
 
 def _typed(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row with its empty share as None."""
-    cue = row["cue_kept"]
-    return {**row, "cue_kept": None if cue == "" else float(cue)}
+    """A row with its empty cells as None."""
+    names = ("cue_kept", "f_mean", "f_interchange", "f_norms")
+    return {**row, **{name: None if row[name] == "" else float(row[name]) for name in names}}
 
 
 def price_in_words(steps: Sequence[Step]) -> str:
@@ -107,9 +112,10 @@ def price_in_words(steps: Sequence[Step]) -> str:
     smallest, trusted = steps
     if trusted.failed:
         return f"no trusted circuit: {trusted.failed}; this is the smallest one"
-    times = trusted.n_edges / max(1, smallest.n_edges)
+    times = f"{trusted.n_edges / max(1, smallest.n_edges):.1f} times"
+    price = times if smallest.n_edges else f"{trusted.n_edges} edges in place of"
     return (
-        f"price of trust: {times:.1f} times the edges of the smallest circuit "
+        f"price of trust: {price} the edges of the smallest circuit "
         f"({smallest.n_nodes} nodes, {smallest.n_edges} edges), whose answer in the run on the "
         f"other prompt follows in {smallest.follows:.2f} of prompts; here in {trusted.follows:.2f}"
     )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.folder import SEARCH
 from circuitkit.errors import CircuitError
@@ -43,13 +44,12 @@ class SavedSearch:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def begin(self, key: str, *, resume: bool = True) -> None:
-        """Continue from what the folder holds under this key; ignore what has another."""
-        self.key, self.parts = key, {}
-        if not resume:
-            self.end()
-        found = self._read()
-        if found.get("key") == key:
-            self.parts = found["parts"]
+        """Continue from what the folder holds under this key; ignore what has another.
+
+        What is there stays until the first part of this search is kept.
+        """
+        found = self._read() if resume else {}
+        self.key, self.parts = key, found["parts"] if found.get("key") == key else {}
 
     @property
     def key_in_folder(self) -> str | None:
@@ -190,7 +190,7 @@ def search_key(
     about = {
         "checkpoint": checkpoint.sha256,
         "task": task.sha256,
-        "reference": None if reference is None else sha256(reference.cpu().numpy().tobytes()),
+        "reference": None if reference is None else sample_sha256(reference),
         "within": _plain_nodes(within),
         "made by": record("circuitkit extract", config.to_dict(), config.seed).model_dump(),
     }

@@ -18,7 +18,7 @@ from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.of_circuit import checkpoint_of
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
-from circuitkit.circuit.folder import PRUNING, Neighbour
+from circuitkit.circuit.folder import PRUNING, SMALLEST_VALIDATION, VALIDATION, Neighbour
 from circuitkit.errors import CircuitError, CircuitkitError
 from circuitkit.explaining import explain
 from circuitkit.extraction.asks import DEFAULT_ASKS
@@ -27,11 +27,12 @@ from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means
 from circuitkit.files import check_writable, remove
-from circuitkit.findings import Validation
+from circuitkit.findings import Validation, suite_order
 from circuitkit.progress import Progress
 from circuitkit.validation.search_trial import Sibling
 from circuitkit.validation.suites import Thorough
 from circuitkit.validation.validate import validate
+from circuitkit.validation.verdict import grade_of, weakest_of
 from circuitkit.views.tables import write_findings, write_tables
 
 
@@ -48,6 +49,8 @@ def validate_folder(
     progress: Progress | None = None,
 ) -> Validation:
     """Test every claim about the circuit of a folder, and write the verdict there.
+
+    Claims of the thorough suite that the folder's verdict holds already stay in it.
 
     Args:
         folder: as ``extract`` leaves it. The circuit is compared with those of other tasks on
@@ -91,6 +94,7 @@ def validate_folder(
     )  # fmt: skip
     if opened.explanation is None and circuit.sha256 == opened.circuit.sha256:
         _explain(opened, model, circuit, means, sample)
+    validation = _with_known(validation, opened, circuit)
     opened.save_validation(validation)
     if circuit.sha256 == opened.circuit.sha256:
         write_findings(validation, opened.path)
@@ -98,6 +102,26 @@ def validate_folder(
     if thorough:
         remove(opened.thorough_file(circuit))  # the validation holds them all
     return validation
+
+
+def _with_known(validation: Validation, folder: CircuitFolder, circuit: Circuit) -> Validation:
+    """A verdict with the claims of the thorough suite that the folder's holds already."""
+    is_own = circuit.sha256 == folder.circuit.sha256
+    name = VALIDATION if is_own else SMALLEST_VALIDATION
+    if not (folder.path / name).exists():
+        return validation
+    before = Validation.load(folder.path, name)
+    new = {finding.claim for finding in validation.findings}
+    known = [finding for finding in before.findings if finding.claim not in new]
+    if before.circuit_sha256 != circuit.sha256 or not known:
+        return validation
+    every = (*validation.findings, *known)
+    findings = tuple(sorted(every, key=lambda finding: suite_order(finding.claim)))
+    return validation.model_copy(
+        update={
+            "findings": findings, "grade": grade_of(findings), "weakest": weakest_of(findings),
+        }
+    )  # fmt: skip
 
 
 def explain_folder(folder: str | Path) -> None:
@@ -179,6 +203,8 @@ def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
         config = {**record["config"], "pruning": PruningConfig(**chosen)}
         if config["method"] == "pruning":
             config["n_gradient_points"] = 1  # a record of before others were refused
+        else:
+            config["pruning"] = None
         if config["tune"]:
             del config["restarts"]  # as above
         asks = config.pop("asks", DEFAULT_ASKS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,17 @@ def write_report(
         circuit: what to report on; None for the circuit and the validation of the folder.
         validation: its validation; without it the report says "not validated".
         origin: where its checkpoint, task and reference are, for the command that it prints.
-        explanation: how it comes to its answer; None for that in ``out``, if it is of this
-            circuit. Without one page one has the full diagram.
+        explanation: how it comes to its answer. Without one page one has the full diagram.
+
+    Where ``out`` holds this very circuit, what is not given is what the folder says, but for the
+    validation.
 
     Raises:
         CircuitError: if ``circuit`` is None and the folder holds none.
         MismatchError: if the validation or the explanation is of another circuit.
         ReportError: if a picture or the page cannot be drawn.
-        UsageError: if ``out`` cannot be written to, or is a folder that holds something else.
+        UsageError: if ``out`` cannot be written to, or is a folder that holds something else,
+            such as another circuit.
 
     Examples:
         >>> import circuitkit as ck
@@ -63,15 +67,13 @@ def write_report(
         folder = CircuitFolder.open(out)
         out, reported = folder.path, Reported.of(folder)
     else:
-        reported = Reported(
-            circuit=circuit, validation=validation, origin=origin,
-            explanation=explanation or _explanation_in(out, circuit),
-        )  # fmt: skip
+        reported = _given(out, circuit, validation, origin, explanation)
     path = out.path if isinstance(out, CircuitFolder) else as_path(out)
-    pdf = typeset([reported])
     if path.suffix.lower() == ".pdf":
-        write_whole(path, pdf)
+        write_whole(path, typeset([reported]))
         return path
+    CircuitFolder(path).refuse_other(reported.circuit)
+    pdf = typeset([reported])
     CircuitFolder.claim(path, "a report")
     _write_nouns(path, reported)
     write_whole(path / REPORT, pdf)
@@ -140,16 +142,25 @@ def report_data(reported: Sequence[Reported]) -> dict[str, Any]:
     }
 
 
-def _explanation_in(out: str | Path | CircuitFolder, circuit: Circuit) -> Explanation | None:
-    """What a folder says of this circuit."""
+def _given(
+    out: str | Path | CircuitFolder, circuit: Circuit, validation: Validation | None,
+    origin: Origin | None, explanation: Explanation | None,
+) -> Reported:  # fmt: skip
+    """A circuit with what is given, and else what a folder says of it."""
     folder = out if isinstance(out, CircuitFolder) else CircuitFolder(as_path(out))
-    is_of_it = folder.holds_one and folder.circuit.sha256 == circuit.sha256
-    return folder.explanation if is_of_it else None
+    if not folder.holds(circuit):
+        return Reported(
+            circuit=circuit, validation=validation, origin=origin, explanation=explanation
+        )
+    known = Reported.of(folder)
+    return replace(
+        known, validation=validation, origin=origin or known.origin,
+        explanation=explanation or known.explanation,
+    )  # fmt: skip
 
 
 def _write_nouns(folder: Path, reported: Reported) -> None:
     circuit, validation, explanation = reported.circuit, reported.validation, reported.explanation
-    CircuitFolder(folder).forget_other(circuit)
     circuit.save(folder)
     write_diagram(circuit, folder)
     write_tables(circuit, folder, validation)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from circuitkit.circuit import Circuit, Origin
+from circuitkit.circuit.folder import GIVEN
 from circuitkit.circuit.published_losses import METHOD as RELEASED
 from circuitkit.findings import DEFAULT_CLAIMS, Claim, Validation
 from circuitkit.views.safe_text import shell_word
@@ -96,7 +97,7 @@ def _python(
     given = ["checkpoint", "task", "config"]
     given += ["within=NODES"] if "n_within" in settings else []
     given += [f"{name}={value!a}" for name, value in _sample(circuit, origin).items()]
-    run = f"ck.run_extraction({', '.join(given)}).save('DIR')"
+    run = f"ck.run_extraction({', '.join(given)}, out='DIR')"
     if by:
         run = f"ck.extract_by_family({', '.join(given)}, by={by!a}, out='DIR')"
     return [
@@ -132,7 +133,7 @@ def _reference(circuit: Circuit, origin: Origin) -> str | None:
     """Where the sample is; a placeholder where only its hash is known."""
     if origin.is_known or circuit.reference is None or circuit.reference.is_own:
         return origin.reference
-    return "REFERENCE"
+    return GIVEN
 
 
 def _notes(circuit: Circuit, origin: Origin, beyond: list[str]) -> list[str]:
@@ -142,7 +143,7 @@ def _notes(circuit: Circuit, origin: Origin, beyond: list[str]) -> list[str]:
         "made by an earlier version: for restarts and the like see pruning.json":
             circuit.reference is None,
         named: not origin.is_known,
-        "REFERENCE is the sample that was given": _reference(circuit, origin) == "REFERENCE",
+        "REFERENCE is the sample that was given": _reference(circuit, origin) == GIVEN,
         f"the command line has no option for {', '.join(beyond)}; in Python:": bool(beyond),
         "NODES are those that the circuit could choose from": "n_within" in beyond,
     }  # fmt: skip
