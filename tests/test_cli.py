@@ -39,8 +39,8 @@ FEW_STEPS = PruningConfig(n_steps=20, lr=0.15, pressure_start=1e-3)
 
 def small_config(**settings):
     """What ``extract`` asks for, but with little of everything, so that a test does not wait."""
-    few = {"restarts": 1, "n_train": 64, "n_select": 32, "n_test": 48, "pruning": FEW_STEPS,
-           "rung": "smallest"}  # fmt: skip
+    few = {"restarts": 1, "n_train": 64, "n_select": 32, "n_test": 48, "rung": "smallest"}
+    few |= {"pruning": FEW_STEPS} if settings.get("method", "pruning") == "pruning" else {}
     return ExtractConfig(**settings | few)
 
 
