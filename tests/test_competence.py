@@ -10,7 +10,13 @@ from test_cli import cli, letter_task
 from tiny import tiny_checkpoint, tiny_model, token_task
 from tokenizers import Tokenizer, models
 
-from circuitkit.checkpoints import bundled, bundled_checkpoints, load_checkpoint, save_checkpoint
+from circuitkit.checkpoints import (
+    bundled,
+    bundled_checkpoints,
+    convert_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from circuitkit.checkpoints.competence_json import (
     FILE,
     MAX_LOSS_NATS,
@@ -278,6 +284,15 @@ def test_the_table_is_printed_and_saved_as_json(tmp_path, two_tasks):
     assert list(ran.json["tasks"][0]["accuracy"]) == ["mean", "low", "high"]
     assert ran.json["sha256"] == load_checkpoint(folder).sha256
     assert cli("checkpoints", folder, "--pairs", 16, "--json", "-q").out == ran.out
+
+
+def test_a_damaged_table_is_replaced(tmp_path, two_tasks):
+    """As its message says: measure again, and save."""
+    folder = shutil.copytree(bundled_checkpoints()[NANO], tmp_path / "mine")
+    (folder / FILE).write_text("{")
+    assert convert_checkpoint(folder, tmp_path / "other").name == NANO
+    assert cli("checkpoints", folder, "--pairs", 16, "--save", "-q").code == 0
+    assert Competence.load(folder).n_pairs == 16
 
 
 def test_a_checkpoint_that_cannot_be_asked_is_exit_code_0(tmp_path, two_tasks):

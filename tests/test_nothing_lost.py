@@ -78,6 +78,8 @@ def test_claims_of_the_thorough_suite_stay_in_a_verdict_that_is_made_again(tmp_p
     assert {f.claim: f for f in again.findings if f.claim in long} == long
     assert (again.grade, again.weakest) == (before.grade, before.weakest)
     assert ck.Validation.load(folder) == again
+    (folder / "validation.json").write_text("{")
+    assert set(ck.validate_folder(folder).to_frame()["claim"]) <= set(DEFAULT_CLAIMS)
 
 
 def test_a_refused_search_leaves_the_finished_parts_of_another(planted, tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from circuitkit.cli.completion import checkpoint_names
 from circuitkit.cli.console import as_json, print_json, print_notes, progress_bar, quiet
-from circuitkit.errors import UsageError
+from circuitkit.errors import CheckpointError, UsageError
 
 _PAIRS = 512
 
@@ -54,9 +56,10 @@ def _measure(name: str, n_pairs: int, *, save: bool, as_json: bool, quiet: bool)
     lines = [competence.to_json().rstrip()] if as_json else competence_lines(competence)
     click.echo("\n".join(lines))
     if save:
-        before = Competence.load(loaded.path)
-        if before is not None and before.sha256 == loaded.sha256 and before.n_pairs > n_pairs:
-            print_notes([f"replaced: a table of up to {before.n_pairs} test pairs a task"])
+        with suppress(CheckpointError):  # a damaged one is replaced
+            before = Competence.load(loaded.path)
+            if before is not None and before.sha256 == loaded.sha256 and before.n_pairs > n_pairs:
+                print_notes([f"replaced: a table of up to {before.n_pairs} test pairs a task"])
         competence.save(loaded.path)
 
 

@@ -108,9 +108,10 @@ def _with_known(validation: Validation, folder: CircuitFolder, circuit: Circuit)
     """A verdict with the claims of the thorough suite that the folder's holds already."""
     is_own = circuit.sha256 == folder.circuit.sha256
     name = VALIDATION if is_own else SMALLEST_VALIDATION
-    if not (folder.path / name).exists():
+    try:
+        before = Validation.load(folder.path, name)
+    except CircuitError:  # none, or a damaged one, which is replaced
         return validation
-    before = Validation.load(folder.path, name)
     new = {finding.claim for finding in validation.findings}
     known = [finding for finding in before.findings if finding.claim not in new]
     if before.circuit_sha256 != circuit.sha256 or not known:
