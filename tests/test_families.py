@@ -258,7 +258,7 @@ def test_one_family_by_effects_is_an_answer_and_no_picture(grown, tmp_path):
     """An earlier one goes: nothing was searched that it could show."""
     at = grown("closing_quote")
     (tmp_path / "out").mkdir()
-    config = replace(FEW, method="attribution", restarts=1)
+    config = replace(FEW, method="attribution", restarts=1, pruning=None)
     for _ in range(2):
         found = extract_by_family(
             at.folder, at.task, config, by="effects", out=tmp_path / "out", progress=silent

@@ -412,7 +412,7 @@ REFUSED = {
     "answer": (pair_of(answers=(3, 99)), r"token id 99 lies outside"),
     "two tokens": (text_pair(answers=("c", "de")), r"the answer 'de' is 2 tokens .*\['d', 'e'\]"),
     "no token": (text_pair(answers=("c", "?")), r"the answer '\?' is 0 tokens"),
-    "unreadable": (text_pair(a="??"), r"a prompt is empty; expected at least one token"),
+    "unreadable": (text_pair(a="??"), r"the prompt '\?\?' is no token at all"),
 }
 
 

@@ -544,4 +544,4 @@ def test_plant_mixes_no_two_formats_in_a_folder(tmp_path, first, then):
     assert cli(*plant, first).code == 0
     ran = cli(*plant, then)
     assert ran.code == 2
-    assert "holds something else" in ran.err
+    assert "holds a planted model of another format" in ran.err
