@@ -95,6 +95,7 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["masks 2", "diagram"], ids=["stopped", "finished"])
 def test_resume_refuses_another_extraction_and_or_replace_does_not(tmp_path, inputs, stage):
     """Nothing of what was found is lost to another seed."""

@@ -130,10 +130,10 @@ def _no_sample(config: ExtractConfig) -> tuple[str, ...]:
 
 def _check_within(within: NodeSet, checkpoint: Checkpoint) -> None:
     """The nodes that a circuit may have are nodes of the model."""
-    widths = checkpoint.architecture.widths
-    for node in within:
-        if node.channel >= widths.get(node.site, 0):
-            raise UsageError(f"within: {checkpoint.name} has no node {node}.")
+    try:
+        NodeSet(within.channels, checkpoint.architecture.widths)
+    except ValueError as error:
+        raise UsageError(f"within does not fit {checkpoint.name}: {error}.") from None
 
 
 def _encode(

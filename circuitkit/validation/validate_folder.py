@@ -94,7 +94,8 @@ def validate_folder(
     )  # fmt: skip
     if opened.explanation is None and circuit.sha256 == opened.circuit.sha256:
         _explain(opened, model, circuit, means, sample)
-    validation = _with_known(validation, opened, circuit)
+    if not thorough:
+        validation = _with_known(validation, opened, circuit)
     opened.save_validation(validation)
     if circuit.sha256 == opened.circuit.sha256:
         write_findings(validation, opened.path)
