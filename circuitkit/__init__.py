@@ -10,8 +10,8 @@ validation = ck.validate(checkpoint, task, circuit)
 ck.write_report("out/bracket_counting", circuit, validation)
 ```
 
-Nouns are imported at once, with their displays for notebooks; verbs, which need torch, when first
-used.
+Each name is imported when first used, so that ``circuitkit --help`` waits for no library; the first
+gives the nouns their displays for notebooks. Only verbs need torch.
 """
 
 from importlib import import_module
@@ -19,19 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from circuitkit.distribution import NEEDS_TORCH, installed_version
 
-# isort: split
-from circuitkit.circuit import Circuit, CircuitFolder, Perturbation
-from circuitkit.errors import CircuitkitError
-from circuitkit.findings import Claim, Finding, Validation
-from circuitkit.nodes import Edge, Node, NodeSet, Site
-from circuitkit.views import notebook
-
 if TYPE_CHECKING:
     from circuitkit.bridges.perturb import perturb
     from circuitkit.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from circuitkit.circuit import Circuit, CircuitFolder, Perturbation
     from circuitkit.circuit.comparison import compare
     from circuitkit.circuit.recurrence import compare_many
     from circuitkit.compiled import compile, compile_circuit
+    from circuitkit.errors import CircuitkitError
     from circuitkit.exports import export, read_mask
     from circuitkit.extraction import (
         ExtractConfig,
@@ -43,7 +38,9 @@ if TYPE_CHECKING:
         run_extraction,
     )
     from circuitkit.families import extract_by_family, find_families
+    from circuitkit.findings import Claim, Finding, Validation
     from circuitkit.model import Architecture, Transformer
+    from circuitkit.nodes import Edge, Node, NodeSet, Site
     from circuitkit.studies import Study, StudyResults, load_results, load_study
     from circuitkit.studies.run_study import run_study
     from circuitkit.task import Pair, Prompt, Split, Task, builtin_tasks, load_task
@@ -51,19 +48,30 @@ if TYPE_CHECKING:
     from circuitkit.validation import validate, validate_folder
     from circuitkit.views.report import write_report, write_reports
 
-_LAZY = {
+_HOME = {
     "Architecture": "model",
     "Checkpoint": "checkpoints",
+    "Circuit": "circuit",
+    "CircuitFolder": "circuit",
+    "CircuitkitError": "errors",
+    "Claim": "findings",
+    "Edge": "nodes",
     "ExtractConfig": "extraction",
+    "Finding": "findings",
     "Means": "extraction",
+    "Node": "nodes",
+    "NodeSet": "nodes",
     "Pair": "task",
+    "Perturbation": "circuit",
     "Prompt": "task",
     "PruningConfig": "extraction",
+    "Site": "nodes",
     "Split": "task",
     "Study": "studies",
     "StudyResults": "studies",
     "Task": "task",
     "Transformer": "model",
+    "Validation": "findings",
     "builtin_tasks": "task",
     "compare": "circuit.comparison",
     "compare_many": "circuit.recurrence",
@@ -91,8 +99,6 @@ _LAZY = {
     "write_report": "views.report",
     "write_reports": "views.report",
 }
-
-notebook.attach()
 
 __version__ = installed_version()
 
@@ -150,10 +156,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in _HOME:
         raise AttributeError(f"module 'circuitkit' has no attribute {name!r}")
+    import_module("circuitkit.views.notebook").attach()
     try:
-        value = getattr(import_module(f"circuitkit.{_LAZY[name]}"), name)
+        value = getattr(import_module(f"circuitkit.{_HOME[name]}"), name)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -163,4 +170,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_HOME})

@@ -18,14 +18,26 @@ from circuitkit.cli.sigterm import sigterm_as_ctrl_c
 from circuitkit.distribution import DISTRIBUTION, NEEDS_TORCH, installed_version
 from circuitkit.errors import CircuitkitError
 
-COMMANDS = (
-    "checkpoints", "inspect", "tasks", "families", "train", "extract", "validate", "report",
-    "compare", "export", "plant", "convert", "study", "bridge",
-)  # fmt: skip
+COMMANDS = {
+    "checkpoints": "List the bundled checkpoints, or measure what one does.",
+    "inspect": "Show what a checkpoint is made of, and anything odd.",
+    "tasks": "List the built-in tasks, show one, or check one.",
+    "families": "Sort the prompts of a task into families.",
+    "train": "Train a weight-sparse checkpoint from a configuration.",
+    "extract": "Find a small circuit of CHECKPOINT that does a task.",
+    "validate": "Test every claim about a circuit, and grade it.",
+    "report": "Write a PDF or a page about circuits and their findings.",
+    "compare": "Show the nodes and edges that circuits share.",
+    "export": "Write a circuit in a format that others read.",
+    "plant": "Write a checkpoint and a task whose circuit is known.",
+    "convert": "Write a checkpoint of another format in circuitkit's own.",
+    "study": "Ask one question of many circuits, all in one table.",
+    "bridge": "Move a node of a circuit, and carry that into the dense model.",
+}
 
 
 class _Commands(CommandGroup):
-    """Commands by name, each imported when it is asked for."""
+    """Commands by name, each imported when it is run: a summary of all imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -34,6 +46,9 @@ class _Commands(CommandGroup):
         if cmd_name not in COMMANDS:
             return None
         return getattr(import_module(f"circuitkit.cli.{cmd_name}_command"), cmd_name)
+
+    def summaries(self, ctx: click.Context) -> dict[str, str]:
+        return COMMANDS
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

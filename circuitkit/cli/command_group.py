@@ -24,8 +24,11 @@ class CommandGroup(click.Group):
             raise click.UsageError(f"No such command {name!r}. {meant}", ctx)
         return super().resolve_command(ctx, args)
 
+    def summaries(self, ctx: click.Context) -> dict[str, str]:
+        """What each command does, in the order of the help."""
+        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        return {name: c.get_short_help_str(_WHOLE) for name, c in found.items() if c}
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in found if command]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(list(self.summaries(ctx).items()))

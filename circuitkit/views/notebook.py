@@ -1,7 +1,7 @@
 """How nouns show themselves in a notebook: an SVG, or a short table in which all text is escaped.
 
 In: a noun. Out: SVG or HTML. The nouns know no views, so ``attach`` gives them these as methods
-when circuitkit is imported; pandas, Graphviz and matplotlib are imported at the first call.
+when a name of circuitkit is first used; pandas, Graphviz and matplotlib are imported at a first call.
 """
 
 from __future__ import annotations
