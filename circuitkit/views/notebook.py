@@ -1,7 +1,8 @@
 """How nouns show themselves in a notebook: an SVG, or a short table in which all text is escaped.
 
 In: a noun. Out: SVG or HTML. The nouns know no views, so ``attach`` gives them these as methods
-when a name of circuitkit is first used; pandas, Graphviz and matplotlib are imported at a first call.
+when a name of circuitkit is first used. Pandas, Graphviz and matplotlib are imported at a first
+call.
 """
 
 from __future__ import annotations
