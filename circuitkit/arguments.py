@@ -45,12 +45,24 @@ def checked_call(verb: Callable[P, R]) -> Callable[P, R]:
 def check_fields(noun: object) -> None:
     """Check the fields of a dataclass against its own hints, as ``checked_call`` does arguments.
 
+    Numbers of NumPy become Python's, which files and hashes take.
+
     Raises:
         UsageError: if one is of a wrong type.
     """
     kind = type(noun)
     for name, hint in _hints(kind).items():
-        _check(f"{kind.__name__}: {name}", getattr(noun, name), hint)
+        value = getattr(noun, name)
+        _check(f"{kind.__name__}: {name}", value, hint)
+        object.__setattr__(noun, name, _plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 def _meant(signature: inspect.Signature, given: Mapping[str, object]) -> str:
@@ -87,7 +99,9 @@ def _choices(hint: Any) -> Iterator[Any]:
 
 def _fits(value: object, choice: Any) -> bool:
     if isinstance(choice, type) and get_origin(choice) is None:
-        return isinstance(value, _NUMBERS.get(choice, choice))
+        if choice in _NUMBERS:
+            return isinstance(value, _NUMBERS[choice]) and not isinstance(value, bool)
+        return isinstance(value, choice)
     return value == choice if isinstance(choice, str) else True
 
 

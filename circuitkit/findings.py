@@ -227,6 +227,11 @@ class Validation(BaseModel):
             return "the thorough suite was not run"
         return self.weakest
 
+    @property
+    def tested(self) -> tuple[Finding, ...]:
+        """The findings of claims that were run."""
+        return tuple(finding for finding in self.findings if finding.outcome != "not_run")
+
     @classmethod
     def load(cls, folder: str | Path, name: str = FILE) -> Validation:
         """Read the validation of a folder: of its circuit, or ``smallest.validation.json``.

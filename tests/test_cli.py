@@ -583,7 +583,10 @@ def test_extract_says_which_circuit_it_replaces(twins, copy):
     said = [cli("extract", folder, "--task", task, "--out", copy, *QUICK).err for _ in range(2)]
     own = Circuit.load(copy)
     for text, held in zip(said, (was, own), strict=True):
-        assert f"holds a circuit of {held.task.name} in {held.checkpoint.name}; it is" in text
+        assert (
+            f"holds a circuit of {held.task.name} in {held.checkpoint.name}; the search replaces it"
+            in text
+        )
     assert not (copy / "report.pdf").exists()
 
 
@@ -594,11 +597,14 @@ def test_extract_says_which_circuit_it_replaces(twins, copy):
         (("report",), "--out", "circuit.json"),
         (("report", "--format", "html"), "--out", "validation.json"),
         (("export", "--format", "mask"), "--out", "means.safetensors"),
+        (("export", "--format", "mask"), "--out", "report.pdf"),
         (("compare", "."), "--svg", "circuit.svg"),
     ],
 )
 def test_no_output_goes_over_a_file_of_a_circuit(flow, copy, command, option, name):
     """It is refused, and the file is as it was."""
+    if not (copy / name).exists():
+        (copy / name).write_bytes(b"a report")
     was = (copy / name).read_bytes()
     verb, *more = (str(flow[0]) if word == "." else word for word in command)
     ran = cli(verb, copy, *more, option, copy / name)

@@ -315,6 +315,7 @@ def test_a_mixture_is_weights_times_corpora(spec, expected):
         ("1*tinypython + -1*stdlib", "the weight of stdlib in .* is -1; expected a number above 0"),
         ("1.2.3*stdlib", r"the weight of stdlib in .* is 1\.2\.3; expected a number"),
         (f"{'9' * 400}*stdlib", "the weight of stdlib .*; expected a number"),
+        ("1*folder:a/b + 2*folder:./a/c/../b/", "folder:/.*/a/b comes twice"),
         ("1*stdlib + 2*stdlib", "stdlib comes twice in '1.*'; expected each corpus once"),
         ("1*tinypyton + 1*stdlib", r"in '1\*t.*': no such corpus: 'tinypyton'; expected tinypyth"),
         ("1*2*stdlib", r"no such corpus: '2\*stdlib'; expected tinypython, stdlib, folder:PATH or"),

@@ -156,7 +156,7 @@ def test_either_rung_is_validated(climbed):
 def test_rungs_keep_their_finished_claims_apart(climbed):
     """A long validation of one that was stopped is not lost by one of the other."""
     folder = CircuitFolder.open(climbed[0])
-    files = [folder.thorough_file(folder.at(rung)) for rung in ("smallest", "trusted")]
+    files = [folder.thorough_file(folder.at(rung).sha256) for rung in ("smallest", "trusted")]
     assert [file.name for file in files] == ["smallest.thorough.json", "thorough.json"]
     assert [thorough_inputs(folder, folder.at(r)).file for r in ("smallest", "trusted")] == files
 

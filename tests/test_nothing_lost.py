@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
+import numpy as np
 import pytest
+import torch
 from test_cli import cli
 
 import circuitkit as ck
@@ -27,9 +29,10 @@ from circuitkit.extraction.ladder import (
     save_ladder,
 )
 from circuitkit.extraction.resume import search_key
-from circuitkit.findings import DEFAULT_CLAIMS
+from circuitkit.findings import DEFAULT_CLAIMS, Claim
 from circuitkit.planted import plant
 from circuitkit.progress import silent
+from circuitkit.validation.kept_findings import kept_findings
 
 GALLERY = Path(__file__).parents[1] / "reports" / "gallery" / "tinypython-nano" / "if_equals"
 QUICK = ExtractConfig(
@@ -60,6 +63,47 @@ def test_a_report_with_the_circuit_given_says_what_one_without_it_says(planted, 
     _, found, folder = planted
     plain = ck.write_report(CircuitFolder(folder)).read_bytes()
     assert ck.write_report(folder, found.circuit).read_bytes() == plain
+
+
+def verdict_of(circuit, *claims, outcome="pass", n_pairs=32):
+    """A verdict made by hand."""
+    findings = tuple(ck.Finding(claim=c, outcome=outcome, n_pairs=n_pairs) for c in claims)
+    return ck.Validation(
+        grade="F", weakest=claims[0], circuit_sha256=circuit.sha256, findings=findings
+    )
+
+
+def test_a_verdict_given_to_a_report_takes_the_place_of_no_larger_one(planted, tmp_path):
+    """Of this circuit. One that is damaged, or says no more, is replaced."""
+    folder, circuit = copytree(planted[2], tmp_path / "copy"), planted[1].circuit
+    large = verdict_of(circuit, Claim.SUFFICIENT, Claim.ROLES, Claim.STABLE)
+    small = verdict_of(circuit, Claim.SUFFICIENT)
+    large.save(folder)
+    before = files_of(folder)
+    with pytest.raises(UsageError, match=r"that the one given does not \(roles, stable\), and"):
+        ck.write_report(folder, circuit, small)
+    assert files_of(folder) == before
+    for old in (small.model_dump_json(), "{"):
+        (folder / "validation.json").write_text(old)
+        (folder / "report.html").write_text("of an earlier verdict")
+        ck.write_report(folder, circuit, small)
+        assert ck.Validation.load(folder) == small
+        assert not (folder / "report.html").exists()
+
+
+def test_a_verdict_rests_on_one_number_of_pairs(planted, tmp_path):
+    """What stays of a thorough run was tested on its pairs; what it did not test does not stay."""
+    (checkpoint, task), found, _ = planted
+    folder, circuit = CircuitFolder(copytree(planted[2], tmp_path / "copy")), found.circuit
+    n = len(checkpoint.ask(task, "test", circuit.n_pairs, circuit.seed))
+    assert kept_findings(folder, checkpoint, circuit, None) == ()
+    before = verdict_of(circuit, Claim.SUFFICIENT, Claim.ROLES, n_pairs=n)
+    before.save(folder.path)
+    assert [f.claim for f in kept_findings(folder, checkpoint, circuit, None)] == [Claim.ROLES]
+    with pytest.raises(UsageError, match=rf"a thorough run on {n} test pairs, .* got 8\. Ask for"):
+        kept_findings(folder, checkpoint, circuit, 8)
+    verdict_of(circuit, Claim.SUFFICIENT, Claim.ROLES, outcome="not_run").save(folder.path)
+    assert kept_findings(folder, checkpoint, circuit, 8) == ()
 
 
 @pytest.mark.slow
@@ -94,6 +138,8 @@ def test_a_refused_search_leaves_the_finished_parts_of_another(planted, tmp_path
         run_extraction(*inputs, QUICK, out=tmp_path, progress=stop)
     before = files_of(tmp_path)
     assert SEARCH in before
+    with pytest.raises(UsageError, match="holds the finished parts of a search; that is not repl"):
+        ck.write_report(tmp_path, planted[1].circuit)
     opposite = tmp_path.parent / "opposite.jsonl"
     lines = [json.loads(line) for line in inputs[1].file.data.decode().splitlines()]
     for line in lines:
@@ -149,6 +195,37 @@ def test_a_setting_outside_its_type_is_refused_before_anything_runs():
     for line, setting in zip(said, wrong, strict=True):
         assert line.startswith(f"ExtractConfig: {next(iter(setting))}: got ")
         assert "expected" in line
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    """Which files and hashes take; what is true or false is no number."""
+    code = """if True:
+        import json
+        import numpy as np
+        import circuitkit as ck
+        config = ck.ExtractConfig(seed=np.int64(3), target_loss_nats=np.float32(0.25))
+        print(type(config.seed), json.dumps(config.to_dict()))
+        try:
+            ck.ExtractConfig(restarts=True)
+        except ck.CircuitkitError as error:
+            print(error)
+    """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("<class 'int'> {")
+    assert '"target_loss_nats": 0.25,' in ran.stdout
+    assert "ExtractConfig: restarts: got True (bool), expected int." in ran.stdout
+
+
+def test_ids_are_whole_numbers_whatever_holds_them():
+    """Not true or false, not a tensor; they are kept as Python's."""
+    prompt = ck.Prompt(tokens=[np.int64(4), 5], answer=np.int64(7))
+    assert prompt == ck.Prompt(tokens=(4, 5), answer=7)
+    assert {type(token) for token in (*prompt.tokens, prompt.answer)} == {int}
+    for tokens, answer in ((torch.tensor([1, 2]), 3), ([1.0], 2), ((1, True), 2)):
+        with pytest.raises(TaskError, match="expected a tuple of ids"):
+            ck.Prompt(tokens=tokens, answer=answer)
+    with pytest.raises(TaskError, match="expected int"):
+        ck.Prompt(tokens=(1, 2), answer=True)
 
 
 def test_how_to_learn_masks_is_refused_where_none_are_learned(planted):

@@ -198,7 +198,7 @@ def test_a_report_of_another_circuit_is_refused_with_nothing_lost(tmp_path):
     ck.write_report(tmp_path, circuit, example_validation(circuit))
     assert (tmp_path / "task.toml").exists()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(UsageError, match="holds another circuit, and what was found of it"):
+    with pytest.raises(UsageError, match="holds another circuit, or a damaged one, and what was"):
         ck.write_report(tmp_path, tiny_circuit())
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert ck.write_report(tmp_path / "tiny.pdf", tiny_circuit()).exists()

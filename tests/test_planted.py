@@ -22,7 +22,7 @@ from circuitkit.extraction.criterion import PUSH, Criterion
 from circuitkit.extraction.masked_model import gates_of, masked_differences, tapped_differences
 from circuitkit.model import gate_tap, logit_differences, pair_losses, record_tap
 from circuitkit.nodes import Node, NodeSet
-from circuitkit.planted import find_truth, plant, planted_names, truth, truth_of
+from circuitkit.planted import find_truth, plant, planted_model, planted_names, truth, truth_of
 from circuitkit.planted.live_nodes import find_alive
 from circuitkit.task import load_task
 
@@ -534,6 +534,21 @@ def test_plant_leaves_a_folder_of_something_else_alone(tmp_path):
     assert ran.code == 2
     assert "holds something else (diary.txt)" in ran.err
     assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
+
+
+def test_an_interrupted_plant_leaves_nothing_in_its_way(tmp_path, monkeypatch):
+    """The search is the long part, and comes before anything is written."""
+    searched = planted_model.truth_of
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(planted_model, "truth_of", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        plant("twin_paths").save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(planted_model, "truth_of", searched)
+    assert plant("twin_paths").save(tmp_path / "out").circuits
 
 
 @pytest.mark.parametrize(("first", "then"), [("circuitkit", "gpt2"), ("gpt2", "circuitkit")])

@@ -342,6 +342,15 @@ def test_the_truth_is_refused_beside_other_weights(exported, tmp_path):
         load_truth(folder)
 
 
+def test_the_truth_is_refused_beside_another_reference(exported, tmp_path):
+    """The means are over it, and a smallest circuit is smallest under these."""
+    folder = copy_of(exported("twin_heads").folder, tmp_path)
+    tokens = load_file(folder / "reference.safetensors")["tokens"]
+    save_file({"tokens": tokens.flip(0)}, folder / "reference.safetensors")
+    with pytest.raises(MismatchError, match=r"reference\.safetensors is not the one"):
+        load_truth(folder)
+
+
 @pytest.mark.parametrize("change", [{"format": "circuitkit.truth/1"}, {"extra": 1}, {"seed": "0"}])
 def test_another_truth_is_refused(exported, tmp_path, change):
     """Read strictly, as every file from outside."""

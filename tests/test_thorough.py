@@ -1,7 +1,7 @@
 """Laws of the thorough suite: true circuits pass, each claim catches a failure planted for it."""
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from circuitkit.progress import silent
 from circuitkit.statistics.intervals import Estimate
 from circuitkit.statistics.jackknife import jackknife
 from circuitkit.task import load_task
-from circuitkit.validation import attention_patterns
+from circuitkit.validation import attention_patterns, suites
 from circuitkit.validation.claim_test import ClaimTest
 from circuitkit.validation.claims import (
     claims_of,
@@ -642,6 +642,25 @@ def replace_saved(trial, path):
     return trial
 
 
+@pytest.mark.parametrize("ablation", ["mean", "zero"])
+def test_a_search_of_which_nothing_is_recorded_is_as_the_circuit_was_found(
+    small, monkeypatch, ablation
+):
+    """Under its ablation, whose values it goes with, and from its seed."""
+    trial, asked = trial_of(*small, parse_nodes(*TRUE)), []
+    trial.circuit = trial.circuit.model_copy(update={"ablation": ablation, "seed": 5})
+    claim, declared = Claim.ROLES, claims_of("thorough")[Claim.ROLES].declared
+    noted = ClaimTest(
+        declared=declared,
+        check=lambda long: asked.append(long.search) or Finding(claim=claim, outcome="pass"),
+    )
+    monkeypatch.setattr(suites, "claims_of", lambda suite: {claim: noted})
+    plain = Trial(**{f.name: getattr(trial, f.name) for f in fields(Trial) if f.init})
+    run_thorough(plain, Thorough(), [])
+    (search,) = asked
+    assert (search.ablation, search.seed) == (ablation, 5)
+
+
 def test_findings_of_other_inputs_are_not_taken_up(true_small, small, tmp_path, counted):
     """Another circuit in the same folder starts anew; so does a file that cannot be read."""
     ran, _ = counted
@@ -654,6 +673,23 @@ def test_findings_of_other_inputs_are_not_taken_up(true_small, small, tmp_path, 
     assert len(ran) == 3 * len(THOROUGH)
     run(other, tmp_path)
     assert len(ran) == 3 * len(THOROUGH)
+
+
+def test_a_circuit_that_comes_beside_it_costs_no_finding_but_those_about_it(
+    two_tasks, tmp_path, counted
+):
+    """A stopped run goes on; only what the other tasks' circuits tell is asked again."""
+    (ran, stop), (checkpoint, (side, height), (ours, theirs)) = counted, two_tasks
+    beside = Sibling(task=height, circuit=circuit_of(checkpoint, height, theirs))
+    alone, among = (trial_of(checkpoint, side, ours, some) for some in ((), (beside,)))
+    stop.append(Claim.WORST_CASE)
+    for trial in (alone, among):
+        with pytest.raises(KeyboardInterrupt):
+            run(trial, tmp_path)
+    stop.clear()
+    run(among, tmp_path)
+    assert set(ran) == set(THOROUGH)
+    assert [claim for claim in THOROUGH if ran.count(claim) > 1] == [Claim.SPECIFIC]
 
 
 def test_nothing_is_written_without_a_folder(tmp_path):

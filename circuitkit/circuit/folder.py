@@ -59,14 +59,14 @@ MADE_FROM_CIRCUIT = (
 )
 
 
-def as_output(path: str | Path) -> Path:
-    """A file to write that is not one of a circuit folder's own, reports apart.
+def as_output(path: str | Path, *, replaces: Collection[str] = ()) -> Path:
+    """A file to write that is not one of a circuit folder's own, but those that it ``replaces``.
 
     Raises:
         UsageError: if it is one.
     """
     path = as_path(path, "file: a path")
-    own = {CIRCUIT, MEANS, SEARCH, *MADE_FROM_CIRCUIT} - {REPORT, REPORT_HTML}
+    own = {CIRCUIT, MEANS, SEARCH, *MADE_FROM_CIRCUIT} - set(replaces)
     if path.name in own and (path.parent / CIRCUIT).exists():
         raise UsageError(
             f"{path} is a file of the circuit in that folder; expected another name or folder to "
@@ -296,16 +296,19 @@ class CircuitFolder:
 
         One on the smallest circuit beside it goes into ``smallest.validation.json``.
         """
-        if validation.circuit_sha256 != self.circuit.sha256:
-            validation.save(self.path, SMALLEST_VALIDATION)
-            return
-        for report in (REPORT, REPORT_HTML):
+        file = self.validation_file(validation.circuit_sha256)
+        for report in (REPORT, REPORT_HTML) if file.name == VALIDATION else ():
             remove(self.path / report)
-        validation.save(self.path)
+        validation.save(self.path, file.name)
 
-    def thorough_file(self, circuit: Circuit) -> Path:
+    def validation_file(self, circuit_sha256: str) -> Path:
+        """Where the verdict on its circuit is, or that on the smallest one beside it."""
+        is_own = circuit_sha256 == self.circuit.sha256
+        return self.path / (VALIDATION if is_own else SMALLEST_VALIDATION)
+
+    def thorough_file(self, circuit_sha256: str) -> Path:
         """Where finished claims of the thorough suite are kept until all are, by rung."""
-        is_own = circuit.sha256 == self.circuit.sha256
+        is_own = circuit_sha256 == self.circuit.sha256
         return self.path / (THOROUGH if is_own else SMALLEST_THOROUGH)
 
     def forget_circuit(self) -> None:
@@ -349,13 +352,14 @@ class CircuitFolder:
         """Refuse to write a circuit where another one is, with all that was made from it.
 
         Raises:
-            UsageError: if the folder holds another circuit.
+            UsageError: if the folder holds another circuit, or the finished parts of a search.
         """
-        if self.holds_one and not self.holds(circuit):
-            raise UsageError(
-                f"{self.path} holds another circuit, and what was found of it; it is not "
-                "replaced. Choose another folder."
-            )
+        what = "another circuit, or a damaged one, and what was found of it"
+        if not self.holds_one and (self.path / SEARCH).exists():
+            what = "the finished parts of a search"
+        elif not self.holds_one or self.holds(circuit):
+            return
+        raise UsageError(f"{self.path} holds {what}; that is not replaced. Choose another folder.")
 
 
 def as_circuit(given: Circuit | CircuitFolder | str | Path) -> Circuit:

@@ -68,8 +68,9 @@ def circuitkit() -> None:
       1    an honest negative: target missed, verdict fails, a task has
            problems, a trained model is worse than a uniform guess
       2    bad usage or bad input; one message says what to do
-      130  interrupted by Ctrl-C; what was done is saved
-      143  interrupted by SIGTERM; what was done is saved
+      130  interrupted by Ctrl-C; extract, train and study go on with --resume,
+           validate --thorough when run again
+      143  interrupted by SIGTERM; the same
     """
 
 

@@ -146,12 +146,12 @@ def _replaced(out: Path) -> tuple[str, ...]:
 
     folder = CircuitFolder(out)
     if (out / SEARCH).exists():
-        return (f"{out} holds the finished parts of a search, which are dropped without --resume",)
+        return (f"{out} holds parts of a search, which this one drops without --resume",)
     try:
         held = folder.circuit if folder.holds_one else None
     except CircuitError:
-        return (f"{out} holds a circuit that cannot be read; it is replaced",)
+        return (f"{out} holds a circuit that cannot be read; the search replaces it",)
     if held is None:
         return ()
     was = f"{held.task.name} in {held.checkpoint.name}"
-    return (f"{out} holds a circuit of {was}; it is replaced, with its validation and report",)
+    return (f"{out} holds a circuit of {was}; the search replaces it, its verdict and report",)

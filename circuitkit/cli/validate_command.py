@@ -41,7 +41,7 @@ MAX_NOTE = 500
 @click.option(
     "--thorough",
     is_flag=True,
-    help="The long suite as well: minutes, resumed where it was stopped.",
+    help="The long suite as well: up to an hour and more, resumed where it was stopped.",
 )
 @device
 @as_json

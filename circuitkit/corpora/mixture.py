@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from circuitkit.errors import CorpusError
 
@@ -46,13 +47,19 @@ def parse_mixture(spec: str) -> list[Part]:
         CorpusError: if a weight is not positive, or a corpus comes twice.
     """
     parts = [_parse_part(text, spec) for text in _PLUS.split(spec)]
-    sources = [part.source.rstrip("/") for part in parts]
+    sources = [_whole(part.source) for part in parts]
     for source in sources:
         if sources.count(source) > 1:
             raise CorpusError(
                 f"{source} comes twice in {spec!r}; expected each corpus once: add up its weights"
             )
     return parts
+
+
+def _whole(source: str) -> str:
+    """A corpus by one name: a folder by its whole path."""
+    kind, colon, path = source.partition(":")
+    return f"{kind}:{Path(path).resolve()}" if colon and kind == "folder" else source
 
 
 def _parse_part(text: str, spec: str) -> Part:

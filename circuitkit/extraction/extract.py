@@ -174,6 +174,7 @@ def run_extraction(
         except KeyboardInterrupt:
             raise SavedInterrupt if saved.is_begun else KeyboardInterrupt from None
         if folder:
+            folder.forget_other(extraction.circuit)
             folder.save_sources(task, inputs.sources)
             extraction.save(folder.path)
             if not brief:

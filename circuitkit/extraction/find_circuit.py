@@ -166,7 +166,8 @@ def _climb(
 
 
 def _known_means(inputs: ExtractionInputs) -> Means | None:
-    """The ablation values that were given, if they are of this checkpoint, ablation and sample.
+    """The ablation values that were given, if they are of this checkpoint and ablation, and over
+    as many tokens as the sample has.
 
     Raises:
         MismatchError: if not.

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jaxtyping import Int
@@ -66,13 +67,18 @@ class Planted:
             UsageError: if the folder cannot be written to.
         """
         folder = Path(folder)
+        with TemporaryDirectory() as elsewhere:  # the search is long, and may be interrupted
+            truth = truth_of(*self._written(Path(elsewhere)))
+        self._written(folder)
+        write_whole(folder / TRUTH, json.dumps(self._to_dict(truth), indent=1) + "\n")
+        return truth
+
+    def _written(self, folder: Path) -> tuple[Checkpoint, Task]:
         write_whole(folder / TASK, self.task_lines)
         save_checkpoint(
             folder, self.model, name=self.name, tokenizer=self.tokenizer, reference=self.reference
         )
-        truth = truth_of(load_checkpoint(folder), load_task(folder / TASK))
-        write_whole(folder / TRUTH, json.dumps(self._to_dict(truth), indent=1) + "\n")
-        return truth
+        return load_checkpoint(folder), load_task(folder / TASK)
 
     def _to_dict(self, truth: Truth) -> dict[str, Any]:
         return {

@@ -24,7 +24,7 @@ from circuitkit.planted.wrong_circuits import WHY
 from circuitkit.provenance import STRICT, first_problem
 
 FORMAT = "circuitkit.truth-gpt2/1"
-HASHED = ("config.json", "model.safetensors", "tokenizer.json", "task.csv")
+HASHED = ("config.json", "model.safetensors", "tokenizer.json", "reference.safetensors", "task.csv")
 
 
 class CircuitParts(BaseModel):

@@ -63,11 +63,16 @@ class Prompt:
     def __post_init__(self) -> None:
         if (self.text is None) == (self.tokens is None):
             raise TaskError("a prompt needs either text or tokens, one of the two")
-        kind = str if self.tokens is None else int
-        if not isinstance(self.answer, kind):
-            raise TaskError(f"answer {self.answer!r}: expected {kind.__name__}, as the prompt is")
-        if any(not isinstance(token, Integral) for token in self.tokens or ()):
-            raise TaskError(f"tokens {self.tokens!s:.60}: expected ids, whole numbers")
+        if self.tokens is None:
+            if not isinstance(self.answer, str):
+                raise TaskError(f"answer {self.answer!r}: expected str, as the prompt is")
+        elif not _is_id(self.answer):
+            raise TaskError(f"answer {self.answer!r}: expected int, as the prompt is")
+        elif not isinstance(self.tokens, tuple | list) or not all(map(_is_id, self.tokens)):
+            raise TaskError(f"tokens {self.tokens!s:.60}: expected a tuple of ids, whole numbers")
+        else:
+            object.__setattr__(self, "tokens", tuple(map(int, self.tokens)))
+            object.__setattr__(self, "answer", int(self.answer))
         if self.answer == "":
             raise PairError("the answer is empty; expected one token of text", EMPTY)
         if not self.text and not self.tokens:
@@ -79,6 +84,11 @@ class Prompt:
                 raise _too_long(len(text), "characters")
             if isinstance(text, str) and not text.isascii():
                 check_encodable(text)
+
+
+def _is_id(value: object) -> bool:
+    """A whole number, also one of NumPy."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _too_long(size: int, parts: str) -> PairError:

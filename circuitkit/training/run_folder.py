@@ -27,14 +27,15 @@ def claim(config: TrainingConfig, folder: Path, *, resume: bool) -> None:
             and ``resume`` is off; or if it lies in a folder that the corpus reads.
         CorpusError: if the corpus is no right mixture.
     """
+    is_begun = (folder / RUN).exists()
     for corpus in folders_of(config.corpus.source):
-        if folder.resolve().is_relative_to(corpus.resolve()):
+        if not is_begun and folder.resolve().is_relative_to(corpus.resolve()):
             raise UsageError(
                 f"{folder} lies in {corpus}, which corpus.source reads: the run would learn from "
                 "files of its own. Choose an --out outside it."
             )
     claim_folder(folder, RUN, "a training run")
-    if not (folder / RUN).exists():
+    if not is_begun:
         write_whole(folder / RUN, _text(config))
     elif not resume:
         raise UsageError(

@@ -1,12 +1,14 @@
 """Findings saved as each is made, so that a long suite can be resumed.
 
-In: a file, and a hash over everything that the findings depend on. Out: the findings of an
+In: a file, and hashes over everything that the findings depend on. Out: the findings of an
 earlier run of the same inputs, and the searches of the claim that it was stopped at. The file is
 whole or absent at every moment. One of other inputs, or one that cannot be read, is overwritten.
+Where only the circuits of other tasks are others, the findings about them alone are made anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +36,7 @@ class _File(BaseModel):
     model_config = STRICT
     format: Literal["circuitkit.thorough/1"] = FORMAT
     inputs_sha256: str
+    others_sha256: str = ""
     findings: tuple[Finding, ...] = ()
     searches: tuple[Searched, ...] = ()
 
@@ -41,13 +44,19 @@ class _File(BaseModel):
 class SavedFindings:
     """The findings of one suite over one set of inputs; without a file none is saved.
 
-    ``searches`` are those of ``search_null``, the one claim that takes an hour.
+    ``searches`` are those of ``search_null``, the one claim that takes an hour; ``of_others`` are
+    the claims that depend on the circuits of other tasks too.
     """
 
-    def __init__(self, path: Path | None, inputs_sha256: str) -> None:
-        self.path, self.inputs_sha256 = path, inputs_sha256
+    def __init__(
+        self, path: Path | None, inputs_sha256: str, others_sha256: str = "",
+        of_others: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self.path, self.inputs_sha256, self.others_sha256 = path, inputs_sha256, others_sha256
         file = self._read()
-        self.findings: dict[str, Finding] = {f.claim: f for f in file.findings}
+        lost = () if file.others_sha256 == others_sha256 else of_others
+        known = (finding for finding in file.findings if finding.claim not in lost)
+        self.findings: dict[str, Finding] = {finding.claim: finding for finding in known}
         self.searches = list(file.searches)
 
     def _read(self) -> _File:
@@ -83,6 +92,7 @@ class SavedFindings:
         if self.path is not None:
             file = _File(
                 inputs_sha256=self.inputs_sha256,
+                others_sha256=self.others_sha256,
                 findings=tuple(self.findings.values()),
                 searches=tuple(self.searches),
             )

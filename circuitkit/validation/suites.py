@@ -65,9 +65,12 @@ def run_thorough(
     claims = _that_apply(trial)
     if stopped := _stopped(default):
         return tuple(_not_run(claim, stopped) for claim in claims)
-    search = thorough.search or ExtractConfig(seed=trial.circuit.seed)
+    search = thorough.search or _plain_search(trial.circuit)
     long = SearchTrial.of(trial, search, thorough.siblings, thorough.parts, thorough.parts_by)
-    saved = long.saved = SavedFindings(thorough.file, inputs_sha256(long))
+    of_others = {c for c, test in claims.items() if "other circuits" in test.declared.needs}
+    saved = long.saved = SavedFindings(
+        thorough.file, inputs_sha256(long), others_sha256(long), of_others
+    )
     costs = {claim: max(1, test.declared.n_searches) for claim, test in claims.items()}
     total, done = sum(costs.values()), 0
     for claim, test in claims.items():
@@ -76,6 +79,10 @@ def run_thorough(
             saved.add(test(long))
         done += costs[claim]
     return tuple(saved.findings[claim] for claim in claims)
+
+
+def _plain_search(circuit: Circuit) -> ExtractConfig:
+    return ExtractConfig(seed=circuit.seed, ablation=circuit.ablation)
 
 
 def _that_apply(trial: Trial) -> dict[str, ClaimTest]:
@@ -102,10 +109,9 @@ def _bridges(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def inputs_sha256(trial: SearchTrial) -> str:
-    """A hash over all that the findings depend on."""
+    """A hash over all that the findings depend on, but for the other circuits that some need."""
     inputs = {
         "circuit": trial.circuit.sha256,
-        "siblings": [[s.task.sha256, s.circuit.sha256] for s in trial.siblings],
         "parts": [[name, part.sha256] for name, part in trial.parts.items()],
         "reference": sha256(trial.reference.cpu().numpy().tobytes()),
         "n_pairs": len(trial.pairs),
@@ -114,3 +120,9 @@ def inputs_sha256(trial: SearchTrial) -> str:
         **_bridges(trial.checkpoint),
     }
     return sha256(json.dumps(inputs, sort_keys=True).encode())
+
+
+def others_sha256(trial: SearchTrial) -> str:
+    """A hash over the other tasks' circuits, on which few findings depend."""
+    others = [[s.task.sha256, s.circuit.sha256] for s in trial.siblings]
+    return sha256(json.dumps(others).encode())

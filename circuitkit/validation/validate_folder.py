@@ -18,7 +18,7 @@ from circuitkit.checkpoints import Checkpoint
 from circuitkit.checkpoints.of_circuit import checkpoint_of
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
-from circuitkit.circuit.folder import PRUNING, SMALLEST_VALIDATION, VALIDATION, Neighbour
+from circuitkit.circuit.folder import PRUNING, Neighbour
 from circuitkit.errors import CircuitError, CircuitkitError
 from circuitkit.explaining import explain
 from circuitkit.extraction.asks import DEFAULT_ASKS
@@ -27,12 +27,12 @@ from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig
 from circuitkit.extraction.means import Means
 from circuitkit.files import check_writable, remove
-from circuitkit.findings import Validation, suite_order
+from circuitkit.findings import Validation
 from circuitkit.progress import Progress
+from circuitkit.validation.kept_findings import kept_findings, with_kept
 from circuitkit.validation.search_trial import Sibling
 from circuitkit.validation.suites import Thorough
 from circuitkit.validation.validate import validate
-from circuitkit.validation.verdict import grade_of, weakest_of
 from circuitkit.views.tables import write_findings, write_tables
 
 
@@ -66,7 +66,8 @@ def validate_folder(
     Raises:
         CircuitError: if the folder holds no circuit, or what it was made from is not there.
         MismatchError: if checkpoint, task, reference or means are not those of the circuit.
-        UsageError: if the device is not there, or the folder cannot be written to.
+        UsageError: if the device is not there, the folder cannot be written to, or other pairs
+            are asked for than a thorough run had whose findings stay.
 
     Examples:
         >>> import circuitkit as ck
@@ -79,6 +80,7 @@ def validate_folder(
     model = checkpoint_of(opened, circuit, checkpoint)
     means = Means.load(opened.path, model.architecture.widths)
     sample = _reference(opened, model, circuit, means, reference)
+    kept = () if thorough else kept_findings(opened, model, circuit, n_pairs)
     others = list(opened.beside())
     siblings = with_tasks(others)
     validation = validate(
@@ -94,36 +96,14 @@ def validate_folder(
     )  # fmt: skip
     if opened.explanation is None and circuit.sha256 == opened.circuit.sha256:
         _explain(opened, model, circuit, means, sample)
-    if not thorough:
-        validation = _with_known(validation, opened, circuit)
+    validation = with_kept(validation, kept)
     opened.save_validation(validation)
     if circuit.sha256 == opened.circuit.sha256:
         write_findings(validation, opened.path)
         write_tables(circuit, opened.path, validation)
     if thorough:
-        remove(opened.thorough_file(circuit))  # the validation holds them all
+        remove(opened.thorough_file(circuit.sha256))  # the validation holds them all
     return validation
-
-
-def _with_known(validation: Validation, folder: CircuitFolder, circuit: Circuit) -> Validation:
-    """A verdict with the claims of the thorough suite that the folder's holds already."""
-    is_own = circuit.sha256 == folder.circuit.sha256
-    name = VALIDATION if is_own else SMALLEST_VALIDATION
-    try:
-        before = Validation.load(folder.path, name)
-    except CircuitError:  # none, or a damaged one, which is replaced
-        return validation
-    new = {finding.claim for finding in validation.findings}
-    known = [finding for finding in before.findings if finding.claim not in new]
-    if before.circuit_sha256 != circuit.sha256 or not known:
-        return validation
-    every = (*validation.findings, *known)
-    findings = tuple(sorted(every, key=lambda finding: suite_order(finding.claim)))
-    return validation.model_copy(
-        update={
-            "findings": findings, "grade": grade_of(findings), "weakest": weakest_of(findings),
-        }
-    )  # fmt: skip
 
 
 def explain_folder(folder: str | Path) -> None:
@@ -187,19 +167,19 @@ def thorough_inputs(
     """
     transfer = folder.transfer
     return Thorough(
-        search=_search_settings(folder, circuit),
+        search=_search_settings(folder),
         siblings=tuple(s for s in siblings if s.circuit.means_sha256 == circuit.means_sha256),
-        file=folder.thorough_file(circuit),
+        file=folder.thorough_file(circuit.sha256),
         parts={name: part.circuit for name, part in folder.parts.items() if part.holds_one},
         parts_by=transfer.by if transfer else None,
     )
 
 
-def _search_settings(folder: CircuitFolder, circuit: Circuit) -> ExtractConfig:
-    """The settings in ``pruning.json``, the chosen ones if tuned; if missing, the defaults."""
+def _search_settings(folder: CircuitFolder) -> ExtractConfig | None:
+    """The settings in ``pruning.json``, the chosen ones if tuned; None if it is missing."""
     record = folder.pruning
     if record is None:
-        return ExtractConfig(seed=circuit.seed)
+        return None
     try:
         chosen = record["restarts"][record["chosen_restart"]]["pruning"]
         config = {**record["config"], "pruning": PruningConfig(**chosen)}

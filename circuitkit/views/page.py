@@ -59,7 +59,7 @@ def write_pages(path: str | Path, folders: Sequence[str | Path | CircuitFolder])
         UsageError: if ``path`` cannot be written to, or is a file of a circuit folder.
     """
     html = page_html([Reported.of(CircuitFolder.open(folder)) for folder in folders])
-    path = as_output(path)
+    path = as_output(path, replaces=[REPORT_HTML])
     write_whole(path, html)
     return path
 

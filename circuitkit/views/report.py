@@ -17,7 +17,7 @@ from circuitkit.arguments import checked_call
 from circuitkit.circuit import Circuit, CircuitFolder, Origin
 from circuitkit.circuit.explanation import Explanation
 from circuitkit.circuit.folder import REPORT, as_output
-from circuitkit.errors import ReportError
+from circuitkit.errors import CircuitError, ReportError, UsageError
 from circuitkit.files import as_path, shipped_folder, write_whole
 from circuitkit.findings import Validation
 from circuitkit.views.diagram import write_diagram
@@ -72,7 +72,9 @@ def write_report(
     if path.suffix.lower() == ".pdf":
         write_whole(path, typeset([reported]))
         return path
-    CircuitFolder(path).refuse_other(reported.circuit)
+    folder = CircuitFolder(path)
+    folder.refuse_other(reported.circuit)
+    _refuse_fewer(folder, reported.validation)
     pdf = typeset([reported])
     CircuitFolder.claim(path, "a report")
     _write_nouns(path, reported)
@@ -105,7 +107,7 @@ def write_reports(path: str | Path, circuits: Sequence[str | Path | CircuitFolde
         else Reported.of(CircuitFolder.open(given))
         for given in circuits
     ]
-    path = as_output(path)
+    path = as_output(path, replaces=[REPORT])
     write_whole(path, typeset(reported))
     return path
 
@@ -152,11 +154,31 @@ def _given(
         return Reported(
             circuit=circuit, validation=validation, origin=origin, explanation=explanation
         )
-    known = Reported.of(folder)
+    known = Reported.of(folder, validation)
     return replace(
-        known, validation=validation, origin=origin or known.origin,
-        explanation=explanation or known.explanation,
-    )  # fmt: skip
+        known, origin=origin or known.origin, explanation=explanation or known.explanation
+    )
+
+
+def _refuse_fewer(folder: CircuitFolder, validation: Validation | None) -> None:
+    """Refuse to put a verdict in the place of one that says more of the same circuit.
+
+    Raises:
+        UsageError: if claims of the folder's verdict would be lost.
+    """
+    try:
+        held = folder.validation
+    except CircuitError:  # a damaged one, which is replaced
+        return
+    if held is None or validation is None or held.circuit_sha256 != validation.circuit_sha256:
+        return
+    lost = {f.claim for f in held.tested} - {f.claim for f in validation.findings}
+    if lost:
+        raise UsageError(
+            f"the verdict in {folder.path} holds findings that the one given does not "
+            f"({', '.join(sorted(lost))}), and they would be lost. Leave circuit and validation "
+            "out to report those of the folder, or choose another folder."
+        )
 
 
 def _write_nouns(folder: Path, reported: Reported) -> None:
@@ -165,7 +187,7 @@ def _write_nouns(folder: Path, reported: Reported) -> None:
     write_diagram(circuit, folder)
     write_tables(circuit, folder, validation)
     if validation:
-        validation.save(folder)
+        CircuitFolder(folder).save_validation(validation)
         write_findings(validation, folder)
     if explanation:
         explanation.save(folder)

@@ -30,8 +30,8 @@ class Reported:
     perturbation: Perturbation | None = None
 
     @classmethod
-    def of(cls, folder: CircuitFolder) -> Reported:
-        """What a circuit's folder holds.
+    def of(cls, folder: CircuitFolder, validation: Validation | None = None) -> Reported:
+        """What a circuit's folder holds; a validation that is given stands for the folder's.
 
         Raises:
             CircuitError: if a file in it is wrong.
@@ -39,7 +39,7 @@ class Reported:
         explained = (folder.path / EXPLANATION).exists()
         return cls(
             circuit=folder.circuit,
-            validation=folder.validation,
+            validation=validation or folder.validation,
             origin=folder.origin,
             explanation=Explanation.load(folder.path) if explained else None,
             rungs=read_rungs(folder.path),
