@@ -292,11 +292,14 @@ class CircuitFolder:
             write_whole(self.path / f"task{task.file.suffix}", task.file.data)
 
     def save_validation(self, validation: Validation) -> None:
-        """Write the verdict on the circuit; a report of an earlier one goes.
+        """Write the verdict on the circuit; a report of another one before it goes.
 
         One on the smallest circuit beside it goes into ``smallest.validation.json``.
         """
         file = self.validation_file(validation.circuit_sha256)
+        with suppress(CircuitError):  # none before it, or a damaged one
+            if Validation.load(self.path, file.name) == validation:
+                return
         for report in (REPORT, REPORT_HTML) if file.name == VALIDATION else ():
             remove(self.path / report)
         validation.save(self.path, file.name)
