@@ -11,7 +11,7 @@ ck.write_report("out/bracket_counting", circuit, validation)
 ```
 
 Each name is imported when first used, so that ``circuitkit --help`` waits for no library; the first
-gives the nouns their displays for notebooks. Only verbs need torch.
+gives the nouns their displays for notebooks. Circuits, findings, tasks and reports need no torch.
 """
 
 from importlib import import_module

@@ -281,3 +281,18 @@ def test_a_circuit_without_a_picture_says_so(tmp_path):
     page = gallery_page.index(tmp_path)
     assert f"\n| none | **{folder.name}**" in page
     assert page.count("<img") == 1
+
+
+def test_as_many_smallest_circuits_pass_the_papers_measure_as_the_docs_say():
+    """Sufficiency and necessity, of the two sparse models."""
+    verdicts = [
+        Validation.load(
+            folder, "smallest.validation.json" if opened.smallest else "validation.json"
+        )
+        for folder in shown_folders()
+        if folder.parent in (NANO, SPARSE)
+        for opened in [CircuitFolder(folder)]
+    ]
+    passes = [v["sufficient"].outcome == v["necessary"].outcome == "pass" for v in verdicts]
+    page = (GALLERY.parents[1] / "docs" / "comparison.md").read_text()
+    assert f"{sum(passes)} of the {len(passes)} smallest circuits of the sparse models" in page

@@ -33,6 +33,7 @@ from circuitkit.findings import DEFAULT_CLAIMS, Claim
 from circuitkit.planted import plant
 from circuitkit.progress import silent
 from circuitkit.validation.kept_findings import kept_findings
+from circuitkit.views.report import _given
 
 GALLERY = Path(__file__).parents[1] / "reports" / "gallery" / "tinypython-nano" / "if_equals"
 QUICK = ExtractConfig(
@@ -79,6 +80,7 @@ def test_a_verdict_given_to_a_report_takes_the_place_of_no_larger_one(planted, t
     large = verdict_of(circuit, Claim.SUFFICIENT, Claim.ROLES, Claim.STABLE)
     small = verdict_of(circuit, Claim.SUFFICIENT)
     large.save(folder)
+    assert _given(folder, circuit, None, None, None).validation is None  # as documented
     before = files_of(folder)
     with pytest.raises(UsageError, match=r"that the one given does not \(roles, stable\), and"):
         ck.write_report(folder, circuit, small)

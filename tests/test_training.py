@@ -385,14 +385,15 @@ def test_a_run_that_lies_in_its_own_corpus_is_refused(tmp_path):
         with pytest.raises(UsageError, match=r"lies in .*, which corpus\.source reads"):
             train(config.model_copy(update={"corpus": corpus}), tmp_path / "out" / "run")
         assert not (tmp_path / "out").exists()
-    run_folder.claim(
-        config, tmp_path / "begun", resume=False
-    )  # as by a version that did not refuse it
     inside = config.model_copy(
         update={"corpus": config.corpus.model_copy(update={"source": f"folder:{tmp_path}"})}
     )
-    with pytest.raises(UsageError, match="another configuration than the one given"):
-        run_folder.claim(inside, tmp_path / "begun", resume=True)
+    begun = tmp_path / "begun"  # as before it was refused
+    begun.mkdir()
+    (begun / "run.json").write_text(inside.model_dump_json(indent=1) + "\n")
+    run_folder.claim(inside, begun, resume=True)
+    with pytest.raises(UsageError, match="add --resume"):
+        run_folder.claim(inside, begun, resume=False)
 
 
 def test_the_name_of_the_start_token_is_text_to_learn_from(config, tmp_path):

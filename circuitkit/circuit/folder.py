@@ -357,10 +357,11 @@ class CircuitFolder:
         Raises:
             UsageError: if the folder holds another circuit, or the finished parts of a search.
         """
-        what = "another circuit, or a damaged one, and what was found of it"
-        if not self.holds_one and (self.path / SEARCH).exists():
+        if self.holds_one and not self.holds(circuit):
+            what = "another circuit, or a damaged one, and what was found of it"
+        elif not self.holds_one and (self.path / SEARCH).exists():
             what = "the finished parts of a search"
-        elif not self.holds_one or self.holds(circuit):
+        else:
             return
         raise UsageError(f"{self.path} holds {what}; that is not replaced. Choose another folder.")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from circuitkit.corpora.mixture import is_mixture, mix, parse_mixture
+from circuitkit.corpora.mixture import folder_of, is_mixture, mix, parse_mixture
 from circuitkit.corpora.text_files import read_folder, read_stdlib
 from circuitkit.corpora.tinypython import VALIDATION_SEED, tinypython
 from circuitkit.errors import CorpusError
@@ -50,8 +50,7 @@ def folders_of(spec: str) -> list[Path]:
         CorpusError: if it is a mixture with a wrong weight, or of one corpus twice.
     """
     sources = [part.source for part in parse_mixture(spec)] if is_mixture(spec) else [spec]
-    split = (source.partition(":") for source in sources)
-    return [Path(path) for kind, _, path in split if kind == "folder" and path]
+    return [folder for source in sources if (folder := folder_of(source))]
 
 
 def _open_one(spec: str, *, seed: int, held_out: bool) -> Iterator[str]:

@@ -58,8 +58,14 @@ def parse_mixture(spec: str) -> list[Part]:
 
 def _whole(source: str) -> str:
     """A corpus by one name: a folder by its whole path."""
-    kind, colon, path = source.partition(":")
-    return f"{kind}:{Path(path).resolve()}" if colon and kind == "folder" else source
+    folder = folder_of(source)
+    return source if folder is None else f"folder:{folder.resolve()}"
+
+
+def folder_of(source: str) -> Path | None:
+    """The folder that a corpus reads; None for one of another kind."""
+    kind, _, path = source.partition(":")
+    return Path(path) if kind == "folder" and path else None
 
 
 def _parse_part(text: str, spec: str) -> Part:

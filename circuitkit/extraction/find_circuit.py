@@ -166,8 +166,7 @@ def _climb(
 
 
 def _known_means(inputs: ExtractionInputs) -> Means | None:
-    """The ablation values that were given, if they are of this checkpoint and ablation, and over
-    as many tokens as the sample has.
+    """The ablation values that were given, if checkpoint, ablation and size of the sample fit.
 
     Raises:
         MismatchError: if not.

@@ -68,17 +68,17 @@ class Planted:
         """
         folder = Path(folder)
         with TemporaryDirectory() as elsewhere:  # the search is long, and may be interrupted
-            truth = truth_of(*self._written(Path(elsewhere)))
-        self._written(folder)
+            self._write(Path(elsewhere))
+            truth = truth_of(load_checkpoint(elsewhere), load_task(Path(elsewhere) / TASK))
+        self._write(folder)
         write_whole(folder / TRUTH, json.dumps(self._to_dict(truth), indent=1) + "\n")
         return truth
 
-    def _written(self, folder: Path) -> tuple[Checkpoint, Task]:
+    def _write(self, folder: Path) -> None:
         write_whole(folder / TASK, self.task_lines)
         save_checkpoint(
             folder, self.model, name=self.name, tokenizer=self.tokenizer, reference=self.reference
         )
-        return load_checkpoint(folder), load_task(folder / TASK)
 
     def _to_dict(self, truth: Truth) -> dict[str, Any]:
         return {

@@ -56,7 +56,7 @@ def write_report(
         MismatchError: if the validation or the explanation is of another circuit.
         ReportError: if a picture or the page cannot be drawn.
         UsageError: if ``out`` cannot be written to, or is a folder that holds something else,
-            such as another circuit.
+            such as another circuit, or a verdict with more findings than the one given.
 
     Examples:
         >>> import circuitkit as ck
@@ -156,8 +156,9 @@ def _given(
         )
     known = Reported.of(folder, validation)
     return replace(
-        known, origin=origin or known.origin, explanation=explanation or known.explanation
-    )
+        known, validation=validation, origin=origin or known.origin,
+        explanation=explanation or known.explanation,
+    )  # fmt: skip
 
 
 def _refuse_fewer(folder: CircuitFolder, validation: Validation | None) -> None:
