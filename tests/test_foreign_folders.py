@@ -209,6 +209,19 @@ REFUSED_GPT2 = {
 }
 
 
+def test_a_whole_number_is_a_number(tmp_path):
+    """As a fraction of 1 is written by a program that drops the point; one too large is refused."""
+    release = edit(write_release(tmp_path / "release"), "beeg_config.json", afrac=1)
+    assert set(load_checkpoint(release).architecture.activation_topk.values()) == {1.0}
+    with pytest.raises(CheckpointError, match=r"afrac 1000.*; expected a number"):
+        load_checkpoint(edit(release, "beeg_config.json", afrac=10**400))
+    gpt2 = edit(write_gpt2(tmp_path / "model"), layer_norm_epsilon=1)
+    with pytest.raises(CheckpointError, match=r"norm_eps: Input should be less than 1; got 1.0"):
+        load_checkpoint(gpt2)
+    with pytest.raises(CheckpointError, match=r"layer_norm_epsilon 1000.*; expected a number"):
+        load_checkpoint(edit(gpt2, layer_norm_epsilon=10**400))
+
+
 @pytest.mark.parametrize(
     "key", ["scale_attn_weights", "n_head", "layer_norm_epsilon", "tie_word_embeddings"]
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,9 +97,10 @@ class ForeignConfig:
         value = self.rest.pop(key, default)
         if value is None and default is None:
             return None
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self.refuse(f"{key} {value!r:.80}; expected a number.")
-        return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with suppress(OverflowError):  # JSON has whole numbers that no float holds
+                return float(value)
+        raise self.refuse(f"{key} {value!r:.80}; expected a number.")
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""

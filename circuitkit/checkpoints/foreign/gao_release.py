@@ -94,7 +94,7 @@ def _topk(config: ForeignConfig) -> dict[str, float]:
             f"afrac_loctypes {unknown[0]!r:.80}: top-k there is not run; expected some of "
             f"{', '.join(SITE_KIND)}."
         )
-    return {SITE_KIND[name]: float(fraction) for name in named}
+    return {SITE_KIND[name]: fraction for name in named}
 
 
 def _drop_the_rest(config: ForeignConfig, *, is_rms: bool) -> None:
