@@ -10,8 +10,9 @@ validation = ck.validate(checkpoint, task, circuit)
 ck.write_report("out/bracket_counting", circuit, validation)
 ```
 
-Each name is imported when first used, so that ``circuitkit --help`` waits for no library; the first
-gives the nouns their displays for notebooks. Circuits, findings, tasks and reports need no torch.
+Each name and module is imported when first used, so that ``circuitkit --help`` waits for no
+library; the first name gives the nouns their displays for notebooks. Circuits, findings, tasks and
+reports need no torch.
 """
 
 from importlib import import_module
@@ -156,16 +157,19 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'circuitkit' has no attribute {name!r}")
-    import_module("circuitkit.views.notebook").attach()
+    if name in _HOME:
+        import_module("circuitkit.views.notebook").attach()
+    home = f"circuitkit.{_HOME.get(name, name)}"
     try:
-        value = getattr(import_module(f"circuitkit.{_HOME[name]}"), name)
+        found = import_module(home)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name == "torch":
+            message = f"circuitkit.{name}: {NEEDS_TORCH}"
+            raise ModuleNotFoundError(message, name="torch") from None
+        if error.name != home:
             raise
-        raise ModuleNotFoundError(f"circuitkit.{name}: {NEEDS_TORCH}", name="torch") from None
-    globals()[name] = value
+        raise AttributeError(f"module 'circuitkit' has no attribute {name!r}") from None
+    value = globals()[name] = getattr(found, name) if name in _HOME else found
     return value
 
 

@@ -181,6 +181,26 @@ def test_help_is_quick():
     assert median(seconds() for _ in range(3)) < 0.6
 
 
+MODULES = """
+import circuitkit as ck
+assert issubclass(ck.errors.CheckpointError, ck.CircuitkitError)
+assert ck.extraction.extract is ck.extract
+assert not hasattr(ck, "extractt")
+try:
+    ck.extractt
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_the_modules_of_the_package_are_attributes():
+    """Before any name of it was used; any other is no attribute."""
+    ran = subprocess.run(
+        [sys.executable, "-c", MODULES], check=False, capture_output=True, text=True
+    )
+    assert (ran.stderr, ran.stdout) == ("", "module 'circuitkit' has no attribute 'extractt'\n")
+
+
 def test_the_version_is_printed():
     """That of the package."""
     ran = cli("--version")

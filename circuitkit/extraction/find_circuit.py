@@ -180,11 +180,13 @@ def _known_means(inputs: ExtractionInputs) -> Means | None:
     if given != (checkpoint.sha256, config.ablation, n_tokens) or (
         widths != checkpoint.architecture.widths
     ):
+        whose = f"checkpoint {means.checkpoint_sha256[:12]}…"
+        if not means.checkpoint_sha256:
+            whose = "no checkpoint (measure_means was not given its checkpoint_sha256)"
         raise MismatchError(
-            f"means of ablation {means.ablation!r} over {means.n_tokens:,} tokens of checkpoint "
-            f"{means.checkpoint_sha256[:12]}… were given, expected {config.ablation!r} "
-            f"over {n_tokens:,} tokens of {checkpoint.sha256[:12]}…. Leave them out to measure "
-            "them."
+            f"means of ablation {means.ablation!r} over {means.n_tokens:,} tokens of {whose} were "
+            f"given, expected {config.ablation!r} over {n_tokens:,} tokens of "
+            f"{checkpoint.sha256[:12]}…. Leave them out to measure them."
         )
     return means
 
