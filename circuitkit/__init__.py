@@ -11,8 +11,7 @@ ck.write_report("out/bracket_counting", circuit, validation)
 ```
 
 Each name and module is imported when first used, so that ``circuitkit --help`` waits for no
-library; the first name gives the nouns their displays for notebooks. Circuits, findings, tasks and
-reports need no torch.
+library. Circuits, findings, tasks and reports need no torch.
 """
 
 from importlib import import_module
@@ -157,8 +156,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        import_module("circuitkit.views.notebook").attach()
     home = f"circuitkit.{_HOME.get(name, name)}"
     try:
         found = import_module(home)

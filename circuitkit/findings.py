@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from circuitkit.displays import view
 from circuitkit.errors import CircuitError
 from circuitkit.files import read_text, write_whole
 from circuitkit.provenance import STRICT, first_problem, without_unset
@@ -131,9 +132,8 @@ class Finding(BaseModel):
     forward_passes: NonNegativeInt = 0
     seconds: FiniteFloat = 0.0
 
-    if TYPE_CHECKING:  # what circuitkit.views.notebook adds
-
-        def _repr_html_(self) -> str: ...
+    def _repr_html_(self) -> str:
+        return view("notebook.finding_html")(self)
 
     def __repr__(self) -> str:
         effect = "" if self.effect is None else f" {self.effect:.3f} {self.unit}"
@@ -250,10 +250,16 @@ class Validation(BaseModel):
         """Write ``validation.json`` into a folder, whole or not at all."""
         write_whole(Path(folder) / name, self.model_dump_json(indent=1) + "\n")
 
-    if TYPE_CHECKING:  # what circuitkit.views.notebook adds
+    def _repr_html_(self) -> str:
+        return view("notebook.validation_html")(self)
 
-        def plot(self, ax: Axes | None = None) -> Axes: ...
-        def _repr_html_(self) -> str: ...
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The effect of every claim that was measured, with its interval, in matplotlib.
+
+        Raises:
+            ReportError: if matplotlib is not installed.
+        """
+        return view("plots.plot_validation")(self, ax)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a finding, one column a field, in the order of the suite."""

@@ -113,6 +113,26 @@ def test_no_text_becomes_markup(text):
     assert "\0" not in explanation(text)._repr_html_()
 
 
+SHOWN = """
+import sys
+from circuitkit.circuit import CircuitFolder
+from circuitkit.task import load_task
+folder = CircuitFolder.open(sys.argv[1])
+assert folder.circuit._repr_svg_().rstrip().endswith("</svg>")
+for noun in (folder.validation, folder.validation.findings[0], load_task("for_while")):
+    assert "<table>" in noun._repr_html_()
+assert len(folder.circuit.edges_frame()) == folder.circuit.n_edges
+"""
+
+
+def test_a_noun_shows_itself_whatever_it_was_imported_from():
+    """No name of the package need be used before."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SHOWN, str(GALLERY)], check=False, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_frames_are_the_tables():
     """A row a node and a row an edge."""
     circuit = example_circuit()

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "circuitkit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
-    {"distribution", "errors", "nodes", "progress"},
+    {"displays", "distribution", "errors", "nodes", "progress"},
     {"arguments", "files"},
     {"provenance"},
     {"findings", "task"},
@@ -131,6 +131,7 @@ def test_rooms_stand_at_the_top():
     words = {
         *(
             "arguments",
+            "displays",
             "distribution",
             "errors",
             "files",

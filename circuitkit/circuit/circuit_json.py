@@ -25,6 +25,7 @@ from pydantic import (
 from circuitkit.circuit.json_fields import EdgeField, NodesField
 from circuitkit.circuit.links import residual_links
 from circuitkit.circuit.surroundings import Surroundings
+from circuitkit.displays import view
 from circuitkit.errors import CircuitError
 from circuitkit.files import read_text, sha256, write_whole
 from circuitkit.provenance import STRICT, Named, Provenance, first_problem, without_unset
@@ -257,12 +258,24 @@ class Circuit(BaseModel):
         """The hash of ``circuit.json``, which a validation is bound to."""
         return sha256(self.to_json().encode())
 
-    if TYPE_CHECKING:  # what circuitkit.views.notebook adds
+    def _repr_svg_(self) -> str:
+        return view("notebook.circuit_svg")(self)
 
-        def plot(self, ax: Axes | None = None) -> Axes: ...
-        def nodes_frame(self, validation: Validation | None = None) -> pd.DataFrame: ...
-        def edges_frame(self) -> pd.DataFrame: ...
-        def _repr_svg_(self) -> str: ...
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Every site as a row, from the first read up, in matplotlib.
+
+        Raises:
+            ReportError: if matplotlib is not installed.
+        """
+        return view("plots.plot_circuit")(self, ax)
+
+    def nodes_frame(self, validation: Validation | None = None) -> pd.DataFrame:
+        """One row a node, in the order of the forward pass."""
+        return view("tables.nodes_frame")(self, validation)
+
+    def edges_frame(self) -> pd.DataFrame:
+        """One row an edge, in the order of the forward pass."""
+        return view("tables.edges_frame")(self)
 
     def graph(self) -> nx.DiGraph[str]:
         """The circuit as a directed graph; nodes and edges carry plain values.

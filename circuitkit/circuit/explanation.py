@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from circuitkit.circuit.surroundings import Side
+from circuitkit.displays import view
 from circuitkit.errors import CircuitError
 from circuitkit.files import read_text, write_whole
 from circuitkit.provenance import STRICT, first_problem
@@ -184,6 +185,9 @@ class Explanation(BaseModel):
     n_pairs: PositiveInt
     nodes: dict[str, NodeNote]
     examples: tuple[Example, ...]
+
+    def _repr_html_(self) -> str:
+        return view("notebook.explanation_html")(self)
 
     def __repr__(self) -> str:
         if not self.examples:

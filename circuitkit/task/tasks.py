@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from circuitkit.arguments import checked_call
+from circuitkit.displays import view
 from circuitkit.errors import TaskError
 from circuitkit.files import as_path, sha256, shipped_folder
 from circuitkit.task.formats import (
@@ -70,6 +71,9 @@ class Task:
     leaks: Leaks | None = None
     notes: tuple[str, ...] = ()
     file: TaskSource | None = field(default=None, compare=False)
+
+    def _repr_html_(self) -> str:
+        return view("notebook.task_html")(self)
 
     def __repr__(self) -> str:
         return f"Task({self.name!r}: {self.question})"

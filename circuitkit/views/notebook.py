@@ -1,58 +1,22 @@
 """How nouns show themselves in a notebook: an SVG, or a short table in which all text is escaped.
 
-In: a noun. Out: SVG or HTML. The nouns know no views, so ``attach`` gives them these as methods
-when a name of circuitkit is first used. Pandas, Graphviz and matplotlib are imported at a first
-call.
+In: a noun. Out: SVG or HTML. The nouns know these by name alone (``circuitkit.displays``). Pandas,
+Graphviz and matplotlib are imported at a first call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit.explanation import Adds, Explanation, TokenPath
 from circuitkit.findings import Finding, Validation
 from circuitkit.task import Prompt, Split, Task
 from circuitkit.task.pairs import SPLITS
-from circuitkit.views.plots import plot_circuit, plot_validation
 from circuitkit.views.safe_text import number, prose, token_text
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _N_PAIRS = 3
-
-
-def attach() -> None:
-    """Give the nouns their displays, frames and plots."""
-    for noun, methods in {
-        Circuit: {
-            "_repr_svg_": circuit_svg, "plot": plot_circuit, "nodes_frame": nodes_frame,
-            "edges_frame": edges_frame,
-        },
-        Validation: {"_repr_html_": validation_html, "plot": plot_validation},
-        Finding: {"_repr_html_": finding_html},
-        Explanation: {"_repr_html_": explanation_html},
-        Task: {"_repr_html_": task_html},
-    }.items():  # fmt: skip
-        for name, method in methods.items():
-            setattr(noun, name, method)
-
-
-def nodes_frame(circuit: Circuit, validation: Validation | None = None) -> pd.DataFrame:
-    """One row a node, in the order of the forward pass; as in ``circuitkit.views.tables``."""
-    from circuitkit.views import tables
-
-    return tables.nodes_frame(circuit, validation)
-
-
-def edges_frame(circuit: Circuit) -> pd.DataFrame:
-    """One row an edge, in the order of the forward pass."""
-    from circuitkit.views import tables
-
-    return tables.edges_frame(circuit)
 
 
 def circuit_svg(circuit: Circuit) -> str:
