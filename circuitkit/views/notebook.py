@@ -1,7 +1,6 @@
 """How nouns show themselves in a notebook: an SVG, or a short table in which all text is escaped.
 
-In: a noun. Out: SVG or HTML. The nouns know these by name alone (``circuitkit.displays``). Pandas,
-Graphviz and matplotlib are imported at a first call.
+In: a noun. Out: SVG or HTML. The nouns know these by name alone (``circuitkit.displays``).
 """
 
 from __future__ import annotations
