@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, wraps
 from numbers import Integral, Real
+from sys import float_info
 from types import UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -16,7 +17,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NUMBERS = {int: Integral, float: Real}
-"""What passes for a number: numpy's too, and a whole one where any is expected."""
+"""What passes for a number: numpy's too, and a whole one where a float is expected and holds it."""
 
 
 def checked_call(verb: Callable[P, R]) -> Callable[P, R]:
@@ -100,7 +101,11 @@ def _choices(hint: Any) -> Iterator[Any]:
 def _fits(value: object, choice: Any) -> bool:
     if isinstance(choice, type) and get_origin(choice) is None:
         if choice in _NUMBERS:
-            return isinstance(value, _NUMBERS[choice]) and not isinstance(value, bool)
+            is_number = isinstance(value, _NUMBERS[choice]) and not isinstance(value, bool)
+            is_too_large = (
+                choice is float and isinstance(value, int) and abs(value) > float_info.max
+            )
+            return is_number and not is_too_large
         return isinstance(value, choice)
     return value == choice if isinstance(choice, str) else True
 

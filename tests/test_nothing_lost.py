@@ -180,6 +180,7 @@ def test_a_setting_outside_its_type_is_refused_before_anything_runs():
     wrong = [
         {"method": "Random"}, {"schedule": "Paper"}, {"ablation": "Zero"}, {"rung": "trust"},
         {"granularity": "edges"}, {"restarts": 1.5}, {"target_loss_nats": "0.1"},
+        {"target_loss_nats": 10**400},
     ]  # fmt: skip
     code = """if True:
         import json, sys
