@@ -12,9 +12,11 @@ from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.folder import SEARCH as FILE
 from circuitkit.errors import SavedInterrupt, UsageError
 from circuitkit.extraction import ExtractConfig, PruningConfig, SavedSearch, run_extraction
+from circuitkit.extraction.criterion import Criterion
 from circuitkit.extraction.mask_learning import Scores
 from circuitkit.extraction.restarts import single_threaded
 from circuitkit.extraction.resume import search_key
+from circuitkit.extraction.search import Restart
 from circuitkit.planted import plant
 from circuitkit.task import load_task
 
@@ -89,6 +91,54 @@ def test_what_another_extraction_left_is_not_taken_up(tmp_path, inputs):
     saved.begin("0" * 64)
     assert saved.scores(0, widths) is None
     assert saved.means(widths) is None
+
+
+def test_a_restart_goes_on_within_itself(tmp_path, inputs, monkeypatch):
+    """What it had decided is not decided again; the circuit and the counts are the same."""
+    monkeypatch.setattr("circuitkit.extraction.answers.SECONDS", 0.0)
+    one = replace(CONFIG, restarts=1)
+    decided, decide = [], Criterion._decide
+
+    def watched(criterion, tried):
+        if criterion.answers is not None:
+            decided.append(tried)
+        return decide(criterion, tried)
+
+    monkeypatch.setattr(Criterion, "_decide", watched)
+    whole = content(run_extraction(*inputs, one, out=tmp_path / "whole"))
+    sets, decided[:] = list(decided), []
+
+    def progress(told, done, total):
+        if len(decided) == len(sets) // 2:
+            raise KilledError("in elimination")
+
+    with pytest.raises(KilledError):
+        run_extraction(*inputs, one, out=tmp_path / "killed", progress=progress)
+    n_before = len(decided)
+    assert 0 < n_before < len(sets)
+    assert content(run_extraction(*inputs, one, out=tmp_path / "killed", resume=True)) == whole
+    assert decided == sets
+
+
+def test_what_a_restart_decided_goes_with_its_result(tmp_path):
+    """The file holds answers of a restart that runs, of none that has ended."""
+    first, second = (SavedSearch(CircuitFolder(tmp_path)) for _ in range(2))
+    first.begin("k")
+    answers = first.answers(0)
+    assert answers.of(nodes("0.attn.q:1"), lambda _: True)
+    answers.save(answers.known)
+    second.begin("k")
+    assert second.answers(0).of(nodes("0.attn.q:1"), pytest.fail)
+    assert second.answers(1).known == {}
+    one = nodes("0.attn.q:1")
+    scores = Scores(ranks={}, learned=one, history=())
+    restart = Restart(
+        learning=CONFIG.learning, scores=scores, outcome="target_met", nodes=one, n_edges=0,
+        n_judged=1,
+    )  # fmt: skip
+    second.keep_restart(0, restart)
+    assert second.answers(0).known == {}
+    assert SavedSearch().answers(0) is None
 
 
 def files_of(folder):

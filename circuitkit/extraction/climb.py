@@ -104,6 +104,7 @@ class Climb:
             name, scores = f"trusted {attempt}", self._scores(attempt)
             restart = self.saved.restart(name, scores, learning)
             if restart is None:
+                criterion.answers = self.saved.answers(name)
                 restart = follow(scores, criterion, self.config, self._named)
                 self.saved.keep_restart(name, restart)
             yield restart

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.compiled import CompiledCircuit, FoldedModel, Prompts
+from circuitkit.extraction.answers import Answers
 from circuitkit.extraction.asks import ASKS, Ask, AskName
 from circuitkit.extraction.upper_bound import Limits, Units, growing, upper_bound
 from circuitkit.model import EncodedPairs, Transformer, pair_losses
@@ -58,7 +59,8 @@ class Criterion:
     """Accepts a set of nodes if its loss on fixed selection pairs meets the target, in nats.
 
     ``is_strict`` False compares the mean loss with the target, as the paper does.
-    ``model_under`` gives what is run under some ablation values; None runs ``model``.
+    ``model_under`` gives what is run under some ablation values; None runs ``model``. ``answers``
+    are those of a search that was stopped; None decides every set anew.
     """
 
     model: Transformer
@@ -70,6 +72,7 @@ class Criterion:
     asks: Sequence[Ask] = ()
     limits: Limits | None = None
     model_under: Callable[[Mapping[Site, Tensor]], Transformer] | None = None
+    answers: Answers | None = None
     n_asked: int = 0
     chunks: _Asked = field(init=False)
     under_pushed: list[_Asked] = field(init=False)
@@ -95,12 +98,16 @@ class Criterion:
         return len(set(self.pairs.templates))
 
     def meets(self, nodes: NodeSet) -> bool:
-        """Whether the upper bound is at most the target, the drift small, and each ask met.
+        """Whether the upper bound is at most the target, the drift small, and each ask met."""
+        self.n_asked += 1
+        return self._decide(nodes) if self.answers is None else self.answers.of(nodes, self._decide)
+
+    def _decide(self, nodes: NodeSet) -> bool:
+        """The same, by running the circuit.
 
         Losses are never negative. So evaluation stops as soon as their sum so far, divided by
         the number of all pairs, exceeds the target.
         """
-        self.n_asked += 1
         losses: list[Tensor] = []
         total = 0.0
         for some in self.chunks.losses(nodes):

@@ -103,6 +103,7 @@ class _Runs:
             self.saved.keep_scores(index, scores)
         restart = self.saved.restart(index, scores, in_force(scores, config))
         if restart is None:
+            criterion.answers = self.saved.answers(index)
             restart = follow(scores, criterion, config, progress)
             self.saved.keep_restart(index, restart)
         return restart

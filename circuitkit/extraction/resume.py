@@ -1,7 +1,8 @@
 """Resume: the finished parts of a stopped extraction, so that it continues to the same bytes.
 
-In: a folder and the inputs of an extraction. Out: the ablation values and every finished
-ranking and restart, read back exactly, if they are of the same inputs; else nothing.
+In: a folder and the inputs of an extraction. Out: the ablation values, every finished ranking and
+restart, and what a restart has decided so far, read back exactly, if they are of the same inputs;
+else nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from circuitkit.checkpoints.reference import sample_sha256
 from circuitkit.circuit import CircuitFolder
 from circuitkit.circuit.folder import SEARCH
 from circuitkit.errors import CircuitError
+from circuitkit.extraction.answers import Answers
 from circuitkit.extraction.extract_config import ExtractConfig
 from circuitkit.extraction.mask_learning import PruningConfig, Scores
 from circuitkit.extraction.means import Means
@@ -105,6 +107,14 @@ class SavedSearch:
         """Write the ranking of a restart."""
         self._keep(f"scores {index}", _plain_scores(scores))
 
+    def answers(self, index: int | str) -> Answers | None:
+        """What a restart has decided so far; None where nothing is kept."""
+        if self.path is None:
+            return None
+        name = f"answers {index}"
+        known = dict((self.parts or {}).get(name, {}))
+        return Answers(known, lambda known: self._keep(name, known))
+
     def restart(self, index: int | str, scores: Scores, learning: PruningConfig) -> Restart | None:
         """The result of a restart that began with these scores."""
         saved = (self.parts or {}).get(f"restart {index}")
@@ -114,9 +124,10 @@ class SavedSearch:
         return Restart(**saved | {"nodes": nodes, "scores": scores, "learning": learning})
 
     def keep_restart(self, index: int | str, restart: Restart) -> None:
-        """Write the result of a restart."""
+        """Write the result of a restart, in the place of what it decided on the way."""
         saved = {name: getattr(restart, name) for name in ("outcome", "n_edges", "n_judged")}
-        self._keep(f"restart {index}", saved | {"nodes": list(map(str, restart.nodes))})
+        saved |= {"nodes": list(map(str, restart.nodes))}
+        self._keep(f"restart {index}", saved, instead_of=f"answers {index}")
 
     def again(self) -> tuple[str, ...] | None:
         """The families that are searched again; None where it is not decided."""
@@ -135,10 +146,11 @@ class SavedSearch:
         if self.path is not None:
             remove(self.path)
 
-    def _keep(self, name: str, part: Any) -> None:
+    def _keep(self, name: str, part: Any, instead_of: str = "") -> None:
         if self.path is None or self.parts is None:
             return
         with self._lock:
+            self.parts.pop(instead_of, None)
             self.parts[name] = part
             content = {"format": _FORMAT, "key": self.key, "parts": self.parts}
             write_whole(self.path, json.dumps(content) + "\n")
