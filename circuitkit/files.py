@@ -8,6 +8,7 @@ import re
 import stat
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from circuitkit.errors import CircuitkitError, UsageError
@@ -193,9 +194,14 @@ def claim_folder(folder: Path, markers: str | tuple[str, ...], purpose: str) -> 
             f"{markers[0]} of an earlier run. Choose another --out."
         )
     check_writable(folder, "Choose another --out.")
-    for part in folder.glob(f".*{_PART}"):
-        if _LEFT.fullmatch(part.name) and _age_s(part) > _DEAD_AFTER_S:
-            remove(part)
+    remove_left(folder.iterdir())
+
+
+def remove_left(paths: Iterable[Path]) -> None:
+    """Remove those of the paths that a killed process left, which no other still writes to."""
+    for path in paths:
+        if _LEFT.fullmatch(path.name) and _age_s(path) > _DEAD_AFTER_S:
+            remove(path)
 
 
 def _age_s(path: Path) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 from circuitkit import load_results, load_study
 from circuitkit.studies.cells import cells_of
-from circuitkit.studies.results import RESULTS, STUDY, StudyFolder, frame_of, to_parquet
+from circuitkit.studies.results import RESULTS, ROW, STUDY, StudyFolder, frame_of, to_parquet
 from circuitkit.studies.study_plots import draw
 
 STUDIES = Path(__file__).resolve().parent / "studies"
@@ -31,6 +31,7 @@ def keep(out: Path) -> Path:
     new = StudyFolder(out)
     cells = {cell.sha256: cell for cell in cells_of(study)}
     rows = {cell: new.rows(cell) for cell in cells if new.is_done(cell)}
+    _say_what_is_left(out, new, rows)
     if (folder / RESULTS).exists():
         rows = _kept_rows(folder / RESULTS, cells) | rows
     frame = frame_of(row | cells[cell].names for cell in cells for row in rows.get(cell) or ())
@@ -42,6 +43,19 @@ def keep(out: Path) -> Path:
         if (svg := draw(name, frame)) is not None:
             (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     return folder
+
+
+def _say_what_is_left(out: Path, folder: StudyFolder, taken: Container[str]) -> None:
+    """Finished cells of the folder that are none of the study here: of other versions or a GPU."""
+    finished = [row.parent.name for row in out.glob(f"cells/*/{ROW}")]
+    left = [cell for cell in finished if cell not in taken and folder.is_done(cell)]
+    if finished and len(left) == len(finished):
+        raise SystemExit(
+            f"{out}: no finished cell is one of the study, whose cells are named by the device "
+            "and the versions of circuitkit and torch too."
+        )
+    if n := len(left):
+        sys.stderr.write(f"{n} cell{'s' * (n != 1)} of {out} not taken: of other versions or none\n")
 
 
 def _kept_rows(path: Path, cells: Container[str]) -> dict[str, Any]:

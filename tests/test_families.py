@@ -9,6 +9,7 @@ from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from test_cli import cli
@@ -448,6 +449,61 @@ def test_another_circuit_in_the_folder_takes_the_parts_away(compared, tmp_path):
     run_extraction(at.checkpoint, at.task, replace(FEW, seed=1), out=out, progress=silent)
     assert not (out / "families").exists()
     assert not (out / FILE).exists()
+
+
+def test_another_sorting_that_is_stopped_leaves_no_comparison(searched, tmp_path, monkeypatch):
+    """The parts that it was of have gone, or are others."""
+    at = searched
+    out = shutil.copytree(at.out, tmp_path / "out")
+
+    def stopped(search):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("circuitkit.families.by_family.FamilySearch.run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        extract_by_family(
+            at.checkpoint, at.task, FEW, by="effects", out=out, resume=True, progress=silent
+        )
+    assert CircuitFolder(out).transfer is None
+    assert not (out / TABLE).exists()
+    write_page(out)
+
+
+def test_a_part_that_is_another_circuit_is_none(compared, tmp_path):
+    """Nor is one that was removed; the report does without its picture."""
+    at = compared("two_mechanisms")
+    out = shutil.copytree(at.out, tmp_path / "out")
+    shutil.copy(out / "families/far/circuit.json", out / "families/near/circuit.json")
+    assert list(CircuitFolder(out).parts) == ["far"]
+    shutil.rmtree(out / "families")
+    assert CircuitFolder(out).parts == {}
+    write_page(out)
+
+
+@pytest.mark.parametrize("key", ["cells", "overlaps"])
+def test_a_matrix_with_a_hole_or_a_stranger_is_refused(compared, tmp_path, key):
+    """Every circuit on every family, and no other."""
+    at = compared("two_mechanisms")
+    out = shutil.copytree(at.out, tmp_path / "out")
+    made = json.loads((out / FILE).read_text())
+    for row in made[key][:1]:
+        name = "circuit" if key == "cells" else "first"
+        for damaged in ([*made[key], row | {name: "zzz"}], made[key][1:]):
+            (out / FILE).write_text(json.dumps(made | {key: damaged}))
+            if key == "overlaps" and len(damaged) < len(made[key]):
+                continue
+            with pytest.raises(CircuitError, match=r"transfer\.json is not a transfer"):
+                Transfer.load(out)
+
+
+def test_a_transfer_without_a_matrix_has_a_table_without_rows(compared, tmp_path):
+    """That of a task with one family."""
+    one = compared("two_mechanisms").transfer.model_copy(
+        update={"families": (), "cells": (), "overlaps": ()}
+    )
+    one.save(tmp_path)
+    assert pd.read_csv(tmp_path / TABLE).columns[:3].tolist() == ["circuit", "family", "loss_nats"]
+    assert str(Bounded(effect=-1e-9, low=-0.001, high=0.5)) == "0.00 [0.00, 0.50]"
 
 
 def test_a_transfer_of_another_circuit_is_not_shown(compared, tmp_path):

@@ -206,6 +206,19 @@ def test_cells_of_another_version_are_dropped_aloud_and_never_all(tmp_path, monk
     assert len(kept_in(folder)[0]) == 1
 
 
+def test_what_is_not_taken_is_said(tmp_path, monkeypatch, capsys):
+    """Cells of a GPU, or of another version, are none of the study."""
+    monkeypatch.setitem(study_tables["keep"].__globals__, "STUDIES", tmp_path / "studies")
+    study = ck.load_study(KEPT[0].name)
+    frame, _ = kept_in(KEPT[0])
+    first, second = frame["cell"].unique()[:2]
+    two = frame[frame["cell"].isin([first, second])]
+    study_tables["keep"](cells_in(tmp_path / "a", study, two.replace({second: "0" * 64})))
+    assert "1 cell of" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="no finished cell is one of the study"):
+        study_tables["keep"](cells_in(tmp_path / "b", study, two.assign(cell="0" * 64)))
+
+
 def test_kept_cells_have_the_names_of_now(tmp_path, monkeypatch):
     """A task is one task, whatever it was called when its cell ran."""
     monkeypatch.setitem(study_tables["keep"].__globals__, "STUDIES", tmp_path / "studies")

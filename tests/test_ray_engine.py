@@ -1,5 +1,6 @@
 """Laws of the Ray engine: the same rows as here, though a machine is lost; clear refusals."""
 
+import errno
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_study import here, same
@@ -14,8 +16,9 @@ from tiny_study import N_CELLS, made_up, tiny_study
 
 from circuitkit.errors import UsageError
 from circuitkit.studies import shipped_work
+from circuitkit.studies.cell_rows import error_rows
 from circuitkit.studies.cells import cells_of
-from circuitkit.studies.ray_engine import Needs, run_ray
+from circuitkit.studies.ray_engine import Needs, _joined, run_ray
 from circuitkit.studies.results import load_results
 from circuitkit.studies.run_cell import CellResult, Work
 from circuitkit.studies.run_study import run_study
@@ -118,9 +121,58 @@ def test_a_cell_travels_with_its_files(tmp_path, monkeypatch):
     result = run_shipped(ship(work), make())
     assert name == work.checkpoint
     assert seen[0].checkpoint != work.checkpoint
+    assert Path(seen[0].checkpoint).name == Path(work.checkpoint).name
     assert not Path(seen[0].checkpoint).exists()
     assert json.loads(result.files["sources.json"]) == {"checkpoint": name, "search": "x"}
     assert result.rows[0]["cell"] == work.cell.sha256
+
+
+def test_a_machine_without_room_is_a_row(tmp_path, monkeypatch):
+    """The study goes on, and --resume runs the cell again."""
+    shipped, write = ship(first_work(tmp_path)), Path.write_bytes
+
+    def full(path, data):
+        if tmp_path not in path.parents:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, data)
+
+    files = checkpoint_files(shipped)[1]()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    (row,) = run_shipped(shipped, files).rows
+    assert row["outcome"] == "error"
+    assert row["error"].endswith("No space left on device")
+
+
+def test_an_error_names_the_file_that_is_here(tmp_path, monkeypatch):
+    """Not its copy on the machine that ran it, which has gone."""
+    work = first_work(tmp_path)
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("{}")
+    work = replace(work, cell=replace(work.cell, task=str(mine)))
+
+    def run(there):
+        assert Path(there.cell.task).read_text() == "{}"
+        return CellResult(rows=error_rows(there.cell, f"{there.cell.task}: wrong"), files={})
+
+    monkeypatch.setattr(shipped_work, "run_cell", run)
+    (row,) = run_shipped(ship(work), {}).rows
+    assert row["error"] == f"{mine}: wrong"
+
+
+def test_a_gpu_of_a_number_is_refused(tmp_path):
+    """Ray chooses it."""
+    with pytest.raises(UsageError, match=r"device 'cuda:1'.*Use device 'cuda'"):
+        run_study(tiny_study(tmp_path), tmp_path / "out", engine="ray", device="cuda:1")
+
+
+def test_an_address_is_not_passed_over():
+    """Where the process has joined a cluster already."""
+    joined = SimpleNamespace(is_initialized=lambda: True)
+    with (
+        pytest.raises(UsageError, match="has joined a Ray cluster already"),
+        _joined(joined, "10.0.0.1:6379", None),
+    ):
+        pass
 
 
 def test_a_bundled_checkpoint_does_not_travel(tmp_path):

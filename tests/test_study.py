@@ -4,10 +4,12 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,20 +21,22 @@ import pytest
 from test_cli import TRAINING, cli
 from test_local_engine import until_gone
 from test_validation import findings
+from tiny import tiny_checkpoint
 from tiny_study import N_CELLS, TEXT, made_up, tiny_study
 
 import circuitkit as ck
 from circuitkit.checkpoints import save_checkpoint
+from circuitkit.checkpoints.competence_json import Interval
 from circuitkit.circuit import CircuitFolder
 from circuitkit.errors import CheckpointError, TaskError, UsageError
 from circuitkit.findings import DEFAULT_CLAIMS, suite_order
 from circuitkit.planted import plant
 from circuitkit.studies import run_study as run_study_module
-from circuitkit.studies.cell_rows import config_of
+from circuitkit.studies.cell_rows import about_model, config_of, error_rows, why_not_done
 from circuitkit.studies.cells import cells_of
 from circuitkit.studies.peak_memory import peak_bytes, start_counting
 from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, OUTCOMES, row_of
-from circuitkit.studies.results import frame_of, load_results, to_parquet
+from circuitkit.studies.results import StudyFolder, frame_of, load_results, to_parquet
 from circuitkit.studies.run_cell import CellResult, Work, _of_validation, _why, run_cell
 from circuitkit.studies.run_study import run_study
 from circuitkit.studies.study_toml import (
@@ -100,6 +104,60 @@ def test_a_cell_is_named_by_what_goes_in(tmp_path):
     for change in ({"target_losses": (0.2,)}, {"methods": ("random",)}, {"validate_": "none"},
                    {"rungs": ("smallest", "trusted")}, {"tasks": ("if_equals",)}):  # fmt: skip
         assert not {cell.sha256 for cell in cells_of(moved.model_copy(update=change))} & set(names)
+
+
+@pytest.mark.parametrize("name", ["reference.safetensors", "training.json"])
+def test_what_lies_beside_a_model_goes_in_too(tmp_path, name):
+    """Means are measured on its reference, and rows hold its training loss."""
+    study = load_study(tiny_study(tmp_path))
+    before = cells_of(study)
+    shutil.copytree(tmp_path / "model", tmp_path / "other")
+    (tmp_path / "model" / name).write_text("{}")
+    after = cells_of(study)
+    assert not {cell.sha256 for cell in before} & {cell.sha256 for cell in after}
+    folders = tuple(str(tmp_path / name) for name in ("other", "model"))
+    both = study.model_copy(update={"checkpoints": folders})
+    assert [c.sha256 for c in cells_of(both)] == [c.sha256 for c in (*before, *after)]
+    assert {row["checkpoint_sha256"] for c in cells_of(both) for row in error_rows(c, "")} == {
+        ck.load_checkpoint(tmp_path / "model").sha256
+    }
+
+
+@pytest.mark.parametrize(
+    ("record", "loss", "n_tokens"),
+    [
+        ({"validation_loss_nats": "1.2", "n_tokens": "8M"}, None, None),
+        ({"validation_loss_nats": float("nan"), "n_tokens": 10**400}, None, None),
+        ({"validation_loss_nats": 1, "n_tokens": 1.5}, 1.0, 2),
+        ({"validation_loss_nats": [1.2]}, None, None),
+        ({"validation_loss_nats": 1.25, "n_tokens": 800}, 1.25, 800),
+    ],
+)
+def test_a_training_record_is_anything(tmp_path, record, loss, n_tokens):
+    """What is no number is missing; the table of the other cells is not lost to it."""
+    tiny_checkpoint(tmp_path / "model")
+    checkpoint = replace(ck.load_checkpoint(tmp_path / "model"), training=record)
+    (row,) = frame_of([row_of(cell="x", **about_model(checkpoint))]).to_dict("records")
+    found = [row[name] for name in ("validation_loss_nats", "n_tokens")]
+    assert [None if pd.isna(x) else x for x in found] == [loss, n_tokens]
+
+
+def test_a_task_that_is_not_done_or_not_known_to_be_says_by_what_rule(monkeypatch):
+    """The rule is on the lower bound of the accuracy, which few templates do not have."""
+    study = Study(
+        format="circuitkit.study/1", name="s", question="q", checkpoints=("tinypython-nano",),
+        tasks=("for_while",), extract={"n_test": 4},
+    )  # fmt: skip
+    (cell,), nano = cells_of(study), ck.load_checkpoint("tinypython-nano")
+    assert "not known: its 4 test pairs are of" in why_not_done(nano, cell)
+    monkeypatch.setattr("circuitkit.studies.cell_rows.MIN_ACCURACY", 0.9)
+    low = Interval(mean=0.93, low=0.88, high=0.97)
+    rows = [SimpleNamespace(does=False, problem=None, accuracy=low, loss_nats=low)]
+    monkeypatch.setattr(
+        "circuitkit.studies.cell_rows.measure_competence",
+        lambda *_, **__: SimpleNamespace(tasks=rows),
+    )
+    assert "lower bound of the accuracy 0.880, expected at least 0.90" in why_not_done(nano, cell)
 
 
 def test_the_same_checkpoint_twice_gives_each_cell_once(tmp_path):
@@ -286,12 +344,47 @@ def test_a_study_that_grew_has_the_table_of_one_run_at_once(tmp_path, here):
     assert same(grown, run_study(large, tmp_path / "straight"))
 
 
-@pytest.mark.parametrize("damage", ["", "{}", '{"format": "circuitkit.row/0", "rows": []}'])
+def test_a_study_that_grew_has_no_table_until_it_has_run(tmp_path, here):
+    """That of the study as it was is not taken for its own; one that is the same is left."""
+    small = load_study(tiny_study(tmp_path, TEXT.replace(", 6, 7]", "]")))
+    out = tmp_path / "out"
+    run_study(small, out)
+    StudyFolder.claim(out, small, resume=True)
+    assert len(load_results(out).frame) == 6
+    StudyFolder.claim(out, load_study(tiny_study(tmp_path)), resume=True)
+    with pytest.raises(UsageError, match="no such file"):
+        load_results(out)
+    assert not (out / "index.html").exists()
+
+
+def test_a_file_that_is_being_written_is_left(tmp_path):
+    """By another process; one that nobody has written to for an hour goes."""
+    study, out = load_study(tiny_study(tmp_path)), tmp_path / "out"
+    StudyFolder.claim(out, study, resume=False)
+    parts = [out / "cells" / "x" / f".row.json.{name}.part" for name in ("abcdefgh", "ijklmnop")]
+    parts[0].parent.mkdir(parents=True)
+    for part in parts:
+        part.write_text("{")
+    os.utime(parts[0], (0, 0))
+    StudyFolder.claim(out, study, resume=True)
+    assert [part.exists() for part in parts] == [False, True]
+
+
+DAMAGED = (
+    "", "{}", '{"format": "circuitkit.row/0", "rows": []}',
+    '{"format": "circuitkit.row/1", "cell": "CELL"}',
+    '{"format": "circuitkit.row/1", "cell": "CELL", "rows": []}',
+    '{"format": "circuitkit.row/1", "cell": "CELL", "rows": [{}]}',
+    '{"format": "circuitkit.row/1", "cell": "CELL", "rows": [1]}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
 def test_a_row_that_does_not_fit_is_run_again(tmp_path, here, damage):
     """One of another format or cell; one that is no JSON is an error, for nothing writes that."""
     study, out = tiny_study(tmp_path), tmp_path / "out"
     cell = run_study(study, out).frame.loc[2, "cell"]
-    (out / "cells" / cell / "row.json").write_text(damage)
+    (out / "cells" / cell / "row.json").write_text(damage.replace("CELL", cell))
     here.ran.clear()
     if not damage:
         with pytest.raises(UsageError, match=r"row\.json is not JSON"):

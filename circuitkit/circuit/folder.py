@@ -205,10 +205,10 @@ class CircuitFolder:
 
     @property
     def parts(self) -> dict[str, CircuitFolder]:
-        """The folders of the families' own circuits, by family; none if they were not kept."""
-        transfer = self.transfer
-        folders = {f.name: f.folder for f in transfer.families} if transfer else {}
-        return {name: CircuitFolder(self.path / f) for name, f in folders.items() if f}
+        """The folders of the families' own circuits, by family; of those that were kept."""
+        families = self.transfer.families if self.transfer else ()
+        folders = {f: CircuitFolder(self.path / f.folder) for f in families if f.folder}
+        return {f.name: part for f, part in folders.items() if part._holds_sha256(f.circuit_sha256)}
 
     @property
     def task(self) -> Task:
@@ -324,7 +324,12 @@ class CircuitFolder:
         self.forget_parts()
 
     def forget_parts(self, keep: Collection[str] = ()) -> None:
-        """Remove the circuits of families, but those in the folders of these names."""
+        """Remove the circuits of families, but those in the folders of these names.
+
+        What they do on each other goes in any case.
+        """
+        for name in (TRANSFER, TRANSFER_TABLE, FAMILIES_SVG):
+            remove(self.path / name)
         folder = self.path / PARTS_FOLDER
         for path in sorted(folder.glob(f"*/{MEANS}")):
             if path.parent.name not in keep:
@@ -340,8 +345,11 @@ class CircuitFolder:
 
     def holds(self, circuit: Circuit) -> bool:
         """Whether this very circuit is in it."""
+        return self._holds_sha256(circuit.sha256)
+
+    def _holds_sha256(self, sha256: str) -> bool:
         try:
-            return self.holds_one and self.circuit.sha256 == circuit.sha256
+            return self.holds_one and self.circuit.sha256 == sha256
         except CircuitError:
             return False
 

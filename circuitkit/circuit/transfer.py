@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from pydantic import BaseModel, FiniteFloat, NonNegativeInt, ValidationError
+from pydantic import BaseModel, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
 from circuitkit.errors import CircuitError
 from circuitkit.files import read_text, write_whole
@@ -40,8 +40,8 @@ class Bounded(BaseModel):
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
-            return f"{self.effect:.2f}"
-        return f"{self.effect:.2f} [{self.low:.2f}, {self.high:.2f}]"
+            return f"{self.effect:z.2f}"
+        return f"{self.effect:z.2f} [{self.low:z.2f}, {self.high:z.2f}]"
 
     def columns(self, name: str) -> dict[str, float | None]:
         """The effect and its bounds as columns of a table."""
@@ -117,6 +117,16 @@ class Transfer(BaseModel):
     groups: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _is_a_matrix(self) -> Transfer:
+        known = [(row, name) for row in self.rows for name in self.names]
+        found = [(cell.circuit, cell.family) for cell in self.cells]
+        if sorted(found) != sorted(known) or not {*self.rows} <= {*self.names, WHOLE}:
+            raise ValueError("its cells are not one for every circuit and family")
+        if not {n for o in self.overlaps for n in (o.first, o.second)} <= {*self.names}:
+            raise ValueError("it compares the nodes of a family that it does not list")
+        return self
+
     def __repr__(self) -> str:
         return f"Transfer({self.task.name} by {self.by}: {self.outcome}, {self.reason})"
 
@@ -145,7 +155,8 @@ class Transfer(BaseModel):
             }
             for cell in self.cells
         ]  # fmt: skip
-        return pd.DataFrame(rows)
+        bounded = [f"{name}{bound}" for name in ("f", "f_x") for bound in ("", "_low", "_high")]
+        return pd.DataFrame(rows, columns=pd.Index(["circuit", "family", "loss_nats", *bounded]))
 
     @classmethod
     def load(cls, folder: str | Path) -> Transfer:

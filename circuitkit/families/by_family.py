@@ -23,7 +23,6 @@ from circuitkit.extraction.extract_config import DEFAULT
 from circuitkit.extraction.extraction_inputs import Sample
 from circuitkit.families.family_search import FamilySearch
 from circuitkit.families.find_families import find_families
-from circuitkit.files import remove
 from circuitkit.progress import Progress, shown
 from circuitkit.task import Task, load_task
 from circuitkit.views.overlay_diagram import write_overlay
@@ -98,9 +97,6 @@ def extract_by_family(
         transfer = search.transfer(circuits, whole.circuit)
     if out is not None:
         transfer.save(out)
-        picture = Path(out) / FAMILIES_SVG
-        if circuits:
-            write_overlay(circuits, picture)
-        else:  # one family or none, so nothing was searched
-            remove(picture)
+        if circuits:  # none of one family alone
+            write_overlay(circuits, Path(out) / FAMILIES_SVG)
     return ByFamily(whole=whole, parts=parts, transfer=transfer)

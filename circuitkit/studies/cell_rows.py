@@ -10,11 +10,15 @@ from typing import Any
 import torch
 
 from circuitkit.checkpoints import Checkpoint
+from circuitkit.checkpoints.competence_json import MAX_LOSS_NATS, MIN_ACCURACY
 from circuitkit.competence.measure import measure_competence
 from circuitkit.distribution import installed_version
 from circuitkit.extraction import ExtractConfig
 from circuitkit.studies.cells import Cell
 from circuitkit.studies.result_columns import Row, row_of
+
+_LARGEST = 2**53
+"""Up to here a float holds every whole number."""
 
 
 def error_rows(cell: Cell, message: str, outcome: str = "error") -> list[Row]:
@@ -32,7 +36,7 @@ def asked_of(cell: Cell) -> dict[str, Any]:
         "cell": cell.sha256,
         "kind": cell.kind,
         **cell.names,
-        "checkpoint_sha256": None if cell.model.config else cell.model.identity,
+        "checkpoint_sha256": cell.model.sha256,
         "task_sha256": cell.task_sha256,
         "method": settings.get("method"),
         "seed": settings["seed"],
@@ -47,28 +51,41 @@ def about_model(checkpoint: Checkpoint) -> dict[str, Any]:
     """The shape and the training of a checkpoint."""
     model, record = checkpoint.load_model(), checkpoint.training or {}
     parameters = list(model.parameters())
+    loss, n_tokens = (_number(record.get(name)) for name in ("validation_loss_nats", "n_tokens"))
     return {
         "checkpoint_sha256": checkpoint.sha256,
         "n_layer": checkpoint.architecture.n_layer,
         "d_model": checkpoint.architecture.d_model,
         "n_parameters": sum(p.numel() for p in parameters),
         "n_nonzero": sum(int(p.count_nonzero()) for p in parameters),
-        "validation_loss_nats": record.get("validation_loss_nats"),
-        "n_tokens": record.get("n_tokens"),
+        "validation_loss_nats": loss,
+        "n_tokens": None if n_tokens is None else round(n_tokens),
     }
 
 
+def _number(found: object) -> float | None:
+    """A number of a record that anything may have written; None for whatever else is there."""
+    return float(found) if isinstance(found, int | float) and abs(found) < _LARGEST else None
+
+
 def why_not_done(checkpoint: Checkpoint, cell: Cell) -> str:
-    """Why the checkpoint does not do the task, by the rule of ``competence``; or nothing."""
+    """Why it is not said to do the task, by the rule of ``competence``; nothing if it does it."""
     assert cell.task is not None
     found = measure_competence(
         checkpoint, cell.settings["n_test"], tasks=[cell.task]
     ).tasks[0]  # fmt: skip
     if found.does or found.problem or found.accuracy is None or found.loss_nats is None:
         return found.problem or ""
+    if found.accuracy.low is None:
+        return (
+            f"whether the checkpoint does the task is not known: its {found.n_pairs} test pairs "
+            f"are of {found.n_templates} templates, too few for a lower bound of the accuracy. "
+            "Raise n_test, or give a task with more templates."
+        )
     return (
-        f"the checkpoint does not do the task: accuracy {found.accuracy.mean:.3f}, loss "
-        f"{found.loss_nats.mean:.3f} nats."
+        f"the checkpoint does not do the task: lower bound of the accuracy "
+        f"{found.accuracy.low:.3f}, expected at least {MIN_ACCURACY:.2f}; loss "
+        f"{found.loss_nats.mean:.3f} nats, expected at most {MAX_LOSS_NATS}."
     )
 
 

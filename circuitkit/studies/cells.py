@@ -1,9 +1,10 @@
 """The cells of a study: each one training, or one extraction with its validation or by family.
 
 In: a study. Out: its cells in a fixed order, each named by the SHA-256 of everything that goes
-in: the checkpoint's hash, the task's, the settings, the versions. Paths and names of files do
-not count. Every input is read here, so that what is missing is one message before anything runs.
-The text that a training reads is not: of a folder or the standard library its name counts alone.
+in: the checkpoint's hash with its reference and its training record, the task's, the settings, the
+versions. Paths and names of files do not count. Every input is read here, so that what is missing
+is one message before anything runs. The text that a training reads is not: of a folder or the
+standard library its name counts alone.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from circuitkit.checkpoints import load_checkpoint
+from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
+from circuitkit.checkpoints.native import REFERENCE, TRAINING
 from circuitkit.distribution import installed_version
 from circuitkit.errors import UsageError
-from circuitkit.files import sha256
+from circuitkit.files import sha256, sha256_file
 from circuitkit.studies.study_toml import Method, Study, is_config
 from circuitkit.task import builtin_tasks, load_task
 from circuitkit.training import TrainingConfig, load_config
@@ -33,12 +35,14 @@ MOST_CELLS = 10_000
 class Model:
     """A checkpoint of a study: one that is there, or one that a cell of the study trains.
 
-    ``identity`` is the checkpoint's SHA-256, or that of the training. ``where`` is its name or
-    folder, None until it is trained.
+    ``identity`` is the SHA-256 of all that a cell reads of it, or of the training that makes it;
+    ``sha256`` is the checkpoint's. ``where`` is its name or folder. Both are None until it is
+    trained.
     """
 
     label: str
     identity: str
+    sha256: str | None = None
     where: str | None
     config: TrainingConfig | None = None
 
@@ -123,7 +127,19 @@ def _given(study: Study, device: str) -> Iterator[Model]:
             yield _to_train(load_config(name, [f"run.device={device}"]), None)
         else:
             found = load_checkpoint(name)
-            yield Model(label=found.name, identity=found.sha256, where=found.where)
+            yield Model(
+                label=found.name, identity=_identity(found), sha256=found.sha256, where=found.where
+            )
+
+
+def _identity(checkpoint: Checkpoint) -> str:
+    """The hash of a checkpoint with what lies beside its model; a bundled one comes with both."""
+    beside = [checkpoint.path / name for name in (REFERENCE, TRAINING)]
+    there = [path for path in beside if path.exists()]
+    if checkpoint.where in bundled_checkpoints() or not there:
+        return checkpoint.sha256
+    files = "".join(f"{path.name} {sha256_file(path)} " for path in there)
+    return sha256(f"{checkpoint.sha256} {files}".encode())
 
 
 def _crossed(study: Study, device: str) -> Iterator[Model]:

@@ -124,6 +124,11 @@ def _joined(ray: Any, address: str | None, workers: int | None) -> Iterator[None
     One that is started here stays off the network, and leaves no files.
     """
     if ray.is_initialized():
+        if address is not None:
+            raise UsageError(
+                f"address {address!r}: this process has joined a Ray cluster already. Leave the "
+                "address out to use that one, or call ray.shutdown() first."
+            )
         yield
         return
     _answers(address)

@@ -85,7 +85,8 @@ OUTCOMES = {
     "target_missed": "no circuit meets it; the best one is in the row",
     "collapsed": "the circuit found is empty",
     "rung_not_reached": "the search did not reach this rung",
-    "task_not_done": "the checkpoint does not do the task, or cannot be asked it",
+    "task_not_done": "the checkpoint does not do the task, or cannot be asked it, or too few "
+    "templates say",
     "trained": "the checkpoint is there",
     "compared": "the circuits of a task's families were compared",
     "error": "the cell failed; --resume runs it again",

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from circuitkit.distribution import installed_version
 from circuitkit.errors import UsageError
-from circuitkit.files import as_path, claim_folder, read_bounded, read_text, remove, write_whole
+from circuitkit.files import (
+    as_path,
+    claim_folder,
+    read_bounded,
+    read_text,
+    remove,
+    remove_left,
+    write_whole,
+)
 from circuitkit.studies.result_columns import COLUMNS, FORMAT, MEASURED, Row
 from circuitkit.studies.study_toml import Study
 
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from circuitkit.studies.cells import Cell
 
 STUDY, RESULTS, ROW = "study.json", "results.parquet", "row.json"
+PAGE, PDF = "index.html", "study.pdf"
 ROW_FORMAT = "circuitkit.row/1"
 _EXPECTED = "a folder made by 'circuitkit study'"
 _MAX_BYTES = 4 * 2**30
@@ -48,16 +57,20 @@ class StudyFolder:
         """
         folder = cls(as_path(out))
         claim_folder(folder.path, STUDY, "a study")
+        before = None
         if (folder.path / STUDY).exists():
             folder._check_is(study, resume=resume)
+            before = folder.about
         about = {
             "format": FORMAT,
             "circuitkit_version": installed_version(),
             "study": study.model_dump(mode="json", by_alias=True),
         }
+        if before not in (None, about):  # of the study as it was
+            for name in (RESULTS, PAGE, PDF):
+                remove(folder.path / name)
         write_whole(folder.path / STUDY, json.dumps(about, indent=1) + "\n")
-        for part in folder.path.glob("**/.*.part"):
-            remove(part)
+        remove_left(folder.path.glob("**/.*.part"))
         return folder
 
     @property
@@ -108,12 +121,14 @@ class StudyFolder:
             return None
         found = _json(path)
         is_whole = found.get("format") == ROW_FORMAT and found.get("cell") == sha256
-        return found["rows"] if is_whole else None
+        rows = found.get("rows") if is_whole else None
+        is_list = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+        return rows if rows and is_list else None
 
     def is_done(self, sha256: str) -> bool:
         """Whether a cell need not be run again: it is there, and is no error."""
         rows = self.rows(sha256)
-        return rows is not None and all(row["outcome"] != "error" for row in rows)
+        return rows is not None and all(row.get("outcome", "error") != "error" for row in rows)
 
     def keep(self, sha256: str, rows: Iterable[Row], files: Mapping[str, bytes]) -> None:
         """Write what a cell left, its rows last.
@@ -226,7 +241,7 @@ def load_results(path: str | Path) -> StudyResults:
     data = read_bounded(file, UsageError, f"the results of a study ({RESULTS})", limit=_MAX_BYTES)
     try:
         table = pq.read_table(io.BytesIO(data))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not Parquet: {error}. Run the study again.") from None
     got = (table.schema.metadata or {}).get(b"format", b"").decode(errors="replace")
     names = [column.name for column in COLUMNS]

@@ -69,7 +69,7 @@ def run_study(
         >>> results.n_errors
         0
     """
-    _check(engine, workers, address)
+    _check(engine, workers, address, device)
     if engine == "local":  # on a cluster, other machines compute
         device_named(device)
     loaded = load_study(study)
@@ -83,13 +83,17 @@ def run_study(
     return results
 
 
-def _check(engine: Engine, workers: int | None, address: str | None) -> None:
+def _check(engine: Engine, workers: int | None, address: str | None, device: str) -> None:
     if workers is not None and workers < 1:
         raise UsageError(f"workers {workers}: expected at least 1.")
     if address is not None and engine != "ray":
         raise UsageError(
             f"address {address!r} names a Ray cluster, but the engine is {engine!r}. Use engine "
             "'ray', or leave the address out."
+        )
+    if engine == "ray" and device.startswith("cuda:"):
+        raise UsageError(
+            f"device {device!r}: Ray gives every cell a GPU of its own. Use device 'cuda'."
         )
 
 

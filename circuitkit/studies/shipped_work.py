@@ -78,18 +78,42 @@ def run_shipped(shipped: ShippedWork, checkpoint: Files) -> CellResult:
     if replace(cell).sha256 != cell.sha256:  # of the versions that are here
         return CellResult(rows=error_rows(cell, _other_versions()), files={})
     with tempfile.TemporaryDirectory(prefix="circuitkit-") as name:
-        folder = Path(name)
+        try:
+            there = _laid_down(shipped, checkpoint, Path(name))
+        except OSError as error:
+            message = f"its files could not be written to {tempfile.gettempdir()}: {error.strerror}"
+            return CellResult(rows=error_rows(cell, message), files={})
+        result = run_cell(there)
+    result = _with_sources(result, work.checkpoint)
+    return result if cell.task is None else _with_name(result, str(there.cell.task), cell.task)
+
+
+def _laid_down(shipped: ShippedWork, checkpoint: Files, folder: Path) -> Work:
+    """The same work on the files of this folder; the checkpoint's is called as it was."""
+    work, cell = shipped.work, shipped.work.cell
+    where = work.checkpoint
+    if checkpoint:
+        assert where is not None
+        model = folder / "model" / Path(where).name
+        model.mkdir(parents=True)
         for file, data in checkpoint.items():
-            (folder / "model").mkdir(exist_ok=True)
-            (folder / "model" / file).write_bytes(data.data)
-        if shipped.task_file is not None:
-            assert cell.task is not None
-            task = folder / Path(cell.task).name
-            task.write_bytes(shipped.task_file)
-            cell = replace(cell, task=str(task))
-        where = str(folder / "model") if checkpoint else work.checkpoint
-        result = run_cell(Work(cell=cell, checkpoint=where, folder=folder / "work"))
-    return _with_sources(result, work.checkpoint)
+            (model / file).write_bytes(data.data)
+        where = str(model)
+    if shipped.task_file is not None:
+        assert cell.task is not None
+        task = folder / Path(cell.task).name
+        task.write_bytes(shipped.task_file)
+        cell = replace(cell, task=str(task))
+    return Work(cell=cell, checkpoint=where, folder=folder / "work")
+
+
+def _with_name(result: CellResult, there: str, here: str) -> CellResult:
+    """An error names the task's file on the driver's disk."""
+    rows = [
+        row | {"error": row["error"].replace(there, here)} if row["error"] else row
+        for row in result.rows
+    ]
+    return CellResult(rows=rows, files=result.files)
 
 
 def _with_sources(result: CellResult, checkpoint: str | None) -> CellResult:

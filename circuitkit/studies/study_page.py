@@ -15,11 +15,10 @@ import pandas as pd
 from circuitkit.distribution import installed_version
 from circuitkit.errors import ReportError
 from circuitkit.files import remove, shipped_folder, write_whole
-from circuitkit.studies.results import RESULTS, StudyResults
+from circuitkit.studies.results import PAGE, PDF, RESULTS, StudyResults
 from circuitkit.studies.study_plots import draw
 from circuitkit.studies.study_toml import PlotName, Study
 
-PAGE, PDF = "index.html", "study.pdf"
 _SHOWN = (
     "kind", "checkpoint", "task", "method", "rung", "target_loss_nats", "seed", "outcome",
     "n_nodes", "n_edges", "loss_circuit_nats", "f_interchange", "grade", "n_families",

@@ -57,7 +57,7 @@ def _cell(transfer: Transfer, cell: Cell) -> dict[str, Any]:
     """F with its shade; what it does not do is marked."""
     fails = cell.f.high is not None and cell.f.high < transfer.f_limit
     return {
-        "text": f"{cell.f.effect:.2f}",
+        "text": f"{cell.f.effect:z.2f}",
         "interval": str(cell.f),
         "step": round(N_STEPS * min(1.0, max(0.0, cell.f.effect))),
         "fails": fails,
