@@ -1,6 +1,7 @@
 """Laws of explanations: contributions add up, a cut takes away what flows, planted paths show."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from circuitkit.errors import CircuitError
 from circuitkit.explaining.chosen_pairs import ChosenPair, shortest
 from circuitkit.explaining.circuit_flows import measure_flows
 from circuitkit.explaining.contexts import find_contexts
-from circuitkit.explaining.explain import _Explainer
-from circuitkit.explaining.token_paths import _named, _ways
+from circuitkit.explaining.explain import _Explainer, _notes
+from circuitkit.explaining.token_paths import _named, _ways, _ways_above
 from circuitkit.extraction import (
     ExtractConfig,
     PruningConfig,
@@ -65,9 +66,43 @@ def test_all_paths_together_are_all_flows_together(option):
     """What every way through the parts adds sums up to what one pass over all of them finds."""
     explainer, pairs = random_explainer(option)
     for run in explainer.sides(pairs[:1]):
-        by_way = sum(float(added.sum()) for _, _, added in _ways(run, weak=0.0))
+        by_way = sum(float(added.sum()) for _, _, added in _ways_above(run, 0.0))
         total = measure_flows(run, explainer.texts(run)).total
         assert by_way == pytest.approx(total, rel=1e-6, abs=1e-6)
+
+
+def test_of_too_many_ways_the_stronger_are_followed(monkeypatch):
+    """The others are in the rest, so that the sum is the same."""
+    explainer, pairs = random_explainer("plain")
+    (run, _), (explained,) = explainer.sides(pairs[:1]), explainer.explained(pairs[:1])
+    before, chosen = _ways(run), ChosenPair("shown", pairs[:1])
+    whole = explainer.example(explained, chosen)
+    most = len(before) // 2
+    monkeypatch.setattr("circuitkit.explaining.token_paths._MOST_WAYS", most)
+    after = _ways(run)
+    assert 0 < len(after) <= most
+    assert {way for way, *_ in after} <= {way for way, *_ in before}
+    fewer = explainer.example(explained, chosen)
+    for side in "ab":
+        sums = [sum(getattr(p.adds, side) for p in e.paths) + getattr(e.rest, side)
+                for e in (whole, fewer)]  # fmt: skip
+        assert sums[0] == pytest.approx(sums[1], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "role"),
+    [(0.4, 0.4, "cue"), (0.4, -0.4, "offset"), (0.0, 0.0, "constant"), (0.02, 0.0, "constant")],
+)
+def test_a_role_is_of_the_size_of_the_answers(a, b, role):
+    """Where the circuit does not tell the prompts apart they cancel, and their mean is 0."""
+    explainer, pairs = random_explainer("plain")
+    (one,) = explainer.explained(pairs[:1])
+    for flows, adds in zip(one.flows, (a, b), strict=True):
+        flows.nodes["x"] = adds
+    for differences in ((4.85, -4.85), (4.85, 4.85)):
+        assert _notes([replace(one, differences=differences)], ["x"])["x"][0] == role
+    if a == b == 0:
+        assert _notes([replace(one, differences=(0.0, 0.0))], ["x"])["x"][0] == role
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,9 +18,10 @@ from test_cli import cli
 
 import circuitkit as ck
 from circuitkit.circuit import head_pairs, residual_links
-from circuitkit.errors import CircuitError, UsageError
+from circuitkit.errors import CircuitError, MismatchError, UsageError
 from circuitkit.exports import FORMATS
 from circuitkit.provenance import Named
+from circuitkit.validation.validate_folder import explain_folder
 from circuitkit.views.graph_export import LINK_KINDS, graph_of, graphml, node_link
 
 GALLERY = Path(__file__).parents[1] / "reports" / "gallery" / "tinypython-nano" / "for_while"
@@ -111,6 +113,18 @@ def test_a_mask_is_the_circuit(tmp_path):
     assert len(~nodes) == sum(widths.values()) - circuit.n_nodes
     again = ck.export(GALLERY, tmp_path / "b.safetensors", format="mask")
     assert path.read_bytes() == again.read_bytes()
+
+
+def test_a_mask_is_of_the_circuits_own_checkpoint(tmp_path):
+    """One that was put in its place gives no mask, and no explanation either."""
+    folder = tmp_path / "circuit"
+    shutil.copytree(GALLERY, folder)
+    sources = json.loads((folder / "sources.json").read_text())
+    (folder / "sources.json").write_text(json.dumps(sources | {"checkpoint": "tinypython-sparse"}))
+    with pytest.raises(MismatchError, match=r"tinypython-nano .*given is tinypython-sparse"):
+        ck.export(folder, tmp_path / "mask.safetensors", format="mask")
+    with pytest.raises(MismatchError, match=r"tinypython-nano .*given is tinypython-sparse"):
+        explain_folder(folder)
 
 
 def test_what_is_no_mask_is_refused(tmp_path):

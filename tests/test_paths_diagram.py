@@ -29,7 +29,10 @@ from circuitkit.nodes import Node
 from circuitkit.views import answer_colours
 from circuitkit.views import paths_diagram as module
 from circuitkit.views.answer_colours import LINES, push
+from circuitkit.views.flows import flows
 from circuitkit.views.node_sketch import node_sketch
+from circuitkit.views.page_data import _link
+from circuitkit.views.page_svg import DrawnEdge
 from circuitkit.views.paths_diagram import paths_diagram, write_paths
 
 ODD = st.text(max_size=40) | st.sampled_from(
@@ -220,6 +223,21 @@ def test_queries_and_keys_that_matter_are_drawn_with_what_they_read():
     assert str(Node.parse("1.attn.k:83")) in map(str, circuit.nodes)
     assert "1.attn.act_in:17->1.attn.k:83" in edges
     assert "1.attn.q:83->1.attn.k:83" in edges
+
+
+def test_what_leads_to_a_query_or_a_key_pushes_for_no_answer():
+    """An explanation has for it a share of what is lost; a picture has no coloured line of it."""
+    circuit = example_circuit()
+    example = example_explanation(circuit).examples[0]
+    key, lost = "1.attn.k:83", adds(3, 0)
+    strange = {f"token: 2>{key}": lost, f"1.attn.act_in:17>{key}": lost}
+    found = example.model_copy(update={"links": {**LINKS, **strange}})
+    assert flows(circuit, found) == flows(circuit, example)
+    drawn_edges = [
+        DrawnEdge(source=source, target=target, kind="drawn", key=f"{source}>{target}")
+        for source, target in (("token: 2", key), ("final_resid:12", "answer"))
+    ]
+    assert [_link(found, edge) for edge in drawn_edges] == [None, (1.5, 0.1)]
 
 
 def test_a_write_and_its_only_read_are_one_box():

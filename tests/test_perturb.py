@@ -24,6 +24,7 @@ from circuitkit.extraction import ExtractConfig, Means
 from circuitkit.findings import Claim, Finding
 from circuitkit.nodes import Node
 from circuitkit.progress import silent
+from circuitkit.provenance import Named
 from circuitkit.task import load_task
 from circuitkit.validation.claims import explains_dense
 from circuitkit.validation.claims.explains_dense import check_explains_dense
@@ -31,6 +32,7 @@ from circuitkit.validation.search_trial import SearchTrial
 from circuitkit.validation.suites import Thorough, run_thorough
 from circuitkit.validation.verdict import grade_of
 from circuitkit.views.page import page_html
+from circuitkit.views.perturbation_plot import draw_perturbation
 from circuitkit.views.report_data import page
 from circuitkit.views.reported import Reported
 
@@ -98,6 +100,13 @@ def test_a_perturbation_is_a_file_a_table_and_a_picture(made, bridged, tmp_path)
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["usd_$_to_$", r"a$\frac$", "run$^$1"])
+def test_a_dollar_sign_begins_no_formula(made, name):
+    """In the names of a task and of the dense model."""
+    named = {key: Named(name=name, sha256="0" * 64) for key in ("task", "dense")}
+    assert "<svg" in draw_perturbation(made[0].model_copy(update=named))
+
+
 def test_a_perturbation_in_the_circuits_folder_is_in_report_and_page(made, tmp_path):
     """With its picture and the controls; one of another circuit is not."""
     found, _ = made
@@ -151,6 +160,8 @@ def test_all_nodes_are_those_of_the_circuit(bridged):
         (["0.mlp.post_act:1"], CircuitError, r"no node .*one of 0\.attn\.resid_delta:87, 1\."),
         (["1.attn.w:5"], UsageError, r"no such site: '1\.attn\.w'"),
         ([], UsageError, "no node to move"),
+        ([5], UsageError, "nodes: got 5, expected names such as"),
+        ("1.attn.v:5", CircuitError, r"no node 1\.attn\.v:5; expected one of 1\.attn\.v:9"),
     ],
 )
 def test_a_node_that_the_circuit_does_not_have_is_refused(bridged, nodes, error, says):
@@ -169,6 +180,12 @@ def test_a_strength_outside_is_refused(bridged):
     """From 0 to 1; and no fewer than one random direction."""
     with pytest.raises(UsageError, match=r"strength 1\.5: expected numbers from 0"):
         perturb(bridged, "if_equals", GALLERY, [READ], strengths=[1.5])
+    for strengths in (["a"], 0.5):
+        with pytest.raises(UsageError, match=r"strengths .*: expected a list of numbers"):
+            perturb(bridged, "if_equals", GALLERY, [READ], strengths=strengths)
+    for seed in (-1, 2**70):
+        with pytest.raises(UsageError, match=r"seed -?\d+: expected a whole number from 0"):
+            perturb(bridged, "if_equals", GALLERY, [READ], seed=seed)
     with pytest.raises(UsageError, match=r"n_random 0: expected at least 1"):
         perturb(bridged, "if_equals", GALLERY, [READ], n_random=0)
 

@@ -34,6 +34,7 @@ from circuitkit.planted import plant
 from circuitkit.progress import silent
 from circuitkit.provenance import Named
 from circuitkit.views.numpy_program import program_text
+from circuitkit.views.program_about import _rounded_up
 
 GALLERY = Path(__file__).parents[1] / "reports" / "gallery"
 SHARES = (0.0, 0.1, 0.4, 0.8, 1.0)
@@ -254,6 +255,25 @@ def test_no_text_gets_out_of_its_comment(texts):
     plain, hostile = (ast.parse(t).body[1:] for t in (program_text(circuit, folded), text))
     assert list(map(ast.dump, hostile)) == list(map(ast.dump, plain))
     assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
+
+
+def test_a_program_says_how_its_prompts_begin_and_is_the_same_as_itself():
+    """A start token is one of the tokens to give; large differences have digits enough."""
+    folded, first, d = small_fold(), 3, 186.237621
+    tried = tuple(replace(t, tokens=(first, *t.tokens), difference=d) for t in folded.tried)
+    texts = {**folded.texts, first: "<start>"}
+    text = program_text(example_circuit(), replace(folded, tried=tried, texts=texts))
+    docstring = " ".join(ast.get_docstring(ast.parse(text)).split())
+    assert "Every one of them begins with token 3, <start>." in docstring
+    assert f"on the {len({t.tokens for t in tried})} prompts of the task" in docstring
+    assert "186.237621)" in text
+
+
+@pytest.mark.parametrize(("x", "shown"), [(1.4e-5, "2e-05"), (2e-5, "2e-05"), (9.6e-6, "1e-05"),
+                                          (0.0, "0e+00")])  # fmt: skip
+def test_an_error_is_never_rounded_down(x, shown):
+    """What is up to it would not be."""
+    assert _rounded_up(x) == shown
 
 
 EVIL = {

@@ -119,6 +119,14 @@ def test_the_frontier_names_the_models_without_a_point(monkeypatch):
     assert "(but not none, which have no point)" in titles[-1]
 
 
+@pytest.mark.parametrize("name", get_args(PlotName))
+def test_a_dollar_sign_begins_no_formula(name):
+    """In the names of tasks and checkpoints."""
+    frame = frame_of(ROWS)
+    odd = frame.assign(task=frame["task"] + "$^$", checkpoint=frame["checkpoint"] + "$_$")
+    assert draw(name, odd)
+
+
 def test_one_checkpoint_is_not_compared_with_itself():
     """Nor two that share no task."""
     assert draw("sparse_by_dense", frame_of([row("sparse", "a", 1)])) is None

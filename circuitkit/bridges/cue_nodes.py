@@ -59,9 +59,13 @@ def nodes_of_circuit(
 
     Raises:
         CircuitError: if one is not of the circuit, or reads a position and not the stream.
-        UsageError: if a text names no node, or there is none.
+        UsageError: if one is no node or names none, or there is none.
     """
-    nodes = list(nodes)
+    nodes = [nodes] if isinstance(nodes, str) else list(nodes)
+    if strange := [node for node in nodes if not isinstance(node, str | Node)]:
+        raise UsageError(
+            f"nodes: got {strange[0]!r:.60}, expected names such as '1.attn.act_in:40'."
+        )
     if nodes == [ALL]:
         return _movable(circuit, checkpoint.architecture)
     try:

@@ -31,7 +31,7 @@ from circuitkit.files import claim_folder, write_whole
 from circuitkit.model.device import device_named, repeatable
 from circuitkit.nodes import Node
 from circuitkit.progress import Progress, shown
-from circuitkit.provenance import Named
+from circuitkit.provenance import Named, check_seed
 from circuitkit.task import Task, load_task
 from circuitkit.views.perturbation_plot import draw_perturbation
 
@@ -88,6 +88,8 @@ def perturb(
         ('final_resid',)
     """
     place, circuit = device_named(device), as_circuit(circuit)
+    seed = circuit.seed if seed is None else seed
+    check_seed(seed)
     checkpoint, task = load_checkpoint(checkpoint), load_task(task)
     strengths = _checked(strengths, n_random)
     check_belongs(checkpoint, task, circuit)
@@ -96,12 +98,11 @@ def perturb(
     target = dense_checkpoint(checkpoint, record, dense)
     if out is not None:
         _claim(Path(out), circuit)
-    seed = circuit.seed if seed is None else seed
     pairs = checkpoint.ask(task, "test", n_pairs, circuit.seed)
     train = checkpoint.ask(task, "train", _TRAIN_PAIRS, circuit.seed)
     with shown(progress) as report, repeatable(place):
         pair = load_pair(checkpoint, target, place)
-        check_nodes(circuit, pair.sparse)
+        check_nodes(circuit, pair.sparse.arch.widths)
         moved = wanted or cues_of(circuit, pair, train)
         found = perturb_pairs(
             pair, pairs, train, moved, strengths=strengths, n_random=n_random, seed=seed,
@@ -115,8 +116,9 @@ def perturb(
     }
     made = summary(found, pairs, moved, checkpoint.architecture.n_layer, strengths, seed, about)
     if out is not None:
+        picture = draw_perturbation(made)
         made.save(out)
-        write_whole(Path(out) / PICTURE, draw_perturbation(made))
+        write_whole(Path(out) / PICTURE, picture)
     return made
 
 
@@ -134,7 +136,12 @@ def _claim(out: Path, circuit: Circuit) -> None:
 def _checked(strengths: Sequence[float], n_random: int) -> tuple[float, ...]:
     if n_random < 1:
         raise UsageError(f"n_random {n_random}: expected at least 1 random direction.")
-    odd = [x for x in strengths if not 0 <= x <= 1]
+    try:
+        odd = [x for x in strengths if not 0 <= x <= 1]
+    except TypeError:
+        raise UsageError(
+            f"strengths {strengths!r:.60}: expected a list of numbers from 0 to 1."
+        ) from None
     if odd:
         raise UsageError(
             f"strength {odd[0]}: expected numbers from 0 (the prompt's own value) to 1 (that on "

@@ -6,14 +6,14 @@ that names both hashes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from circuitkit.checkpoints.bundled import recorded_checkpoint
 from circuitkit.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from circuitkit.circuit import Circuit, CircuitFolder
 from circuitkit.errors import CircuitError, MismatchError
-from circuitkit.model import Transformer
-from circuitkit.nodes import NodeSet
+from circuitkit.nodes import NodeSet, Site
 from circuitkit.provenance import Named
 from circuitkit.task import Task
 
@@ -25,12 +25,14 @@ def checkpoint_of(
 
     Raises:
         CircuitError: if it is not recorded, or no longer there.
-        MismatchError: if the one given is another than the circuit was extracted with.
+        MismatchError: if it is another than the circuit was extracted with.
     """
-    if given is not None:
-        found = load_checkpoint(given)
-        _check_is("checkpoint", found, circuit.checkpoint)
-        return found
+    found = _recorded(folder, circuit) if given is None else load_checkpoint(given)
+    _check_is("checkpoint", found, circuit.checkpoint)
+    return found
+
+
+def _recorded(folder: CircuitFolder, circuit: Circuit) -> Checkpoint:
     name = folder.sources.get("checkpoint", circuit.checkpoint.name)
     where = recorded_checkpoint(name)
     if not where.is_dir():
@@ -60,13 +62,13 @@ def _check_is(kind: str, found: Checkpoint | Task, was: Named) -> None:
         )
 
 
-def check_nodes(circuit: Circuit, model: Transformer) -> None:
-    """A model has the nodes of its circuit.
+def check_nodes(circuit: Circuit, widths: Mapping[Site, int]) -> None:
+    """A model of these widths has the nodes of its circuit.
 
     Raises:
         CircuitError: if it lacks one.
     """
     try:
-        NodeSet(circuit.nodes.channels, model.arch.widths)
+        NodeSet(circuit.nodes.channels, widths)
     except ValueError as error:
         raise CircuitError(f"the circuit does not fit the checkpoint: {error}.") from None

@@ -220,21 +220,24 @@ class _Explained:
 
 
 def _notes(explained: Sequence[_Explained], names: Sequence[str]) -> dict[str, tuple[Role, Adds]]:
-    """Of every node what it adds, the mean over pairs, and its role."""
+    """Of every node what it adds, the mean over pairs, and its role.
+
+    A part is one of the size of the logit differences, which cancel in a circuit that fails.
+    """
     n = len(explained)
-    whole = sum(sum(each.differences) for each in explained) / (2 * n)
+    whole = sum(abs(d) for each in explained for d in each.differences) / (2 * n)
     notes = {}
     for name in names:
         a, b = (sum(e.flows[side].nodes.get(name, 0.0) for e in explained) / n for side in (0, 1))
-        notes[name] = (_role(a, b, A_PART * abs(whole)), _adds(a, b))
+        notes[name] = (_role(a, b, A_PART * whole), _adds(a, b))
     return notes
 
 
 def _role(a: float, b: float, least: float) -> Role:
     """A node takes part where it moves the logit difference by a share of it."""
-    if abs(a + b) / 2 >= least:
+    if a + b and abs(a + b) / 2 >= least:
         return "cue"
-    return "offset" if abs(a - b) / 2 >= least else "constant"
+    return "offset" if a - b and abs(a - b) / 2 >= least else "constant"
 
 
 def _both(a: Mapping[str, float], b: Mapping[str, float], name: str) -> Adds:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Float
@@ -33,6 +34,9 @@ MOST_PATHS = 24
 _WEAK = 2e-3
 """A way through the parts is not followed on where all it carries is this share of the answer."""
 
+_MOST_WAYS = 4096
+"""A deep model has more ways than can be followed: the weaker ones are summed up too."""
+
 _LISTED = 5e-3
 """A path is listed where it adds this share of what the strongest adds, in one prompt or both."""
 
@@ -47,6 +51,7 @@ _MOST_NAMED = 3
 Way = tuple[Part, ...]
 Sides = tuple[PromptRun, PromptRun]
 Kind = str
+_Added = tuple[Way | None, Kind, Float[Array, " seq"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,18 @@ def find_paths(sides: Sides, places: Places) -> list[TokenPath]:
     return [_path(sides, places, way, place, some) for (way, place), some in strongest]
 
 
-def _ways(
-    run: PromptRun, weak: float = _WEAK
-) -> Iterator[tuple[Way | None, Kind, Float[Array, " seq"]]]:
-    """Every way through the parts with what each token adds by it; None is the bigram table."""
+def _ways(run: PromptRun) -> list[_Added]:
+    """The ways through the parts with what each token adds by them; of too many the stronger."""
+    weak = _WEAK
+    while True:
+        ways = list(islice(_ways_above(run, weak), _MOST_WAYS + 1))
+        if len(ways) <= _MOST_WAYS:
+            return ways
+        weak *= 2
+
+
+def _ways_above(run: PromptRun, weak: float) -> Iterator[_Added]:
+    """Those that carry this share of all that is written; the way None is the bigram table."""
     table = np.zeros(len(run.tokens))
     table[run.last] = run.from_bigram_table
     yield None, "token", table
@@ -129,9 +142,7 @@ def _ways(
     yield from _ways_to(run, (), stream, weak * whole)
 
 
-def _ways_to(
-    run: PromptRun, way: Way, stream: Stream, least: float
-) -> Iterator[tuple[Way, Kind, Float[Array, " seq"]]]:
+def _ways_to(run: PromptRun, way: Way, stream: Stream, least: float) -> Iterator[_Added]:
     """The longer ways that end in ``way``, before which the stream has this sensitivity."""
     for part in run.parts.parts:
         if way and not _before(part, way[0]):

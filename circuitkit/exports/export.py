@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.checkpoints.of_circuit import checkpoint_of
+from circuitkit.checkpoints.of_circuit import check_nodes, checkpoint_of
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
 from circuitkit.circuit.folder import as_output
 from circuitkit.errors import CircuitError, UsageError
@@ -77,6 +77,7 @@ def _content(
         return graphml(circuit) if format == "graphml" else node_link(circuit)
     if format == "mask":
         found = checkpoint_of(opened, circuit, checkpoint)
+        check_nodes(circuit, found.architecture.widths)
         return mask_bytes(circuit, found.architecture.widths)
     return _program(opened, circuit, checkpoint)
 

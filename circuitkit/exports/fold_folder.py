@@ -48,7 +48,7 @@ def fold_folder(
     means = Means.load(opened.path, checkpoint.architecture.widths)
     check_means(circuit, means)
     model = checkpoint.load_model()
-    check_nodes(circuit, model)
+    check_nodes(circuit, model.arch.widths)
     nodes = NodeSet(circuit.nodes.channels, model.arch.widths)
     cut = cut_model(model, nodes, circuit.edges, means.values)
     test, others = _pairs(checkpoint, task, circuit)

@@ -74,7 +74,7 @@ COLUMNS = (
     Column("torch_version", "string", "", "that ran the cell"),
     Column("device", "string", "", "where the model computed"),
     Column("n_threads", "int64", "threads", "of torch"),
-    Column("seconds", "float64", "s", "of the whole cell"),
+    Column("seconds", "float64", "s", "of the cell; of one that was stopped, since it went on"),
     Column("peak_memory_bytes", "int64", "bytes", "largest resident memory of its process"),
 )
 

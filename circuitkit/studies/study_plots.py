@@ -49,7 +49,10 @@ def draw(name: PlotName, frame: pd.DataFrame) -> str | None:
             return False
         return True
 
-    options: Any = {"svg.hashsalt": name, "svg.fonttype": "path", "font.family": "DejaVu Sans"}
+    options: Any = {
+        "svg.hashsalt": name, "svg.fonttype": "path", "font.family": "DejaVu Sans",
+        "text.parse_math": False,
+    }  # fmt: skip
     with rc_context(options):
         panels = [panel for panel in _panels(name, frame) if has_something(panel)]
         if not panels:

@@ -112,7 +112,7 @@ def _trial(
     other_tasks: Sequence[Task], progress: Progress,
 ) -> Trial:  # fmt: skip
     """Everything that claims are tested on, checked to belong together."""
-    check_nodes(circuit, model)
+    check_nodes(circuit, model.arch.widths)
     sample = checkpoint.load_reference() if reference is None else reference
     if means is not None:
         check_means(circuit, means)
@@ -145,7 +145,7 @@ def _check_comparable(others: Sequence[Circuit], circuit: Circuit, model: Transf
                 f"of {circuit.checkpoint.name} ({circuit.checkpoint.sha256[:12]}…). Compare "
                 "circuits of one checkpoint."
             )
-        check_nodes(other, model)
+        check_nodes(other, model.arch.widths)
 
 
 def _check_reference(circuit: Circuit, sample: Tensor, means: Means | None) -> None:

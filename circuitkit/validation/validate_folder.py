@@ -15,7 +15,7 @@ from torch import Tensor
 
 from circuitkit.arguments import checked_call
 from circuitkit.checkpoints import Checkpoint
-from circuitkit.checkpoints.of_circuit import checkpoint_of
+from circuitkit.checkpoints.of_circuit import check_belongs, checkpoint_of
 from circuitkit.checkpoints.reference import load_reference
 from circuitkit.circuit import Circuit, CircuitFolder, Rung
 from circuitkit.circuit.folder import PRUNING, Neighbour
@@ -32,7 +32,7 @@ from circuitkit.progress import Progress
 from circuitkit.validation.kept_findings import kept_findings, with_kept
 from circuitkit.validation.search_trial import Sibling
 from circuitkit.validation.suites import Thorough
-from circuitkit.validation.validate import validate
+from circuitkit.validation.validate import check_means, validate
 from circuitkit.views.tables import write_findings, write_tables
 
 
@@ -115,7 +115,9 @@ def explain_folder(folder: str | Path) -> None:
     """
     opened = CircuitFolder.open(folder)
     circuit, model = opened.circuit, checkpoint_of(opened, opened.circuit)
+    check_belongs(model, opened.task, circuit)
     means = Means.load(opened.path, model.architecture.widths)
+    check_means(circuit, means)
     _explain(opened, model, circuit, means, _reference(opened, model, circuit, means, None))
 
 

@@ -28,12 +28,17 @@ class Flow:
 
 
 def flows(circuit: Circuit, example: Example) -> list[Flow]:
-    """All links that have a place in the circuit, the largest first."""
+    """All links that add something and have a place in the circuit, the largest first.
+
+    What leads to a node that is known by its ablation is no part of the sum.
+    """
     known = {POSITIONS, *map(str, circuit.nodes)}
     found = []
     for name, adds in example.links.items():
         source, _, target = name.rpartition(">")  # a token's text may hold the sign itself
         token = source.removeprefix(_TOKEN) if source.startswith(_TOKEN) else None
+        if target in example.by_ablation:
+            continue
         if (token is not None or source in known) and (target in known or target == ANSWER):
             found.append(Flow(source=source, target=target, adds=adds, token=token))
     return sorted(found, key=lambda flow: (-size(flow.adds), flow.source, flow.target))

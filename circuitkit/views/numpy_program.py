@@ -185,7 +185,7 @@ def _main(folded: FoldedCircuit) -> str:
         t = folded.tried[i]
         prompt = " ".join(token_text(folded.texts[token], 24) for token in t.tokens)
         lines.append(f"    # {prompt}")
-        lines.append(f"    ({list(t.tokens)}, {t.answer}, {t.foil}, {t.difference:.7g}),")
+        lines.append(f"    ({list(t.tokens)}, {t.answer}, {t.foil}, {t.difference:.12g}),")
     return "\n".join([*lines, "]", MAIN])
 
 

@@ -7,7 +7,7 @@ Tokens are literals here too: the script sets them as text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from circuitkit.circuit import Circuit, Side, Surroundings
@@ -104,13 +104,15 @@ def _example(example: Example, edges: Sequence[DrawnEdge], circuit: Circuit) -> 
     return {
         **_runs(example.a, example.b, circuit),
         "adds": {name: _pair(example.nodes[name]) for name in names if name in example.nodes},
-        "links": [_link(example.links, edge.key) for edge in edges],
+        "links": [_link(example, edge) for edge in edges],
         "ablated": [name for name in names if name in example.by_ablation],
     }
 
 
-def _link(links: Mapping[str, Adds], key: str) -> tuple[float, float] | None:
-    return _pair(links[key]) if key in links else None
+def _link(example: Example, edge: DrawnEdge) -> tuple[float, float] | None:
+    """What it adds; nothing where it leads to a node that is known by its ablation."""
+    adds = None if edge.target in example.by_ablation else example.links.get(edge.key)
+    return None if adds is None else _pair(adds)
 
 
 def _pair(adds: Adds) -> tuple[float, float]:

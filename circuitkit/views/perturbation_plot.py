@@ -53,11 +53,12 @@ def plot_perturbation(made: Perturbation, ax: Axes) -> Axes:
             label="follow the difference of means, same size")  # fmt: skip
     ax.plot([1], [made.random.follows], "x", color=_GREY, ms=7, mew=2,
             label=f"follow a random direction, same size ({made.random.n_draws})")  # fmt: skip
-    ax.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.03), ylabel=f"in {made.dense.name}",
+    ax.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.03),
            xlabel="strength: from the prompt's own value to the other prompt's")  # fmt: skip
+    ax.set_ylabel(f"in {made.dense.name}", parse_math=False)
     ax.axhline(0.5, color=_GREY, lw=0.5, ls=":")
     ax.legend(loc="upper left", fontsize=7.5, frameon=False)
-    ax.set_title(f"{made.task.name}: {_named(made.nodes)}", fontsize=9)
+    ax.set_title(f"{made.task.name}: {_named(made.nodes)}", fontsize=9, parse_math=False)
     return ax
 
 

@@ -39,16 +39,33 @@ def _paragraphs(circuit: Circuit, folded: FoldedCircuit) -> Iterator[str]:
         f"{'mean' if circuit.ablation == 'mean' else 'ablation value, zero'}, which is part of "
         "the numbers. Change a number and run the file: it prints what becomes of an example."
     )
+    prompts = {tried.tokens for tried in folded.tried}
     yield (
-        f"Exact to {WITHIN:g} nats on the {len(folded.tried):,} prompts of the task that were "
+        f"Exact to {WITHIN:g} nats on the {len(prompts):,} prompts of the task that were "
         "tried, compared with the circuit in float64. Run in float32, the circuit itself is up to "
-        f"{folded.float32_error:.0e} away from that."
+        f"{_rounded_up(folded.float32_error)} away from that.{_start(folded)}"
     )
     if folded.observed or folded.compared:
         yield _top_k(folded)
     if folded.constant:
         yield f"Nodes that never move, and are numbers here: {', '.join(folded.constant)}."
     yield NAMES
+
+
+def _rounded_up(x: float) -> str:
+    """A small number to one digit, no smaller than it is."""
+    shown = f"{x:.0e}"
+    power = 10.0 ** int(shown.partition("e")[2])
+    return shown if float(shown) >= x else f"{x + power / 2:.0e}"
+
+
+def _start(folded: FoldedCircuit) -> str:
+    """That prompts begin with a start token, which is one of the tokens to give."""
+    first = {tried.tokens[0] for tried in folded.tried}
+    if len(first) != 1:
+        return ""
+    (token,) = first
+    return f" Every one of them begins with token {token}, {prose(folded.texts[token], 40)}."
 
 
 def _top_k(folded: FoldedCircuit) -> str:
