@@ -123,6 +123,16 @@ def test_what_lies_beside_a_model_goes_in_too(tmp_path, name):
     }
 
 
+def test_what_lies_beside_a_model_is_a_file(tmp_path):
+    """A pipe would be waited for."""
+    study = load_study(tiny_study(tmp_path))
+    path = tmp_path / "model" / "reference.safetensors"
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match="it is a named pipe"):
+        cells_of(study)
+
+
 @pytest.mark.parametrize(
     ("record", "loss", "n_tokens"),
     [

@@ -21,8 +21,8 @@ from typing import Any, Literal
 from circuitkit.checkpoints import Checkpoint, bundled_checkpoints, load_checkpoint
 from circuitkit.checkpoints.native import REFERENCE, TRAINING
 from circuitkit.distribution import installed_version
-from circuitkit.errors import UsageError
-from circuitkit.files import sha256, sha256_file
+from circuitkit.errors import CheckpointError, UsageError
+from circuitkit.files import regular_file, sha256, sha256_file
 from circuitkit.studies.study_toml import Method, Study, is_config
 from circuitkit.task import builtin_tasks, load_task
 from circuitkit.training import TrainingConfig, load_config
@@ -135,7 +135,7 @@ def _given(study: Study, device: str) -> Iterator[Model]:
 def _identity(checkpoint: Checkpoint) -> str:
     """The hash of a checkpoint with what lies beside its model; a bundled one comes with both."""
     beside = [checkpoint.path / name for name in (REFERENCE, TRAINING)]
-    there = [path for path in beside if path.exists()]
+    there = [regular_file(path, CheckpointError, "a file") for path in beside if path.exists()]
     if checkpoint.where in bundled_checkpoints() or not there:
         return checkpoint.sha256
     files = "".join(f"{path.name} {sha256_file(path)} " for path in there)
