@@ -1,8 +1,10 @@
-"""For all tests: one thread, shape annotations that are executed, and a second device.
+"""For all tests: one thread, Ctrl-C, shape annotations that are executed, and a second device.
 
 The import hook comes first: it checks only modules that are imported after it. The device is there
 before the first backward pass, at which torch makes a thread for every device that it knows.
 """
+
+import signal
 
 from checked_shapes import check_shapes_of
 
@@ -14,6 +16,7 @@ import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from second_device import registered  # noqa: E402
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
 torch.set_num_threads(1)
 registered()
 settings.register_profile("circuitkit", deadline=None, derandomize=True, database=None)

@@ -261,11 +261,12 @@ def test_a_program_says_how_its_prompts_begin_and_is_the_same_as_itself():
     """A start token is one of the tokens to give; large differences have digits enough."""
     folded, first, d = small_fold(), 3, 186.237621
     tried = tuple(replace(t, tokens=(first, *t.tokens), difference=d) for t in folded.tried)
+    n_prompts, tried = len({t.tokens for t in tried}), (*tried, *tried)
     texts = {**folded.texts, first: "<start>"}
     text = program_text(example_circuit(), replace(folded, tried=tried, texts=texts))
     docstring = " ".join(ast.get_docstring(ast.parse(text)).split())
     assert "Every one of them begins with token 3, <start>." in docstring
-    assert f"on the {len({t.tokens for t in tried})} prompts of the task" in docstring
+    assert f"on the {n_prompts} prompts of the task" in docstring
     assert "186.237621)" in text
 
 

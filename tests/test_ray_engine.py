@@ -144,7 +144,7 @@ def test_a_machine_without_room_is_a_row(tmp_path, monkeypatch):
 
 
 def test_an_error_names_the_file_that_is_here(tmp_path, monkeypatch):
-    """Not its copy on the machine that ran it, which has gone."""
+    """Not the copy on the machine that ran it, which has gone: of a task, and of a checkpoint."""
     work = first_work(tmp_path)
     mine = tmp_path / "mine.jsonl"
     mine.write_text("{}")
@@ -152,11 +152,13 @@ def test_an_error_names_the_file_that_is_here(tmp_path, monkeypatch):
 
     def run(there):
         assert Path(there.cell.task).read_text() == "{}"
-        return CellResult(rows=error_rows(there.cell, f"{there.cell.task}: wrong"), files={})
+        error = f"{there.cell.task} and {there.checkpoint} are wrong"
+        return CellResult(rows=error_rows(there.cell, error), files={})
 
     monkeypatch.setattr(shipped_work, "run_cell", run)
-    (row,) = run_shipped(ship(work), {}).rows
-    assert row["error"] == f"{mine}: wrong"
+    shipped = ship(work)
+    (row,) = run_shipped(shipped, checkpoint_files(shipped)[1]()).rows
+    assert row["error"] == f"{mine} and {work.checkpoint} are wrong"
 
 
 def test_a_gpu_of_a_number_is_refused(tmp_path):

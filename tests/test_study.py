@@ -160,7 +160,6 @@ def test_a_task_that_is_not_done_or_not_known_to_be_says_by_what_rule(monkeypatc
     )  # fmt: skip
     (cell,), nano = cells_of(study), ck.load_checkpoint("tinypython-nano")
     assert "not known: its 4 test pairs are of" in why_not_done(nano, cell)
-    monkeypatch.setattr("circuitkit.studies.cell_rows.MIN_ACCURACY", 0.9)
     low = Interval(mean=0.93, low=0.88, high=0.97)
     rows = [SimpleNamespace(does=False, problem=None, accuracy=low, loss_nats=low)]
     monkeypatch.setattr(

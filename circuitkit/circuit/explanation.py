@@ -122,7 +122,8 @@ class Example(BaseModel):
     differences. ``links`` has what flows through every edge, as ``"SOURCE>TARGET"``: an edge
     between nodes, ``token:TEXT>NODE``, a head's ``V>WRITE``, a write and a later read of its
     channel, and ``NODE>answer``. ``nodes`` has what flows through every node. A query or key
-    has what is lost without it: ``by_ablation`` names those. ``distractors`` are tokens that both
+    has what is lost without it: ``by_ablation`` names those, and a link to one has a share of that
+    and is no part of the sum. ``distractors`` are tokens that both
     prompts share and that are the cue of other pairs; they are named in the example chosen for
     them.
     """

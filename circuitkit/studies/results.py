@@ -57,10 +57,8 @@ class StudyFolder:
         """
         folder = cls(as_path(out))
         claim_folder(folder.path, STUDY, "a study")
-        before = None
-        if (folder.path / STUDY).exists():
-            folder._check_is(study, resume=resume)
-            before = folder.about
+        is_begun = (folder.path / STUDY).exists()
+        before = folder._check_is(study, resume=resume) if is_begun else None
         about = {
             "format": FORMAT,
             "circuitkit_version": installed_version(),
@@ -88,7 +86,8 @@ class StudyFolder:
             )
         return about
 
-    def _check_is(self, study: Study, *, resume: bool) -> None:
+    def _check_is(self, study: Study, *, resume: bool) -> dict[str, Any]:
+        """What ``study.json`` says, if it is of this study and version."""
         if not resume:
             raise UsageError(
                 f"{self.path} holds a study already; add --resume to go on with it, or choose "
@@ -105,6 +104,7 @@ class StudyFolder:
                 f"{self.path} was made by circuitkit {made_by}, this is {installed_version()}: "
                 "results of two versions are not mixed. Choose another --out."
             )
+        return about
 
     def cell(self, sha256: str) -> Path:
         """The folder of a cell: a circuit's, or a checkpoint's."""

@@ -84,8 +84,7 @@ def run_shipped(shipped: ShippedWork, checkpoint: Files) -> CellResult:
             message = f"its files could not be written to {tempfile.gettempdir()}: {error.strerror}"
             return CellResult(rows=error_rows(cell, message), files={})
         result = run_cell(there)
-    result = _with_sources(result, work.checkpoint)
-    return result if cell.task is None else _with_name(result, str(there.cell.task), cell.task)
+    return _as_here(_with_sources(result, work.checkpoint), there, work)
 
 
 def _laid_down(shipped: ShippedWork, checkpoint: Files, folder: Path) -> Work:
@@ -107,12 +106,15 @@ def _laid_down(shipped: ShippedWork, checkpoint: Files, folder: Path) -> Work:
     return Work(cell=cell, checkpoint=where, folder=folder / "work")
 
 
-def _with_name(result: CellResult, there: str, here: str) -> CellResult:
-    """An error names the task's file on the driver's disk."""
-    rows = [
-        row | {"error": row["error"].replace(there, here)} if row["error"] else row
-        for row in result.rows
-    ]
+def _as_here(result: CellResult, there: Work, here: Work) -> CellResult:
+    """Errors name the task's file and the checkpoint on the driver's disk."""
+
+    def named(error: str) -> str:
+        for gone, kept in ((there.cell.task, here.cell.task), (there.checkpoint, here.checkpoint)):
+            error = error.replace(gone, kept) if gone and kept else error
+        return error
+
+    rows = [row | {"error": named(row["error"])} if row["error"] else row for row in result.rows]
     return CellResult(rows=rows, files=result.files)
 
 
